@@ -1,0 +1,1 @@
+"""What happened in a study: CSV tables and one self-contained HTML file, drawn from a `StudyRecord` alone."""

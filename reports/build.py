@@ -1,0 +1,50 @@
+"""A `StudyRecord` → one HTML report. The table of sections is here: a new one is a file and a line."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from reports import render
+from reports.files import write_atomically
+from reports.markup import Section, esc
+from reports.record import StudyRecord
+
+# In the order of the page. A section is a function of the record; it returns None if it has nothing to say.
+SECTIONS: Mapping[str, str] = {
+    "summary": "reports.sections.summary:section",
+    "promoted": "reports.sections.promoted:section",
+    "history": "reports.sections.history:section",
+    "curves": "reports.sections.curves:section",
+    "leaders": "reports.sections.leaders:section",
+    "samples": "reports.sections.samples:section",
+    "failures": "reports.sections.failures:section",
+    "reproduce": "reports.sections.reproduce:section",
+}
+
+log = logging.getLogger(__name__)
+
+
+def build_report(record: StudyRecord, sections: Mapping[str, str] = SECTIONS) -> str:
+    """The report as one HTML document. A section that fails says so in its place; the others are drawn."""
+    drawn = ((name, _draw(name, target, record)) for name, target in sections.items())
+    return render.page(record, [(name, section) for name, section in drawn if section is not None])
+
+
+def write_report(record: StudyRecord, path: Path) -> None:
+    """Write the report to `path`, whole or not at all."""
+    write_atomically(path, build_report(record))
+
+
+def _draw(name: str, target: str, record: StudyRecord) -> Section | None:
+    try:
+        module, function = target.split(":")
+        section: Section | None = getattr(importlib.import_module(module), function)(record)
+    # A report is written while hours of training go on: one broken section must not end them, nor be hidden.
+    except Exception as error:
+        log.warning("section %r of the report could not be drawn", name, exc_info=True)
+        words = f"This section could not be drawn: {type(error).__name__}: {error}"
+        return Section(name.capitalize(), f'<p class="note warn" role="alert">{esc(words)}</p>')
+    return section

@@ -1,0 +1,134 @@
+"""The contract between a study and its reports: plain data, no behaviour.
+
+`orchestrator.records` fills a `StudyRecord` from a study folder; everything in this package reads one
+and nothing else. Every string may come from a file of a stranger, so whoever writes HTML or CSV escapes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Direction = Literal["maximize", "minimize"]
+Status = Literal["completed", "pruned", "failed", "paused", "running"]
+
+STATUSES: tuple[Status, ...] = ("completed", "pruned", "failed", "paused", "running")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The primary metric: `name` in CSV (`bleu`, `map`, `accuracy`, `loss`), `label` to read (`BLEU`)."""
+
+    name: str
+    label: str
+    direction: Direction
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration, from first epoch to last. Values are at the highest rung that it reached.
+
+    `value`, `loss` and `best` are None until an evaluation exists. `epochs` counts trained epochs, `seconds`
+    the time they took. `rung` counts from 1, `rung_words` says what it is (`3 epochs, 500 images @160 px`).
+    """
+
+    trial_id: int
+    status: Status
+    params: Mapping[str, Any]
+    value: float | None = None
+    loss: float | None = None
+    best: float | None = None
+    epochs: int = 0
+    rung: int = 1
+    rung_words: str = ""
+    seconds: float = 0.0
+    reason: str = ""
+    duplicate_of: int | None = None
+    retries: int = 0
+    checkpoint: str = ""
+    failure_kind: str = ""
+    failure_line: str = ""
+
+
+@dataclass(frozen=True)
+class FullRun:
+    """A promoted trial at full budget, one seed. `folder` is relative to the study (`full/0007-seed0`)."""
+
+    trial_id: int
+    seed_index: int
+    status: Status
+    folder: str
+    value: float | None = None
+    loss: float | None = None
+    best: float | None = None
+    epochs: int = 0
+    total_epochs: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of a trial, or of a promoted run, where `run` is its folder; empty in the search."""
+
+    trial_id: int
+    epoch: int
+    step: int
+    rung: int
+    seconds: float
+    metrics: Mapping[str, float]
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A change of a trial's state and why. `sequence` orders them, `line` is what the log says."""
+
+    sequence: int
+    trial_id: int
+    line: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a model made of a validation sample. `image` is a file; `references`, `predictions` are texts."""
+
+    trial_id: int
+    image: Path
+    title: str
+    references: Sequence[str] = ()
+    predictions: Sequence[str] = ()
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """All that a report may draw.
+
+    `searched` and `environment` are label → words, in the order in which they should be read.
+    `parameters` are the dotted keys that vary, in the order of the CSV's columns.
+    `budget_words` is one trial's budget; `planned_trials` how many the study was to have;
+    `epochs_per_trial` what an undisturbed trial trains. `next_steps` are (why, exact command) pairs.
+    """
+
+    name: str
+    task: str
+    metric: Metric
+    budget_words: str = ""
+    planned_trials: int = 0
+    epochs_per_trial: int = 0
+    searched: Mapping[str, str] = field(default_factory=dict)
+    parameters: Sequence[str] = ()
+    log_parameters: Sequence[str] = ()
+    trials: Sequence[Trial] = ()
+    full_runs: Sequence[FullRun] = ()
+    evaluations: Sequence[Evaluation] = ()
+    decisions: Sequence[Decision] = ()
+    samples: Sequence[Sample] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    next_steps: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[str] = ()
+    generated_at: str = ""
+    in_progress: bool = False

@@ -1,0 +1,82 @@
+"""What the promoted trials reached at full budget, beside what the search had promised."""
+
+from __future__ import annotations
+
+import statistics
+
+from reports.markup import Section, chip, code, esc, paragraph, table
+from reports.ranking import gain
+from reports.record import FullRun, StudyRecord
+from reports.words import MISSING, duration, finite, metric_text, plural, shorten
+
+
+def section(record: StudyRecord) -> Section | None:
+    """The table of full runs, best first; None where nothing was promoted."""
+    if not record.full_runs:
+        return None
+    label = record.metric.label
+    heads = (
+        "Trial",
+        "Seed",
+        "Status",
+        label,
+        f"Best {label}",
+        "In the search",
+        "Epochs",
+        "Time",
+        "Folder",
+        "Reason",
+    )
+    runs = sorted(record.full_runs, key=lambda run: _order(record, run))
+    rows = [_row(record, run) for run in runs]
+    return Section(
+        "Promoted runs",
+        paragraph("Trials that were trained again at full budget, and what they had reached in the search.")
+        + table("Promoted runs, best first", heads, rows, numeric=(0, 1, 3, 4, 5, 6, 7), wide=(9,))
+        + _seed_words(record),
+    )
+
+
+def _order(record: StudyRecord, run: FullRun) -> tuple[int, float, int, int]:
+    value = finite(run.value)
+    rank = (
+        (2, 0.0)
+        if run.status == "failed"
+        else (1, 0.0)
+        if value is None
+        else (0, -gain(record.metric, value))
+    )
+    return (*rank, run.trial_id, run.seed_index)
+
+
+def _row(record: StudyRecord, run: FullRun) -> tuple[str, ...]:
+    before = next((trial.value for trial in record.trials if trial.trial_id == run.trial_id), None)
+    return (
+        str(run.trial_id),
+        str(run.seed_index),
+        chip(run.status),
+        f"<strong>{esc(metric_text(record.metric, run.value))}</strong>",
+        esc(metric_text(record.metric, run.best)),
+        esc(metric_text(record.metric, before)),
+        f"{run.epochs:,} of {run.total_epochs:,}" if run.total_epochs else f"{run.epochs:,}",
+        esc(duration(run.seconds)),
+        code(shorten(run.folder, 80)),
+        esc(shorten(run.reason, 300)) or MISSING,
+    )
+
+
+def _seed_words(record: StudyRecord) -> str:
+    """Mean and spread of each trial that ran with several seeds: one seed's lead may be luck."""
+    by_trial: dict[int, list[float]] = {}
+    for run in record.full_runs:
+        value = finite(run.value)
+        if run.status == "completed" and value is not None:
+            by_trial.setdefault(run.trial_id, []).append(value)
+    words = [
+        f"Trial {trial_id} over {plural(len(values), 'seed')}: mean "
+        f"{esc(metric_text(record.metric, statistics.mean(values)))}, from "
+        f"{esc(metric_text(record.metric, min(values)))} to {esc(metric_text(record.metric, max(values)))}."
+        for trial_id, values in sorted(by_trial.items())
+        if len(values) > 1
+    ]
+    return paragraph(*words)

@@ -1,0 +1,150 @@
+"""The study in words: what was searched, what was found, what it cost, what to do next."""
+
+from __future__ import annotations
+
+from reports.markup import Section, chip, code, command, definitions, esc, paragraph
+from reports.ranking import gain, median_value, peers, ranked
+from reports.record import STATUSES, StudyRecord, Trial
+from reports.words import duration, finite, joined, metric_text, param_text, plural, shorten
+
+MAX_KEYS_NAMED = 8
+
+
+def section(record: StudyRecord) -> Section | None:
+    """The summary; it stands in every report, of an empty study too."""
+    competitors = ranked(record)
+    return Section(
+        "Summary",
+        "\n".join(
+            part
+            for part in (
+                _warnings(record),
+                _tiles(record, competitors),
+                paragraph(*_searched(record)),
+                _found(record, competitors),
+                paragraph(*_cost(record)),
+                paragraph(_promoted(record)),
+                _next_steps(record),
+            )
+            if part
+        ),
+    )
+
+
+def _warnings(record: StudyRecord) -> str:
+    return "".join(
+        f'<p class="note warn"><strong>Warning.</strong> {esc(words)}</p>' for words in record.warnings
+    )
+
+
+def _tiles(record: StudyRecord, competitors: list[Trial]) -> str:
+    metric = record.metric
+    tiles = {"Trials": _of(len(record.trials), record.planned_trials)}
+    if competitors:
+        tiles[f"Best {metric.label}"] = metric_text(metric, competitors[0].value)
+    if len(competitors) > 1:
+        tiles[f"Median {metric.label}"] = metric_text(metric, median_value(peers(competitors)))
+    runs = [value for run in record.full_runs if (value := finite(run.value)) is not None]
+    if runs:
+        tiles[f"Promoted {metric.label}"] = metric_text(
+            metric, max(runs, key=lambda value: gain(metric, value))
+        )
+    tiles["Epochs trained"] = f"{sum(trial.epochs for trial in record.trials):,}"
+    tiles["Training time"] = duration(sum(trial.seconds for trial in record.trials))
+    cells = "".join(f"<div><dt>{esc(name)}</dt><dd>{esc(value)}</dd></div>" for name, value in tiles.items())
+    return f'<dl class="tiles">{cells}</dl>'
+
+
+def _of(done: int, planned: int) -> str:
+    return f"{done:,} of {planned:,}" if planned > done else f"{done:,}"
+
+
+def _searched(record: StudyRecord) -> list[str]:
+    keys = [code(shorten(key, 60)) for key in record.parameters[:MAX_KEYS_NAMED]]
+    if len(record.parameters) > len(keys):
+        keys.append(plural(len(record.parameters) - len(keys), "further parameter"))
+    what = f"varied {joined(keys)}" if keys else "varied no parameter"
+    better = "highest" if record.metric.direction == "maximize" else "lowest"
+    budget = f", each on a budget of {esc(record.budget_words)}" if record.budget_words else ""
+    task = f" of {esc(record.task)}" if record.task else ""
+    sentences = [f"This study{task} {what} and looked for the {better} {esc(record.metric.label)}{budget}."]
+    if not record.trials:
+        return [*sentences, "No trial has been asked for yet."]
+    counts = [(status, sum(trial.status == status for trial in record.trials)) for status in STATUSES]
+    marks = [f"{count:,} {chip(status)}" for status, count in counts if count]
+    opening = "So far, of" if record.in_progress else "Of"
+    return [
+        *sentences,
+        f"{opening} {plural(len(record.trials), 'trial')}: {joined(marks)}.",
+    ]
+
+
+def _found(record: StudyRecord, competitors: list[Trial]) -> str:
+    if not competitors:
+        return paragraph("No trial has a value to compare.") if record.trials else ""
+    best, label = competitors[0], esc(record.metric.label)
+    at = f" at rung {best.rung} ({esc(best.rung_words)})" if best.rung_words else ""
+    value = esc(metric_text(record.metric, best.value))
+    sentences = [f"<strong>Trial {best.trial_id} leads with {label} {value}</strong>{at}."]
+    if len(competitors) > 1:
+        group = peers(competitors)
+        where = (
+            "on its rung"
+            if all(trial.rung == best.rung for trial in group)
+            else "on all rungs, not all trained as long"
+        )
+        median = esc(metric_text(record.metric, median_value(group)))
+        sentences.append(f"The median of the {plural(len(group), 'trial')} {where} is {median}.")
+    params = {
+        key: shorten(param_text(best.params[key]), 200) for key in record.parameters if key in best.params
+    }
+    title = f"<h3>Parameters of trial {best.trial_id}</h3>" if params else ""
+    return paragraph(*sentences, kind="lead") + title + definitions(params)
+
+
+def _cost(record: StudyRecord) -> list[str]:
+    sentences = []
+    pruned = [trial for trial in record.trials if trial.status == "pruned" and trial.duplicate_of is None]
+    saved = sum(max(0, record.epochs_per_trial - trial.epochs) for trial in pruned)
+    if saved:
+        full = sum(trial.epochs for trial in record.trials) + saved
+        sentences.append(
+            f"Pruning {plural(len(pruned), 'trial')} early saved {plural(saved, 'epoch')}, "
+            f"{saved / full:.0%} of what training them to the end would have taken."
+        )
+    paused = sum(trial.status == "paused" for trial in record.trials)
+    if paused:
+        sentences.append(f"{plural(paused, 'trial')} {'is' if paused == 1 else 'are'} paused and can go on.")
+    failed = sum(trial.status == "failed" for trial in record.trials)
+    if failed:
+        sentences.append(f'<a href="#failures">{plural(failed, "trial")} failed</a>.')
+    copies = sum(trial.duplicate_of is not None for trial in record.trials)
+    if copies:
+        sentences.append(f"{plural(copies, 'trial')} repeated an earlier one and took its values.")
+    return sentences
+
+
+def _promoted(record: StudyRecord) -> str:
+    metric = record.metric
+    runs = [(run, value) for run in record.full_runs if (value := finite(run.value)) is not None]
+    if not runs:
+        return (
+            f"{plural(len(record.full_runs), 'promoted run')} without a result so far."
+            if record.full_runs
+            else ""
+        )
+    run, value = max(runs, key=lambda pair: gain(metric, pair[1]))
+    before = next((trial.value for trial in record.trials if trial.trial_id == run.trial_id), None)
+    promise = (
+        f", where the search had {esc(metric_text(metric, before))}" if finite(before) is not None else ""
+    )
+    state = f" so far ({esc(run.status)})" if run.status != "completed" else ""
+    return (
+        f'Of <a href="#promoted">{plural(len(record.full_runs), "promoted run")}</a> at full budget, trial '
+        f"{run.trial_id} reached {esc(metric.label)} {esc(metric_text(metric, value))}{state}{promise}."
+    )
+
+
+def _next_steps(record: StudyRecord) -> str:
+    steps = "".join(f"<li>{paragraph(esc(why))}{command(line)}</li>" for why, line in record.next_steps)
+    return f'<h3>What to run next</h3><ul class="steps">{steps}</ul>' if steps else ""

@@ -1,0 +1,82 @@
+"""The one style of all plots: palette, template, axes. The page's script colours text and grid.
+
+The palette is Okabe and Ito's (2008), which people with any form of colour blindness can tell apart.
+"""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from reports.record import Metric
+from reports.words import metric_format, visible
+
+# Drawn in this order: what matters most comes last and lies on top.
+COLOURS = {
+    "failed": "#d55e00",
+    "pruned": "#e69f00",
+    "paused": "#56b4e9",
+    "running": "#0072b2",
+    "completed": "#009e73",
+    "promoted": "#cc79a7",
+}
+SYMBOLS = {
+    "failed": "x",
+    "pruned": "triangle-down",
+    "paused": "square",
+    "running": "diamond",
+    "completed": "circle",
+    "promoted": "star",
+}
+NEUTRAL = "#7a8594"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
+CLEAR = "rgba(0,0,0,0)"
+
+TEMPLATE = {
+    "layout": {
+        "font": {"family": FONT, "size": 13, "color": NEUTRAL},
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "colorway": list(COLOURS.values())[::-1],
+        "margin": {"l": 60, "r": 16, "t": 16, "b": 56},
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left", "font": {"family": FONT, "size": 13}},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
+        "modebar": {"bgcolor": CLEAR, "color": NEUTRAL, "activecolor": COLOURS["running"]},
+        "xaxis": {"automargin": True, "zeroline": False, "gridcolor": "rgba(122,133,148,0.25)"},
+        "yaxis": {"automargin": True, "zeroline": False, "gridcolor": "rgba(122,133,148,0.25)"},
+    }
+}
+
+
+def blank_figure(x_title: str = "", y_title: str = "", height_px: int = 420) -> go.Figure:
+    """An empty figure in the report's style. Titles are plain text without markup."""
+    figure = go.Figure()
+    figure.update_layout(template=TEMPLATE, height=height_px, autosize=True)
+    figure.update_xaxes(title_text=plain(x_title))
+    figure.update_yaxes(title_text=plain(y_title))
+    return figure
+
+
+def value_axis(figure: go.Figure, metric: Metric, values: list[float]) -> None:
+    """Format the y axis for the metric. A loss that spans two powers of ten or more gets a log scale."""
+    figure.update_yaxes(tickformat=metric_format(metric, trimmed=True), rangemode="nonnegative")
+    if metric.direction == "minimize" and values and 0 < min(values) * 100 <= max(values):
+        figure.update_yaxes(type="log", dtick=1)
+
+
+def count_axis(figure: go.Figure, last: int) -> None:
+    """Let the x axis count whole things up to `last`: a short axis would else have ticks between them."""
+    figure.update_xaxes(tickformat="d", dtick=1 if last <= 12 else None)
+
+
+def say_empty(figure: go.Figure, words: str) -> go.Figure:
+    """Say in the middle of a figure without data why it has none."""
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    figure.add_annotation(text=plain(words), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+    return figure
+
+
+def plain(text: str) -> str:
+    """Text that plotly shows as it is: it would take tags for markup. Quotes need no escape there."""
+    return visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,110 @@
+"""The CSV of a study: one row per trial, its columns fixed by contract."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.files import write_atomically
+from reports.record import StudyRecord, Trial
+from reports.words import canonical_json
+
+# A spreadsheet reads a cell that begins with one of these as a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+Cell = int | float | str | None
+
+
+def columns(record: StudyRecord) -> list[str]:
+    """The names of the columns, in order."""
+    name = record.metric.name
+    return [
+        "trial_id",
+        "status",
+        *dict.fromkeys((f"final_{name}", "final_loss")),
+        *(f"param_{key}" for key in record.parameters),
+        f"best_{name}",
+        "epochs",
+        "rung",
+        "seconds",
+        "reason",
+        "duplicate_of",
+        "retries",
+        "checkpoint",
+    ]
+
+
+def trials_frame(record: StudyRecord) -> pd.DataFrame:
+    """One row per trial in the order of the record; what is missing is NA.
+
+    Whole numbers stay whole (`Int64`), a parameter of mixed kinds stays as it is (`object`), lists, mappings,
+    booleans and null are JSON texts.
+    """
+    names = columns(record)
+    rows = [_row(record, trial) for trial in record.trials]
+    return pd.DataFrame({name: _series([row[place] for row in rows]) for place, name in enumerate(names)})
+
+
+def write_trials_csv(record: StudyRecord, path: Path) -> None:
+    """Write the CSV, whole or not at all. Texts that a spreadsheet would run get a leading apostrophe."""
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, lineterminator="\n")
+    writer.writerow(columns(record))
+    writer.writerows([_text(cell) for cell in _row(record, trial)] for trial in record.trials)
+    write_atomically(path, sheet.getvalue())
+
+
+def _row(record: StudyRecord, trial: Trial) -> list[Cell]:
+    if record.metric.name == "loss":
+        finals = [trial.loss if trial.value is None else trial.value]
+    else:
+        finals = [trial.value, trial.loss]
+    return [
+        trial.trial_id,
+        trial.status,
+        *(_number(value) for value in finals),
+        *(_param(trial.params[key]) if key in trial.params else None for key in record.parameters),
+        _number(trial.best),
+        trial.epochs,
+        trial.rung,
+        _number(trial.seconds),
+        trial.reason or None,
+        trial.duplicate_of,
+        trial.retries,
+        trial.checkpoint or None,
+    ]
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or value != value else value
+
+
+def _param(value: Any) -> Cell:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return canonical_json(value)
+
+
+def _text(cell: Cell) -> str:
+    """The cell as CSV text. `repr` of a float is the shortest text that reads back as the same float."""
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
+    return repr(cell)
+
+
+def _series(cells: list[Cell]) -> pd.Series[Any]:
+    """The kind is chosen here: pandas would turn 4 and 4.5 into 4.0 and 4.5, 4 and a gap into 4.0 and NaN."""
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if kinds == {int} and all(cell is None or abs(int(cell)) < 2**63 for cell in cells):
+        return pd.Series(cells, dtype="Int64")
+    if kinds == {float}:
+        return pd.Series(cells, dtype="float64")
+    return pd.Series(cells, dtype="object")

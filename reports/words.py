@@ -1,0 +1,88 @@
+"""How numbers, durations and parameters read in a report: the one place that knows each metric's decimals."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from reports.record import Metric
+
+# BLEU runs from 0 to 100 and differs by tenths; mAP and accuracy run from 0 to 1 and differ by thousandths.
+DECIMALS = {"bleu": 1, "map": 3, "accuracy": 3}
+MISSING = "–"
+
+# Control characters, which no page may hold, and those that turn the direction of all text after them.
+_INVISIBLE = {place: "\ufffd" for place in (*range(9), 11, 12, *range(14, 32), *range(127, 160))} | {
+    place: "\ufffd" for place in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))
+}
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None where it is missing, NaN or infinite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def metric_text(metric: Metric, value: float | None) -> str:
+    """A value of the metric as a reader expects it: BLEU 22.1, mAP 0.412, loss 1.734."""
+    if value is None:
+        return MISSING
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    decimals = DECIMALS.get(metric.name)
+    return f"{value:.4g}" if decimals is None else f"{value:.{decimals}f}"
+
+
+def metric_format(metric: Metric, *, trimmed: bool = False) -> str:
+    """The same decimals in d3's notation for plotly; `trimmed`, for axes, drops zeros at the end."""
+    decimals = DECIMALS.get(metric.name)
+    return ".4~g" if decimals is None else f".{decimals}{'~' if trimmed else ''}f"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `42 s`, `7 min 05 s`, `3 h 20 min`."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return MISSING
+    if seconds < 60:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """`1 trial`, `1,200 trials`; `many` where the plural is not noun + s."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def visible(text: str) -> str:
+    """The text with a replacement mark for each character that would garble the page around it."""
+    return text.translate(_INVISIBLE)
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most `limit` characters, with an ellipsis where some were left out."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling per value, so that equal parameters read equal. Unknown objects read as their text."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(", ", ": "), default=str)
+
+
+def param_text(value: Any) -> str:
+    """A parameter for reading: floats to four significant digits, JSON where it is no text or number."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return canonical_json(value)
+
+
+def joined(items: list[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} {last} {items[-1]}"

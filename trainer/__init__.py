@@ -1,0 +1,1 @@
+"""Trains one configuration. The door for other packages is `trainer.api`."""

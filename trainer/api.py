@@ -1,0 +1,201 @@
+"""The one narrow door to the trainer. Importing it imports no torch; `train`, `evaluate` and `predict` do.
+
+resolve_config, load_config     YAML or mapping + dotted overrides → one validated configuration
+known_keys                      every dotted key of a task
+metric_of, check_data           the primary metric; the data checked and counted
+train, evaluate, predict        the work
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.cache import cache_dir
+from trainer.config import RunConfig
+from trainer.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DeviceError,
+    NonFiniteLoss,
+    OutOfMemory,
+    Problem,
+    TrainingError,
+)
+from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
+from trainer.resolve import (
+    canonical_overrides,
+    load_config,
+    parse_assignments,
+    read_config_file,
+    resolve_config,
+    task_of,
+)
+from trainer.schema import Key, known_keys
+from trainer.task import DataSummary, Metric, TaskFiles
+from trainer.tasks import TASKS, load
+from trainer.writer import METRICS, SAMPLES, read_metrics, write_whole
+from trainer.yamlfile import dump_yaml, parse_yaml, read_yaml
+
+if TYPE_CHECKING:
+    from trainer.run import Run
+    from trainer.writer import RunWriter
+
+__all__ = [
+    "METRICS",
+    "SAMPLES",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DataSummary",
+    "DeviceError",
+    "Evaluation",
+    "Heartbeat",
+    "Hooks",
+    "Key",
+    "Metric",
+    "NonFiniteLoss",
+    "OutOfMemory",
+    "Outcome",
+    "Problem",
+    "RunConfig",
+    "Session",
+    "TrainingError",
+    "cache_dir",
+    "canonical_overrides",
+    "check_data",
+    "dump_yaml",
+    "evaluate",
+    "known_keys",
+    "load_config",
+    "metric_of",
+    "open_session",
+    "parse_assignments",
+    "parse_yaml",
+    "predict",
+    "prepare_data",
+    "read_config_file",
+    "read_metrics",
+    "read_yaml",
+    "resolve_config",
+    "task_of",
+    "tasks",
+    "train",
+    "write_whole",
+]
+
+
+def _files(config: RunConfig) -> TaskFiles:
+    files: TaskFiles = load(TASKS[config.task].files)
+    return files
+
+
+def metric_of(config: RunConfig) -> Metric:
+    """The primary metric; the validation loss where the task's own is switched off."""
+    return _files(config).metric(config)
+
+
+def check_data(config: RunConfig) -> DataSummary:
+    """Checks every file that the run would read and counts what is in them; `DataError` names what is wrong."""
+    return _files(config).check(config)
+
+
+def prepare_data(config: RunConfig, progress: Callable[[int, int], None]) -> None:
+    """Builds what the data still lacks (the built-in scenes, at their first use)."""
+    _files(config).prepare(config, progress)
+
+
+@dataclass
+class Session:
+    """A run kept in memory between calls, so that continuing it reloads nothing."""
+
+    run: Run
+    writer: RunWriter
+
+    def train(self, until_epoch: int, hooks: Hooks) -> Outcome:
+        """Trains on to the end of `until_epoch`."""
+        from trainer.loop import train_until
+
+        try:
+            return train_until(self.run, until_epoch, hooks, self.writer)
+        except DataError as error:
+            raise DataError(_own_words(str(error))) from None
+
+    def close(self) -> None:
+        self.run.close()
+
+
+def open_session(
+    config: RunConfig, hooks: Hooks, rung: int = 1, resume: bool = False, free: tuple[str, ...] = ()
+) -> Session:
+    """A run ready to train: from `checkpoint.resume`, with `resume` from its own folder, else from scratch.
+
+    `rung` counts from 1 and is written beside each evaluation; `free` are keys that may differ from the
+    checkpoint's. A damaged checkpoint is said through `hooks.say` and the one before it is used.
+    """
+    from trainer.checkpoint import load_newest
+    from trainer.resume import load_for_resume
+    from trainer.run import open_run
+    from trainer.writer import RunWriter
+
+    found = None
+    if config.checkpoint.resume is not None:
+        found = load_for_resume(config.checkpoint.resume)
+    elif resume:
+        found = load_newest(config.checkpoint.dir)
+    state = found[0] if found else None
+    for line in found[2] if found else ():
+        hooks.say(f"warning: {line}")
+    if found:
+        hooks.say(f"continues from {found[1]} (epoch {found[0]['progress']['epoch']})")
+    run = open_run(config, state, rung, hooks.say, free)
+    writer = RunWriter(config, run.history)
+    if found is None:
+        writer.start_afresh()
+    return Session(run, writer)
+
+
+def train(
+    config: RunConfig, until_epoch: int | None = None, hooks: Hooks | None = None, resume: bool = False
+) -> Outcome:
+    """Trains one configuration to the end of `until_epoch` (default: all its epochs).
+
+    Raises a `TrainingError`: `ConfigError`, `DataError`, `CheckpointError`, `DeviceError`, `NonFiniteLoss`,
+    `OutOfMemory`. With `resume`, goes on from the newest checkpoint in `checkpoint.dir`, where there is one.
+    """
+    hooks = hooks or Hooks()
+    session = open_session(config, hooks, resume=resume)
+    try:
+        return session.train(until_epoch or config.training.epochs, hooks)
+    finally:
+        session.close()
+
+
+def evaluate(checkpoint: Path, overrides: Mapping[str, Any], everything: bool) -> Mapping[str, float]:
+    """The metrics of a checkpoint's model on its validation data, or with `everything` on all of the data."""
+    from trainer.inference import evaluate_checkpoint
+
+    return evaluate_checkpoint(checkpoint, overrides, everything)
+
+
+def predict(checkpoint: Path, folder: Path, overrides: Mapping[str, Any]) -> Iterable[Mapping[str, str]]:
+    """One row for each image of a folder, from a checkpoint alone."""
+    from trainer.inference import predict_folder
+
+    return predict_folder(checkpoint, folder, overrides)
+
+
+def _own_words(message: str) -> str:
+    """An error that crossed from a loading process drags its traceback along; its last line is what it said."""
+    if "Original Traceback" not in message:
+        return message
+    return re.sub(r"^[\w.]+: ", "", message.strip().splitlines()[-1])
+
+
+def tasks() -> Sequence[str]:
+    """The names of all tasks."""
+    return tuple(TASKS)

@@ -1,0 +1,138 @@
+"""Checkpoints: written whole or not at all, checked when read, and loaded so that nothing in them can run.
+
+A checkpoint is an ordinary `torch.save` file whose ZIP comment holds a SHA-256 of everything before it, so
+one file carries its own check and any tool that reads PyTorch files still reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.errors import CheckpointError
+
+FORMAT = 1
+LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
+_MARK = b"sha256:"
+_COMMENT = len(_MARK) + 64
+_BLOCK = 1 << 20
+
+
+def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
+    """Writes beside, syncs, then moves into place; what stood there before survives any failure."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save(dict(state), temporary)
+        with temporary.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            digest = _digest(file, size - 2)
+            file.seek(size - 2)  # the last two bytes of a ZIP file are its comment's length
+            file.write(_COMMENT.to_bytes(2, "little") + _MARK + digest.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        # PyTorch reports a full disk as a RuntimeError of its zip writer.
+        needed = temporary.stat().st_size if temporary.exists() else 0
+        temporary.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        raise CheckpointError(
+            f"{path}: could not be written ({str(error).splitlines()[0]}); {free / 1e6:.0f} MB are free in "
+            f"{path.parent}, at least {needed / 1e6:.0f} MB were needed; older checkpoints are intact"
+        ) from error
+
+
+def rotate_and_save(state: Mapping[str, Any], folder: Path) -> Path:
+    """Writes `last.pth`, keeping the one before as `previous.pth` in case this one is ever damaged."""
+    last = folder / LAST
+    if last.exists():
+        copy_checkpoint(last, folder / PREVIOUS)
+    save_checkpoint(state, last)
+    return last
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """A second name for a checkpoint: a hard link where the file system has them (the files never change)."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checked checkpoint on the CPU; `CheckpointError` for a damaged, foreign or missing one."""
+    try:
+        with path.open("rb") as file:
+            _verify(file, path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this program, or of another version of it")
+    return found
+
+
+def load_newest(folder: Path) -> tuple[dict[str, Any], Path, Sequence[str]] | None:
+    """The newest valid state of a run: `last.pth`, else `previous.pth`.
+
+    Returns state, file and a word on each damaged file; None where there is none at all. Raises
+    `CheckpointError` where files exist but none is valid: never silently from scratch.
+    """
+    damaged: list[str] = []
+    for name in (LAST, PREVIOUS):
+        path = folder / name
+        if path.exists():
+            try:
+                return load_checkpoint(path), path, damaged
+            except CheckpointError as error:
+                damaged.append(str(error))
+    if damaged:
+        advice = f"remove {folder} to start this run again from scratch"
+        raise CheckpointError("; ".join([*damaged, advice]))
+    return None
+
+
+def _verify(file: Any, path: Path) -> None:
+    size = file.seek(0, os.SEEK_END)
+    start = size - _COMMENT
+    if start <= 2:
+        raise CheckpointError(f"{path}: damaged: only {size} bytes long")
+    file.seek(start)
+    comment = file.read(_COMMENT)
+    if not comment.startswith(_MARK):
+        raise CheckpointError(f"{path}: has no checksum: damaged, or not a checkpoint of this program")
+    if _digest(file, start - 2) != comment[len(_MARK) :].decode("ascii", "replace"):
+        raise CheckpointError(f"{path}: damaged: its checksum does not fit")
+
+
+def _digest(file: Any, length: int) -> str:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while length > 0:
+        block = file.read(min(_BLOCK, length))
+        if not block:
+            break
+        digest.update(block)
+        length -= len(block)
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

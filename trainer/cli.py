@@ -1,0 +1,218 @@
+"""`python -m trainer`: arguments in, words out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from trainer import api
+from trainer.console import RunConsole, data_progress
+from trainer.describe import canonical_yaml, commented_yaml
+from trainer.errors import CheckpointError, ConfigError, DataError, DeviceError, Problem, TrainingError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Trains one configuration: python -m trainer --config FILE [key=value …]",
+)
+
+Assignments = Annotated[
+    list[str] | None, typer.Argument(help="dotted overrides, key=value", show_default=False)
+]
+Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="a .pth file of a run")]
+Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Option("--config", help="configuration file (YAML)")],
+    assignments: Assignments = None,
+    resume: Annotated[Path | None, typer.Option(help="= checkpoint.resume")] = None,
+    subset_size: Annotated[int | None, typer.Option(help="= training.subset_size")] = None,
+    overfit: Annotated[bool, typer.Option("--overfit", help="= training.overfit=true")] = False,
+    max_iter: Annotated[int | None, typer.Option(help="= training.max_iter")] = None,
+    eval_interval: Annotated[int | None, typer.Option(help="= training.eval_interval")] = None,
+    debug: Debug = False,
+) -> None:
+    """Train one configuration; this is what runs where no command is named."""
+    flags = {
+        "checkpoint.resume": str(resume) if resume else None,
+        "training.subset_size": subset_size,
+        "training.overfit": overfit or None,
+        "training.max_iter": max_iter,
+        "training.eval_interval": eval_interval,
+    }
+    _guarded(lambda: _train(config, assignments, {k: v for k, v in flags.items() if v is not None}), debug)
+
+
+@app.command("config")
+def show_config(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="TASK, or with --from: task=NAME, key=value")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="an older file, printed in canonical form")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Print every key of a task as commented YAML, or an older file in canonical form."""
+
+    def work() -> int:
+        if source is not None:
+            typer.echo(
+                canonical_yaml(api.read_config_file(source), api.parse_assignments(words or ())), nl=False
+            )
+            return 0
+        if not words or len(words) != 1 or words[0] not in api.tasks():
+            raise ConfigError([Problem("config", f"name one task: {', '.join(api.tasks())}")])
+        typer.echo(commented_yaml(words[0]), nl=False)
+        return 0
+
+    _guarded(work, debug)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Checkpoint,
+    assignments: Assignments = None,
+    split: Annotated[
+        str, typer.Option(help="val: the run's validation images; all: every image; auto: all on other data")
+    ] = "auto",
+    debug: Debug = False,
+) -> None:
+    """Print the metrics of a checkpoint on its own data or, with data.…=…, on another."""
+
+    def work() -> int:
+        if split not in ("auto", "val", "all"):
+            raise ConfigError([Problem("--split", f"must be auto, val or all, not {split!r}")])
+        overrides = api.parse_assignments(assignments or ())
+        other_data = any(key.startswith("data.") and key != "data.image_size" for key in overrides)
+        metrics = api.evaluate(checkpoint, overrides, split == "all" or (split == "auto" and other_data))
+        typer.echo(json.dumps(dict(metrics)))
+        return 0
+
+    _guarded(work, debug)
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="a folder of images")],
+    checkpoint: Checkpoint,
+    assignments: Assignments = None,
+    output: Annotated[Path | None, typer.Option(help="CSV to write; without it, stdout")] = None,
+    debug: Debug = False,
+) -> None:
+    """Predict for a folder of images, as CSV."""
+
+    def work() -> int:
+        rows = list(api.predict(checkpoint, folder, api.parse_assignments(assignments or ())))
+        target = output.open("w", newline="", encoding="utf-8") if output else sys.stdout
+        try:
+            writer = csv.DictWriter(target, fieldnames=list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        finally:
+            if output:
+                target.close()
+        return 0
+
+    _guarded(work, debug)
+
+
+def _train(path: Path, assignments: Sequence[str] | None, flags: dict[str, Any]) -> int:
+    overrides = api.parse_assignments(assignments or ())
+    twice = sorted(overrides.keys() & flags.keys())
+    if twice:
+        raise ConfigError([Problem(key, "is set by an option and by key=value") for key in twice])
+    config = api.load_config(path, overrides, flags)
+    summary = api.check_data(config)
+    with RunConsole(config.training.epochs) as console, _Signals() as stop:
+        for line in (summary.words, *(f"warning: {warning}" for warning in summary.warnings)):
+            console.say(line)
+        prepare_data(config, console.console)
+        hooks = api.Hooks(console.report, console.heartbeat, lambda: stop.number is not None, console.say)
+        outcome = api.train(config, hooks=hooks)
+        if outcome.ending == "early":
+            console.say(f"stopped early: {outcome.reason}")
+        if outcome.ending == "interrupted" and stop.number is not None:
+            console.say(f"stopped in epoch {outcome.epoch + 1}; continue with --resume {outcome.checkpoint}")
+            return 128 + stop.number
+        console.say(
+            f"done: {outcome.epoch} epochs in {outcome.seconds:.0f} s, checkpoints in {config.checkpoint.dir}"
+        )
+    return 0
+
+
+def prepare_data(config: api.RunConfig, console: Console) -> None:
+    """Builds what the data still lacks (the built-in scenes at their first use), with a bar."""
+    bar, line = data_progress(console, "drawing the built-in data, once")
+    started = False
+
+    def progress(done: int, total: int) -> None:
+        nonlocal started
+        if not started:
+            bar.start()
+            started = True
+        bar.update(line, completed=done, total=total)
+
+    try:
+        api.prepare_data(config, progress)
+    finally:
+        if started:
+            bar.stop()
+
+
+class _Signals:
+    """SIGTERM and Ctrl-C ask the run to stop at its next step; a second Ctrl-C ends it at once."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._asked)
+        return self
+
+    def _asked(self, number: int, _: FrameType | None) -> None:
+        if self.number is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.number = number
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _guarded(work: Callable[[], int], debug: bool) -> None:
+    """Runs a command; errors become one message on stderr and an exit status."""
+    try:
+        status = work()
+    except KeyboardInterrupt:
+        status = 130
+    except TrainingError as error:
+        if debug:
+            raise
+        status = 2 if isinstance(error, ConfigError | DataError | DeviceError | CheckpointError) else 1
+        typer.echo(f"error: {error}", err=True)
+    raise typer.Exit(status)
+
+
+def main() -> None:
+    """`train` is the command where none is named."""
+    arguments = sys.argv[1:]
+    commands = {"train", "config", "evaluate", "predict", "--help"}
+    app(
+        args=arguments if not arguments or arguments[0] in commands else ["train", *arguments],
+        prog_name="python -m trainer",
+    )

@@ -1,0 +1,111 @@
+"""Batches: the order of an epoch, loaders, and the way onto the device."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+Batch = dict[str, Any]
+RowKey = tuple[int, int]  # epoch, row
+
+
+class RowSource(Protocol):
+    """Rows that are fetched a batch at a time. A fetch is a pure function of its keys: it carries no state."""
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
+        """A batch of tensors; `weight` in it is the number of terms in the batch's loss (tokens, boxes, images)."""
+        ...
+
+
+class EpochBatches(Sampler[list[RowKey]]):
+    """The batches of one epoch. The order is a function of (seed, epoch); `start` skips what is done already."""
+
+    def __init__(self, n_rows: int, batch_size: int, seed: int, shuffle: bool) -> None:
+        self.n_rows, self.batch_size, self.seed, self.shuffle = n_rows, batch_size, seed, shuffle
+        self.epoch = 1
+        self.start = 0
+
+    def __len__(self) -> int:
+        return -(-self.n_rows // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[RowKey]]:
+        rows = np.arange(self.n_rows)
+        if self.shuffle:
+            rows = np.random.default_rng([self.seed, self.epoch]).permutation(rows)
+        keys = [(self.epoch, int(row)) for row in rows]
+        for first in range(self.start * self.batch_size, self.n_rows, self.batch_size):
+            yield keys[first : first + self.batch_size]
+
+
+class _Rows(Dataset[Batch]):
+    """Gives a `RowSource` the face that `DataLoader` knows; whole batches are fetched at once."""
+
+    def __init__(self, source: RowSource) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitems__(self, keys: list[RowKey]) -> Batch:
+        return self.source.__getitems__(keys)
+
+
+def _as_fetched(batch: Batch) -> Batch:
+    return batch
+
+
+def loader_processes(asked: int) -> int:
+    """How many loading processes are used: none on Windows, and no more than there are cores for."""
+    if sys.platform == "win32":
+        return 0
+    return min(
+        asked, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+
+
+def build_loader(
+    source: RowSource, batches: EpochBatches, *, num_workers: int, prefetch_factor: int, pin_memory: bool
+) -> DataLoader[Batch]:
+    """A loader over a source; its processes stay alive between epochs."""
+    workers = loader_processes(num_workers)
+    return DataLoader(
+        _Rows(source),
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_as_fetched,
+        pin_memory=pin_memory,
+        prefetch_factor=prefetch_factor if workers else None,
+        persistent_workers=workers > 0,
+        # The loader draws a base seed; from a generator of its own, so that the run's stays untouched.
+        generator=torch.Generator(),
+    )
+
+
+def close_loader(loader: DataLoader[Batch]) -> None:
+    """Ends a loader's processes now rather than at some garbage collection."""
+    iterator = loader._iterator
+    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            iterator._shutdown_workers()
+        loader._iterator = None
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on the device; on a CPU the batch itself."""
+    if device.type == "cpu":
+        return batch
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for name, value in batch.items()
+    }

@@ -1,0 +1,75 @@
+"""Everything that can go wrong in a run, by kind.
+
+    TrainingError
+    ├── ConfigError         the configuration is wrong; lists every mistake
+    ├── DataError           a file is missing, unreadable or holds nothing usable
+    ├── CheckpointError     a checkpoint is damaged, foreign, or of another configuration
+    ├── DeviceError         the device asked for is not there
+    ├── NonFiniteLoss       the loss or the metric became NaN or infinite
+    └── OutOfMemory         the device has too little memory for the batch
+
+`kind` is the word under which a study counts the failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class TrainingError(Exception):
+    """Base of all errors that a user can do something about."""
+
+    kind = "code"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: where it is (a dotted key, a file, a row) and what to do about it."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" if self.where else self.what
+
+
+class ConfigError(TrainingError):
+    """One or more mistakes in a configuration, all at once."""
+
+    kind = "config"
+
+    def __init__(self, problems: Sequence[Problem] | str) -> None:
+        listed = (Problem("", problems),) if isinstance(problems, str) else tuple(problems)
+        self.problems = listed
+        super().__init__("\n".join(str(problem) for problem in listed))
+
+
+class DataError(TrainingError):
+    kind = "data"
+
+
+class CheckpointError(TrainingError):
+    kind = "data"
+
+
+class DeviceError(TrainingError):
+    kind = "config"
+
+
+class NonFiniteLoss(TrainingError):
+    """Says at which optimizer step the first bad value stood, and what to try."""
+
+    kind = "nan"
+
+    def __init__(self, what: str, value: float, epoch: int, step: int) -> None:
+        self.step = step
+        self.epoch = epoch
+        super().__init__(
+            f"{what} is {value} at step {step} (epoch {epoch}); try a lower training.optimizer.lr, "
+            "a smaller training.grad_clip, or training.precision=fp32"
+        )
+
+
+class OutOfMemory(TrainingError):
+    kind = "oom"

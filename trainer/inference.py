@@ -1,0 +1,52 @@
+"""Using a trained model: the metric on a data set, predictions for a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.checkpoint import load_checkpoint
+from trainer.data import EpochBatches, build_loader, close_loader, to_device
+from trainer.errors import DataError
+from trainer.precision import Precision, decide_device, decide_precision
+from trainer.resolve import resolve_config
+from trainer.run import task_for
+from trainer.task import Task
+
+
+def evaluate_checkpoint(path: Path, overrides: Mapping[str, Any], everything: bool) -> Mapping[str, float]:
+    """The metrics of a checkpoint's model; `overrides` may name other data, another device or beam size."""
+    config, task, model, precision = _load(path, overrides)
+    rows = task.open_rows(everything)
+    batches = EpochBatches(
+        len(rows.val), config.training.val_batch_size or config.training.batch_size, 0, False
+    )
+    loader = build_loader(rows.val, batches, num_workers=0, prefetch_factor=1, pin_memory=False)
+    try:
+        with torch.inference_mode(), precision.autocast():
+            scores = task.evaluate(model, (to_device(batch, precision.device) for batch in loader))
+    finally:
+        close_loader(loader)
+    return scores.metrics
+
+
+def predict_folder(path: Path, folder: Path, overrides: Mapping[str, Any]) -> Iterable[Mapping[str, str]]:
+    """One row for each image of a folder."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of images")
+    _, task, model, precision = _load(path, overrides)
+    with torch.inference_mode(), precision.autocast():
+        yield from task.predict(model, folder, precision.device)
+
+
+def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[Any, Task, torch.nn.Module, Precision]:
+    state = load_checkpoint(path)
+    config = resolve_config(state["config"], {"checkpoint.resume": None, "device": "auto"}, overrides)
+    device = decide_device(config.device)
+    task = task_for(config, state["extras"])
+    model = task.build_model(weights=False)
+    model.load_state_dict(state["model"])
+    return config, task, model.to(device).eval(), decide_precision(config.training.precision, device)

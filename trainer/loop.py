@@ -1,0 +1,205 @@
+"""The training loop. It knows no task, never exits the process, and has one way out for a metric.
+
+until the epoch asked for, all epochs, or max_iter:
+    for each group of accumulate_grad_batches batches:
+        forward and backward of each          autocast; the loss divided by the group's weight
+        optimizer_step                        unscale, clip, step, clear
+        heartbeat, should_stop?               yes: checkpoint in mid-epoch, outcome `interrupted`
+    the epoch's losses read                   NonFiniteLoss names the first bad step
+    evaluation, where one is due              → schedule, early stopping, best
+    checkpoint                                last.pth, best.pth, checkpoint_epoch_N.pth
+    report(evaluation)
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+
+import torch
+
+from trainer.data import Batch, to_device
+from trainer.errors import NonFiniteLoss, OutOfMemory
+from trainer.outcome import Ending, Evaluation, Heartbeat, Hooks, Outcome
+from trainer.precision import optimizer_step
+from trainer.run import Run
+from trainer.task import Scores
+from trainer.writer import RunWriter
+
+
+def train_until(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> Outcome:
+    """Trains to the end of `until_epoch` (1-based), or as far as the run goes. Returns at once where that is done."""
+    try:
+        while not (ending := _ending(run, until_epoch)):
+            if not _train_epoch(run, hooks, writer):
+                return _outcome(run, "interrupted", writer)
+            _close_epoch(run, until_epoch, hooks, writer)
+            if hooks.should_stop() and not _ending(run, until_epoch):
+                return _outcome(run, "interrupted", writer)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(
+            f"out of memory with batches of {run.config.training.batch_size} ({str(error).splitlines()[0]}); "
+            "try a smaller training.batch_size with a larger training.accumulate_grad_batches"
+        ) from error
+    return _outcome(run, ending, writer)
+
+
+def _ending(run: Run, until_epoch: int) -> Ending | None:
+    training = run.config.training
+    if run.progress.stop_reason:
+        return "early"
+    if run.progress.epoch >= training.epochs or _iterations_spent(run):
+        return "finished"
+    return "reached" if run.progress.epoch >= until_epoch else None
+
+
+def _iterations_spent(run: Run) -> bool:
+    limit = run.config.training.max_iter
+    return limit is not None and run.progress.step >= limit
+
+
+def _outcome(run: Run, ending: Ending, writer: RunWriter) -> Outcome:
+    return Outcome(
+        ending=ending,
+        epoch=run.progress.epoch,
+        step=run.progress.step,
+        seconds=run.progress.seconds,
+        evaluations=tuple(run.history),
+        checkpoint=writer.last_checkpoint,
+        device=str(run.device),
+        precision=str(run.precision),
+        reason=run.progress.stop_reason,
+        warnings=tuple(run.warnings),
+    )
+
+
+def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
+    """Trains what is left of the epoch; False where it was interrupted and its checkpoint written."""
+    progress, training = run.progress, run.config.training
+    epoch = progress.epoch + 1
+    run.model.train()
+    run.train_batches.epoch, run.train_batches.start = epoch, progress.batches
+    done = progress.batches // training.accumulate_grad_batches
+    losses = torch.zeros(run.steps_per_epoch, device=run.device)
+    losses[:done] = progress.losses[:done].to(run.device)
+    progress.losses = losses
+    started = time.monotonic()
+    last = False
+    for group in _grouped(iter(run.train_loader), training.accumulate_grad_batches):
+        part = done / run.steps_per_epoch
+        run.schedule.before_step((progress.epoch + part) / run.config.schedule_epochs)
+        losses[done] = _train_group(run, group)
+        done += 1
+        progress.step += 1
+        progress.batches += len(group)
+        if done % run.config.logging.every_n_steps == 0:
+            _check_finite(run, done)
+        hooks.heartbeat(Heartbeat(epoch, done, run.steps_per_epoch))
+        last = done == run.steps_per_epoch or _iterations_spent(run)
+        if last:
+            break
+        every = run.config.checkpoint.every_n_steps
+        stop = hooks.should_stop()
+        if stop or (every is not None and progress.step % every == 0):
+            _check_finite(run, done)
+            progress.seconds += time.monotonic() - started
+            started = time.monotonic()
+            writer.save(run)
+            if stop:
+                return False
+    _check_finite(run, done)
+    progress.seconds += time.monotonic() - started
+    return True
+
+
+def _grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    """Batches in groups of `size`; the last may be shorter, and is weighted by what it holds."""
+    while group := list(itertools.islice(batches, size)):
+        yield group
+
+
+def _train_group(run: Run, group: list[Batch]) -> torch.Tensor:
+    """One optimizer step; returns the summed loss, still on the device."""
+    weight = sum(batch["weight"] for batch in group)
+    run.progress.weight += weight
+    total = torch.zeros((), device=run.device)
+    for batch in group:
+        on_device = to_device(batch, run.device)
+        with run.precision.autocast():
+            loss = run.task.loss(run.model, on_device)
+        run.scaler.scale(loss / weight).backward()
+        total = total + loss.detach()
+    optimizer_step(run.optimizer, run.scaler, run.parameters, run.config.training.grad_clip)
+    return total
+
+
+def _check_finite(run: Run, done: int) -> None:
+    """Reads the losses so far: the one place in an epoch where the device is waited for."""
+    losses = run.progress.losses[:done]
+    bad = (~torch.isfinite(losses)).nonzero()
+    if len(bad):
+        first = int(bad[0])
+        step = run.progress.step - done + first + 1
+        raise NonFiniteLoss("the training loss", float(losses[first]), run.progress.epoch + 1, step)
+
+
+def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> None:
+    """Evaluates where due, writes the checkpoint, reports."""
+    progress, training = run.progress, run.config.training
+    train_loss = float(progress.losses.double().sum() / progress.weight)
+    progress.epoch += 1
+    progress.batches, progress.weight, progress.losses = 0, 0.0, torch.zeros(0)
+    on_interval = progress.epoch % training.eval_interval == 0 or progress.epoch == training.epochs
+    due = on_interval or progress.epoch >= until_epoch or _iterations_spent(run)
+    evaluation = None
+    if due:
+        started = time.monotonic()
+        scores = evaluate(run)
+        progress.seconds += time.monotonic() - started
+        evaluation = _record(run, train_loss, scores)
+        improved = on_interval and _judge(run, evaluation, train_loss)
+        writer.evaluated(evaluation, scores, improved)
+        writer.save(run, best=improved)
+    else:
+        writer.save(run)
+    if evaluation is not None:
+        hooks.report(evaluation)
+
+
+def evaluate(run: Run) -> Scores:
+    """Scores on the validation rows; draws nothing from the run's random generators."""
+    run.model.eval()
+    with torch.inference_mode(), run.precision.autocast():
+        return run.task.evaluate(run.model, (to_device(batch, run.device) for batch in run.val_loader))
+
+
+def _record(run: Run, train_loss: float, scores: Scores) -> Evaluation:
+    progress = run.progress
+    metrics = {"train_loss": train_loss, **scores.metrics, "lr": float(run.optimizer.param_groups[0]["lr"])}
+    value = metrics["val_loss" if run.metric.name == "loss" else run.metric.name]
+    for name in ("val_loss", run.metric.name):
+        if name in metrics and not math.isfinite(metrics[name]):
+            raise NonFiniteLoss(f"the validation {name}", metrics[name], progress.epoch, progress.step)
+    seconds = progress.seconds - progress.seconds_at_evaluation
+    progress.seconds_at_evaluation = progress.seconds
+    evaluation = Evaluation(progress.epoch, progress.step, progress.rung, round(seconds, 4), value, metrics)
+    run.history.append(evaluation)
+    return evaluation
+
+
+def _judge(run: Run, evaluation: Evaluation, train_loss: float) -> bool:
+    """Feeds schedule and early stopping; True where this is the best evaluation so far.
+
+    Only evaluations on the interval count here: one that a slice's end forced must leave no trace, so that
+    stopping and resuming equals training straight through.
+    """
+    val_loss = evaluation.metrics["val_loss"]
+    run.schedule.after_evaluation(val_loss)
+    if not run.config.training.overfit:
+        run.progress.stop_reason = run.stopping.update(train_loss, val_loss)
+    improved = math.isnan(run.progress.best) or run.metric.better(evaluation.value, run.progress.best)
+    if improved:
+        run.progress.best, run.progress.best_epoch = evaluation.value, evaluation.epoch
+    return improved

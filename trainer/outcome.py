@@ -1,0 +1,83 @@
+"""What a run tells the world: evaluations on the way, one outcome at the end. Plain data, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation. `value` is the primary metric, `seconds` the time since the evaluation before it."""
+
+    epoch: int
+    step: int
+    rung: int
+    seconds: float
+    value: float
+    metrics: Mapping[str, float]
+
+    def line(self) -> dict[str, Any]:
+        """As it stands in `metrics.jsonl`."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "rung": self.rung,
+            "seconds": self.seconds,
+            "metrics": dict(self.metrics),
+        }
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """Where a run is: after optimizer step `step` of `steps` in `epoch`."""
+
+    epoch: int
+    step: int
+    steps: int
+
+
+Ending = Literal["reached", "finished", "early", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended.
+
+    `reached`: the epoch asked for; `finished`: all epochs or `max_iter`; `early`: early stopping; `interrupted`:
+    told to stop, in the middle of an epoch or at its end. `evaluations` are all of the run so far, also those
+    of earlier calls; `seconds` likewise.
+    """
+
+    ending: Ending
+    epoch: int
+    step: int
+    seconds: float
+    evaluations: tuple[Evaluation, ...]
+    checkpoint: str
+    device: str
+    precision: str
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def _ignore(_: Any) -> None:
+    return None
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How a run speaks while it runs. `report` is called once for each evaluation, after its checkpoint.
+
+    `should_stop` is asked after every optimizer step; on True the run writes a checkpoint and returns.
+    """
+
+    report: Callable[[Evaluation], None] = _ignore
+    heartbeat: Callable[[Heartbeat], None] = _ignore
+    should_stop: Callable[[], bool] = _never
+    say: Callable[[str], None] = field(default=_ignore)

@@ -1,0 +1,79 @@
+"""Randomness that can be continued: per-sample numbers without state, and the state of every generator."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+def uniforms(seed: int, epoch: int, indices: NDArray[np.int64], draws: int) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1) as a pure function of (seed, epoch, index, draw).
+
+    A counter-based generator (the SplitMix64 finaliser, Steele et al. 2014), vectorised: the same for any
+    number of loading processes and after any resume. Returns [len(indices), draws].
+    """
+    key = _mix(np.uint64(seed % 2**64) ^ _mix(np.asarray([epoch], dtype=np.uint64)))
+    rows = _mix(indices.astype(np.uint64) ^ key)
+    cells = _mix(
+        rows[:, None] + np.arange(1, draws + 1, dtype=np.uint64)[None, :] * np.uint64(0xD1342543DE82EF95)
+    )
+    return (cells >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mix(value: Any) -> NDArray[np.uint64]:
+    with np.errstate(over="ignore"):
+        value = np.asarray(value, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed: NDArray[np.uint64] = value ^ (value >> np.uint64(31))
+        return mixed
+
+
+def seed_all(seed: int, deterministic: bool) -> None:
+    """Seeds every generator of this process."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)  # every CUDA device too
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+def capture() -> dict[str, Any]:
+    """The state of every generator, as tensors and plain numbers, so that `weights_only=True` loads it."""
+    numpy_state: Any = np.random.get_state(legacy=False)
+    version, internal, gauss = random.getstate()
+    state: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "python": {"version": version, "internal": list(internal), "gauss": gauss},
+        "numpy": {
+            "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
+            "pos": int(numpy_state["state"]["pos"]),
+            "has_gauss": int(numpy_state["has_gauss"]),
+            "gauss": float(numpy_state["gauss"]),
+        },
+    }
+    if torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def restore(state: dict[str, Any]) -> None:
+    """Puts every generator back to a captured state; CUDA's only where as many devices are there."""
+    torch.set_rng_state(state["torch"].cpu())
+    python = state["python"]
+    random.setstate((python["version"], tuple(python["internal"]), python["gauss"]))
+    numpy_state = state["numpy"]
+    np.random.set_state(
+        {
+            "bit_generator": "MT19937",
+            "state": {"key": numpy_state["key"].numpy().astype(np.uint32), "pos": numpy_state["pos"]},
+            "has_gauss": numpy_state["has_gauss"],
+            "gauss": numpy_state["gauss"],
+        }
+    )
+    if "cuda" in state and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([item.cpu() for item in state["cuda"]])

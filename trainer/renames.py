@@ -1,0 +1,140 @@
+"""Older spellings of keys and the canonical keys that they became. The only place that knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Converter = Callable[[Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Rename:
+    """`old` stood in one of the earlier vocabularies; `convert` gives canonical key → value."""
+
+    old: str
+    convert: Converter
+
+
+def _to(new: str, values: Mapping[Any, Any] | None = None) -> Converter:
+    def convert(value: Any) -> dict[str, Any]:
+        if values is not None and isinstance(value, str | bool | int) and value in values:
+            value = values[value]
+        return {new: value}
+
+    return convert
+
+
+def _complement(new: str) -> Converter:
+    def convert(value: Any) -> dict[str, Any]:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return {new: round(1.0 - value, 12) if is_number else value}
+
+    return convert
+
+
+def _every_epoch(value: Any) -> dict[str, Any]:
+    return {"checkpoint.every_n_epochs": 1 if value is True else None if value is False else value}
+
+
+_SCHEDULERS = {
+    "ReduceLROnPlateau": "reduce_on_plateau",
+    "StepLR": "step",
+    "CosineAnnealingLR": "cosine",
+    "OneCycleLR": "one_cycle",
+}
+_PRECISIONS = {
+    True: "auto",
+    False: "fp32",
+    "no": "fp32",
+    "16-mixed": "fp16",
+    "bf16-mixed": "bf16",
+    "32": "fp32",
+}
+
+_SAME_VALUE: dict[str, str] = {
+    "training.seed": "seed",
+    "dataset.image_size": "data.image_size",
+    "training.num_workers": "data.num_workers",
+    "training.prefetch_factor": "data.prefetch_factor",
+    "dataset.val_part": "data.val_split",
+    "dataset.data_fraction": "data.data_fraction",
+    "training.max_epochs": "training.epochs",
+    "training.num_epochs": "training.epochs",
+    "data.batch_size": "training.batch_size",
+    "dataset.data_loaders.train_batch_size": "training.batch_size",
+    "dataset.data_loaders.val_batch_size": "training.val_batch_size",
+    "training.gradient_accumulation_steps": "training.accumulate_grad_batches",
+    "training.max_grad_norm": "training.grad_clip",
+    "data.num_samples": "data.max_samples",
+    "optimizer.type": "training.optimizer.type",
+    "training.lr": "training.optimizer.lr",
+    "training.learning_rate": "training.optimizer.lr",
+    "optimizer.lr": "training.optimizer.lr",
+    **{
+        f"optimizer.{name}": f"training.optimizer.{name}"
+        for name in (
+            "weight_decay",
+            "eps",
+            "betas",
+            "momentum",
+            "nesterov",
+            "centered",
+            "alpha",
+            "encoder_lr",
+        )
+    },
+    **{
+        f"scheduler.{name}": f"training.scheduler.{name}"
+        for name in ("factor", "patience", "min_lr", "step_size", "gamma")
+        + ("anneal_strategy", "div_factor", "final_div_factor", "pct_start")
+    },
+    "lr_scheduler.warmup_steps": "training.scheduler.warmup_steps",
+    **{
+        f"early_stopping.{name}": f"training.early_stopping.{name}"
+        for name in ("enabled", "patience", "min_delta", "track_overfitting")
+        + ("overfitting_gap_threshold", "overfitting_patience")
+    },
+    "training.checkpoint_dir": "checkpoint.dir",
+    "directories.models": "checkpoint.dir",
+    "training.output_dir": "checkpoint.dir",
+    "training.save_checkpoints": "checkpoint.save",
+    "training.save_every_n_epochs": "checkpoint.every_n_epochs",
+    "training.save_steps": "checkpoint.every_n_steps",
+    "training.resume": "checkpoint.resume",
+    "training.resume_from": "checkpoint.resume",
+    "training.logging_steps": "logging.every_n_steps",
+    "training.save_metrics": "logging.save_metrics",
+}
+
+RENAMES: dict[str, Rename] = {
+    row.old: row
+    for row in (
+        *(Rename(old, _to(new)) for old, new in _SAME_VALUE.items()),
+        Rename("data.train_split", _complement("data.val_split")),
+        Rename("training.use_amp", _to("training.precision", _PRECISIONS)),
+        Rename("training.amp", _to("training.precision", _PRECISIONS)),
+        Rename("training.mixed_precision", _to("training.precision", _PRECISIONS)),
+        Rename("scheduler.type", _to("training.scheduler.type", _SCHEDULERS)),
+        Rename("lr_scheduler.type", _to("training.scheduler.type", _SCHEDULERS)),
+        Rename("training.save_every_epoch", _every_epoch),
+    )
+}
+
+# The canonical key took over values of the older one: `training.precision: 16-mixed` is accepted too.
+CANONICAL_VALUES: dict[str, Mapping[Any, Any]] = {
+    "training.precision": {**_PRECISIONS, 32: "fp32"},
+    "training.scheduler.type": _SCHEDULERS,
+}
+
+
+def canonical(key: str, value: Any) -> dict[str, Any]:
+    """Canonical key → value for one dotted key in any accepted spelling; an unknown key comes back as it is."""
+    row = RENAMES.get(key)
+    if row is not None:
+        return row.convert(value)
+    values = CANONICAL_VALUES.get(key)
+    if values is not None and isinstance(value, str | bool | int) and value in values:
+        return {key: values[value]}
+    return {key: value}

@@ -1,0 +1,245 @@
+"""YAML or a mapping, and layers of dotted overrides → one validated configuration.
+
+The only place where either enters. All mistakes come in one `ConfigError`, each with its dotted path and,
+for an unknown key, the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from trainer.errors import ConfigError, Problem
+from trainer.renames import RENAMES, canonical
+from trainer.schema import Key, config_class, known_keys, sections
+from trainer.tasks import TASKS
+from trainer.yamlfile import parse_yaml, read_yaml
+
+_NUMBER = re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+Dotted = dict[str, Any]
+RunConfigLike = Any
+
+
+def parse_assignments(words: Iterable[str]) -> Dotted:
+    """`key=value` words of a command line → dotted overrides; values are read as YAML."""
+    found: Dotted = {}
+    problems: list[Problem] = []
+    for word in words:
+        key, sign, text = word.partition("=")
+        key = key.strip()
+        if not sign or not key:
+            problems.append(Problem(word, "expected key=value, for example training.batch_size=16"))
+        elif key in found:
+            problems.append(Problem(key, "is set twice on the command line"))
+        else:
+            found[key] = parse_yaml(text, word)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The mapping in a configuration file."""
+    value = read_yaml(path)
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise ConfigError([Problem(str(path), f"expected a mapping of keys, found {_words(value)}")])
+    return cast(dict[str, Any], value)
+
+
+def task_of(*layers: Mapping[str, Any]) -> str:
+    """The task that the last layer to name one names."""
+    named = [layer["task"] for layer in layers if "task" in layer]
+    if not named:
+        raise ConfigError([Problem("task", f"is missing; name one of: {', '.join(TASKS)}")])
+    task = named[-1]
+    if task not in TASKS:
+        raise ConfigError([Problem("task", f"unknown task {task!r}{_nearest(str(task), TASKS)}")])
+    return str(task)
+
+
+def canonical_overrides(layer: Mapping[str, Any], task: str) -> Dotted:
+    """One layer (nested, dotted or mixed, in any accepted spelling) as canonical dotted keys.
+
+    Raises `ConfigError` with every unknown key, misplaced section, wrong kind, or key said twice.
+    """
+    problems: list[Problem] = []
+    found = _collect(layer, task, problems)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def resolve_config(source: Mapping[str, Any], *layers: Mapping[str, Any]) -> RunConfigLike:
+    """The configuration from a base mapping and layers of overrides, later ones winning."""
+    task = task_of(source, *layers)
+    problems: list[Problem] = []
+    merged: Dotted = {}
+    for layer in (source, *layers):
+        merged.update(_collect(layer, task, problems))
+    merged["task"] = task
+    config = _validate(task, merged, problems)
+    if problems:
+        raise ConfigError(_unique(problems))
+    return config
+
+
+def load_config(path: Path, *layers: Mapping[str, Any]) -> RunConfigLike:
+    """`resolve_config` of a file; each mistake names the file."""
+    try:
+        return resolve_config(read_config_file(path), *layers)
+    except ConfigError as error:
+        raise ConfigError([Problem(_at(path, problem), problem.what) for problem in error.problems]) from None
+
+
+def _at(path: Path, problem: Problem) -> str:
+    return problem.where if str(path) in problem.where else f"{path}: {problem.where}"
+
+
+def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem]) -> Dotted:
+    """Canonical key → value; mistakes are appended to `problems` and left out."""
+    keys, parts = known_keys(task), sections(task)
+    found: Dotted = {}
+    spelt: dict[str, str] = {}
+    for spelling, value in _flatten(layer, "", task, problems):
+        for key, converted in canonical(spelling, value).items():
+            if key in spelt:
+                both = f"{spelt[key]} and {spelling}" if spelt[key] != spelling else spelling
+                problems.append(Problem(spelling, f"is said twice ({both} are the same key)"))
+                continue
+            spelt[key] = spelling
+            if key in keys:
+                problem, converted = _of_kind(keys[key], converted)
+                if problem:
+                    problems.append(Problem(spelling, problem))
+                    continue
+            elif not (key in parts and parts[key] and converted is None):
+                problems.append(Problem(spelling, f"unknown key{_suggest(spelling, task)}"))
+                continue
+            found[key] = converted
+    return found
+
+
+def _flatten(
+    layer: Mapping[str, Any], prefix: str, task: str, problems: list[Problem]
+) -> list[tuple[str, Any]]:
+    keys, parts = known_keys(task), sections(task)
+    flat: list[tuple[str, Any]] = []
+    for name, value in layer.items():
+        path = f"{prefix}{name}"
+        if path in parts and not isinstance(value, Mapping):
+            if value is None and not parts[path]:
+                continue  # an empty section in YAML says nothing
+            if value is not None:
+                example = next(key for key in keys if key.startswith(f"{path}."))
+                what = f"is a section, not a value ({_words(value)}); set one of its keys, such as {example}"
+                problems.append(Problem(path, what))
+                continue
+        if isinstance(value, Mapping) and path not in keys:
+            flat += _flatten(value, f"{path}.", task, problems)
+        elif isinstance(value, Mapping):
+            problems.append(Problem(path, "is a value, not a section; it takes no keys of its own"))
+        else:
+            flat.append((path, value))
+    return flat
+
+
+def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
+    """Checks a value's kind; numbers may come as text, whole floats may stand for integers."""
+    if value is None:
+        return ("" if key.nullable else f"must be {_kind_words(key)}, not null"), None
+    if key.kind in ("int", "float") and not isinstance(value, bool):
+        if isinstance(value, str) and _NUMBER.match(value.strip()):
+            value = (
+                float(value)
+                if key.kind == "float" or not value.strip().lstrip("+-").isdigit()
+                else int(value)
+            )
+        if isinstance(value, int | float):
+            whole = isinstance(value, int) or value.is_integer()
+            if math.isfinite(value) and (key.kind == "float" or whole):
+                return "", float(value) if key.kind == "float" else int(value)
+    matches = {
+        "bool": isinstance(value, bool),
+        "str": isinstance(value, str),
+        "path": isinstance(value, str | Path),
+        "list": isinstance(value, list | tuple),
+    }
+    if key.kind == "choice":
+        fits = any(value == choice and type(value) is type(choice) for choice in key.choices)
+        return (
+            ""
+            if fits
+            else f"must be {_kind_words(key)}, not {_words(value)}{_nearest(str(value), key.choices)}"
+        ), value
+    fits = matches.get(key.kind, False)
+    return ("" if fits else f"must be {_kind_words(key)}, not {_words(value)}"), value
+
+
+def _validate(task: str, merged: Dotted, problems: list[Problem]) -> RunConfigLike:
+    nested: dict[str, Any] = {"data": {}}
+    for path, value in merged.items():
+        *parents, name = path.split(".")
+        node = nested
+        for parent in parents:
+            if node.get(parent) is None:
+                node[parent] = {}
+            node = node[parent]
+        if value is not None or name not in node:
+            node[name] = value
+    try:
+        return config_class(task)(**nested)
+    except ValidationError as error:
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"])
+            what = item["msg"].removeprefix("Value error, ")
+            value = "" if isinstance(item["input"], dict) else f", not {_words(item['input'])}"
+            problems.append(Problem(where or "configuration", f"{what[0].lower()}{what[1:]}{value}"))
+        return None
+
+
+def _suggest(key: str, task: str) -> str:
+    keys = known_keys(task)
+    last = key.rsplit(".", 1)[-1]
+    if key in sections(task):
+        return ": it is a section"
+    same = [known for known in keys if known.rsplit(".", 1)[-1] == last]
+    if not same:
+        leaves = {known.rsplit(".", 1)[-1]: known for known in reversed(keys)}
+        close = difflib.get_close_matches(key, [*keys, *RENAMES], n=1, cutoff=0.75)
+        leaf = difflib.get_close_matches(last, leaves, n=1, cutoff=0.6)
+        same = close or [leaves[name] for name in leaf]
+        same = same or difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
+    best = max(same, key=lambda known: difflib.SequenceMatcher(None, key, known).ratio())
+    new = next(iter(RENAMES[best].convert(None))) if best in RENAMES else best
+    return f"; did you mean {new}?"
+
+
+def _nearest(word: str, known: Iterable[Any]) -> str:
+    close = difflib.get_close_matches(word, [str(item) for item in known], n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _kind_words(key: Key) -> str:
+    words = {
+        "int": "a whole number", "float": "a number", "bool": "true or false", "str": "text",
+        "path": "a path", "list": "a list",
+    }  # fmt: skip
+    base = f"one of {', '.join(map(str, key.choices))}" if key.kind == "choice" else words[key.kind]
+    return f"{base} or null" if key.nullable else base
+
+
+def _words(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _unique(problems: list[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))

@@ -1,0 +1,213 @@
+"""Wires one run: seed, device, task, data, model, optimizer, and the state to continue from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from trainer import randomness
+from trainer.checkpoint import FORMAT
+from trainer.config import RunConfig
+from trainer.data import Batch, EpochBatches, build_loader, close_loader
+from trainer.errors import CheckpointError
+from trainer.optim import Schedule, build_optimizer, warmup_part
+from trainer.outcome import Evaluation
+from trainer.precision import Precision, decide_device, decide_precision
+from trainer.stopping import EarlyStopping
+from trainer.task import Metric, Task
+from trainer.tasks import TASKS, load
+
+# What may differ between a checkpoint and the configuration that continues it.
+FREE_ON_RESUME = (
+    "training.epochs", "training.max_iter", "device", "data.num_workers", "data.prefetch_factor",
+    "experiment_name", "logging.", "checkpoint.",
+)  # fmt: skip
+
+
+@dataclass
+class Progress:
+    """How far a run is: plain numbers and one tensor, all of it in the checkpoint.
+
+    `batches` and `losses` (the summed loss of each optimizer step) belong to the epoch that is running.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    batches: int = 0
+    weight: float = 0.0
+    losses: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    seconds: float = 0.0
+    seconds_at_evaluation: float = 0.0
+    rung: int = 1
+    best: float = math.nan
+    best_epoch: int = 0
+    stop_reason: str = ""
+
+
+@dataclass
+class Run:
+    """One run in memory: what the loop works on."""
+
+    config: RunConfig
+    task: Task
+    metric: Metric
+    device: torch.device
+    precision: Precision
+    model: nn.Module
+    parameters: list[nn.Parameter]
+    optimizer: Optimizer
+    scaler: GradScaler
+    schedule: Schedule
+    stopping: EarlyStopping
+    train_batches: EpochBatches
+    train_loader: DataLoader[Batch]
+    val_loader: DataLoader[Batch]
+    steps_per_epoch: int
+    progress: Progress = field(default_factory=Progress)
+    history: list[Evaluation] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that training goes on from: tensors and plain data only."""
+        return {
+            "format": FORMAT,
+            "task": self.config.task,
+            "config": self.config.plain(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "stopping": self.stopping.state_dict(),
+            "progress": vars(self.progress).copy(),
+            "history": [asdict(evaluation) for evaluation in self.history],
+            "random": randomness.capture(),
+            "extras": self.task.extras(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continues from a checkpoint's state, random generators last."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.stopping.load_state_dict(state["stopping"])
+        self.progress = Progress(**state["progress"])
+        self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
+        randomness.restore(state["random"])
+
+    def enter_rung(self, rung: int) -> None:
+        """On another rung losses are not comparable: what compares them starts afresh."""
+        if rung != self.progress.rung:
+            self.progress.rung = rung
+            self.progress.best = math.nan
+            self.schedule.new_rung()
+            self.stopping.new_rung()
+
+    def close(self) -> None:
+        """Ends the loading processes."""
+        close_loader(self.train_loader)
+        close_loader(self.val_loader)
+
+
+def task_for(config: RunConfig, extras: Mapping[str, Any] | None = None) -> Task:
+    """The task's object, from the table."""
+    task: Task = load(TASKS[config.task].task)(config, extras)
+    return task
+
+
+def metric_for(config: RunConfig) -> Metric:
+    metric: Metric = load(TASKS[config.task].files).metric(config)
+    return metric
+
+
+def open_run(
+    config: RunConfig,
+    state: Mapping[str, Any] | None,
+    rung: int,
+    say: Callable[[str], None],
+    free: tuple[str, ...] = (),
+) -> Run:
+    """A run from its first epoch, or from a checkpoint's state.
+
+    `free` are further keys that may differ from the checkpoint's configuration.
+    """
+    if state is not None:
+        check_same(state["config"], config.plain(), FREE_ON_RESUME + free)
+    device = decide_device(config.device)
+    precision = decide_precision(config.training.precision, device)
+    say(f"device {device}, precision {precision}")
+    randomness.seed_all(config.seed, config.training.deterministic)
+    task = task_for(config, state["extras"] if state else None)
+    rows = task.open_rows()
+    model = task.build_model(weights=state is None).to(device)
+    parts = task.parts(model)
+    optimizer = build_optimizer(config.training.optimizer, parts)
+    training, data = config.training, config.data
+    batches = EpochBatches(len(rows.train), training.batch_size, config.seed, shuffle=not training.overfit)
+    val_size = training.val_batch_size or training.batch_size
+    loading = {
+        "num_workers": data.num_workers,
+        "prefetch_factor": data.prefetch_factor,
+        "pin_memory": device.type == "cuda",
+    }
+    steps = -(-len(batches) // training.accumulate_grad_batches)
+    warmup = warmup_part(training.scheduler, steps, config.schedule_epochs)
+    run = Run(
+        config=config,
+        task=task,
+        metric=metric_for(config),
+        device=device,
+        precision=precision,
+        model=model,
+        parameters=[*parts.main, *parts.pretrained],
+        optimizer=optimizer,
+        scaler=precision.scaler(),
+        schedule=Schedule(training.scheduler, optimizer, config.schedule_epochs, warmup),
+        stopping=EarlyStopping(training.early_stopping),
+        train_batches=batches,
+        train_loader=build_loader(rows.train, batches, **loading),
+        val_loader=build_loader(rows.val, EpochBatches(len(rows.val), val_size, 0, shuffle=False), **loading),
+        steps_per_epoch=steps,
+    )
+    if state is not None:
+        run.load_state(state)
+    run.enter_rung(rung)
+    return run
+
+
+def check_same(old: Mapping[str, Any], new: Mapping[str, Any], free: tuple[str, ...]) -> None:
+    """A checkpoint continues only the configuration that it was made with; `CheckpointError` lists what differs."""
+    before, after = flat(old), flat(new)
+    different = [
+        f"{key}: {_word(before.get(key))} in the checkpoint, {_word(after.get(key))} now"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not key.startswith(free)
+    ]
+    if different:
+        raise CheckpointError(
+            f"the checkpoint belongs to another configuration:\n  {chr(10).join(different)}"
+        )
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as dotted keys."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found.update(flat(value, f"{prefix}{name}."))
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value, default=str)

@@ -1,0 +1,62 @@
+"""Which images a run trains and validates on: nested, deterministic, and split by image.
+
+Order: usable images → `max_samples` → `data_fraction` → split → permutation → prefix. A smaller subset is
+therefore a prefix of a larger one, and no image ever stands on both sides of the split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.config import RunConfig
+from trainer.errors import DataError
+
+Indices = NDArray[np.int64]
+
+_FRACTION, _SPLIT, _SUBSET, _VAL_SUBSET = range(4)  # one random stream each
+OVERFIT_IMAGES = 10
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Indices into the usable images, in the order of the file except for `train` and `val`, which are prefixes
+    of a permutation where a subset was asked for.
+
+    `train_split` is the whole training side, before any subset: vocabularies are built from it.
+    """
+
+    train_split: Indices
+    train: Indices
+    val: Indices
+
+
+def select(config: RunConfig, n_images: int) -> Selection:
+    """The images of one run out of `n_images` usable ones; `DataError` where fewer than two are left."""
+    data, training = config.data, config.training
+    kept = np.arange(min(n_images, data.max_samples or n_images), dtype=np.int64)
+    if data.data_fraction < 1.0:
+        size = max(2, round(len(kept) * data.data_fraction))
+        kept = np.sort(_permuted(kept, config.split_seed, _FRACTION)[:size])
+    if len(kept) < 2:
+        raise DataError(
+            f"{len(kept)} usable image(s); at least 2 are needed, one to train and one to validate on"
+        )
+    n_val = min(len(kept) - 1, max(1, round(len(kept) * data.val_split)))
+    shuffled = _permuted(kept, config.split_seed, _SPLIT)
+    val, train_split = np.sort(shuffled[:n_val]), np.sort(shuffled[n_val:])
+    if training.overfit:
+        few = train_split[: training.subset_size or OVERFIT_IMAGES]
+        return Selection(train_split, few, few)
+    train = train_split
+    if training.subset_size is not None:
+        train = _permuted(train_split, training.subset_seed, _SUBSET)[: training.subset_size]
+    if data.val_subset_size is not None:
+        val = _permuted(val, training.subset_seed, _VAL_SUBSET)[: data.val_subset_size]
+    return Selection(train_split, train, val)
+
+
+def _permuted(values: Indices, seed: int, stream: int) -> Indices:
+    return np.random.default_rng([seed, stream]).permutation(values)

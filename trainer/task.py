@@ -1,0 +1,120 @@
+"""What a task is: the two contracts that every folder in `trainer/tasks` fulfils.
+
+`TaskFiles` looks at the data as files, without torch: checks them, counts them, names them.
+`Task` is the training half: rows, model, loss, evaluation, predictions. The loop knows only this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from trainer.data import Batch, RowSource
+
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The primary metric of a configuration. `scale` is its largest value where it has one (BLEU 100, mAP 1)."""
+
+    name: str
+    label: str
+    direction: Direction
+    scale: float | None = None
+
+    def better(self, value: float, than: float) -> bool:
+        return value > than if self.direction == "maximize" else value < than
+
+
+LOSS = Metric("loss", "loss", "minimize")
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """The data of one configuration in numbers. Rows are what an epoch visits (captions, boxes, images)."""
+
+    train_split_images: int
+    train_images: int
+    train_rows: int
+    val_images: int
+    skipped: int
+    fingerprint: str
+    words: str
+    warnings: tuple[str, ...] = ()
+
+
+class TaskFiles(Protocol):
+    """The data of a task as files; imports no torch."""
+
+    @staticmethod
+    def metric(config: Any) -> Metric: ...
+
+    @staticmethod
+    def check(config: Any) -> DataSummary:
+        """Counts the data and checks every file; `DataError` names what is wrong. Generates nothing."""
+        ...
+
+    @staticmethod
+    def prepare(config: Any, progress: Callable[[int, int], None]) -> None:
+        """Builds what the data still lacks; `progress(done, of)` while it does."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluation found: named numbers (`val_loss` always), and samples for a person to look at."""
+
+    metrics: Mapping[str, float]
+    samples: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The data of a run, ready to be batched."""
+
+    train: RowSource
+    val: RowSource
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model's parameters by rate: `pretrained` take `encoder_lr` where one is set."""
+
+    main: Sequence[nn.Parameter]
+    pretrained: Sequence[nn.Parameter] = field(default_factory=tuple)
+
+
+class Task(Protocol):
+    """One kind of training. Made from a configuration, or from a checkpoint's `extras` when there is no data."""
+
+    def open_rows(self, everything: bool = False) -> Rows:
+        """The rows of the run; with `everything`, all usable images are validation rows."""
+        ...
+
+    def build_model(self, weights: bool) -> nn.Module:
+        """The model; `weights=False` skips loading pretrained weights, because a checkpoint follows."""
+        ...
+
+    def parts(self, model: nn.Module) -> Parts: ...
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The summed loss of a batch, to be divided by its `weight`; a scalar on the batch's device."""
+        ...
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
+        """Scores over validation batches; called in evaluation mode, without gradients, under autocast."""
+        ...
+
+    def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
+        """One row for each image of a folder, in the order of their names."""
+        ...
+
+    def extras(self) -> dict[str, Any]:
+        """What a checkpoint must hold beside the weights for the model to be used alone (a vocabulary)."""
+        ...

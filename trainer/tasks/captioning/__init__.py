@@ -1,0 +1,1 @@
+"""Image captioning: a ResNet encoder and an LSTM decoder, judged by corpus BLEU."""

@@ -1,0 +1,82 @@
+"""The configuration of a captioning run."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from trainer.config import AbsolutePath, DataSettings, RunConfig, Section, setting
+
+BACKBONES = ("resnet10_thin", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+
+class CaptioningData(DataSettings):
+    images_dir: AbsolutePath | None = setting(None, "folder of images")
+    caption_file: AbsolutePath | None = setting(
+        None, "CSV with header image,caption; an image may have many rows"
+    )
+    vocab_path: AbsolutePath | None = setting(
+        None, "JSON with word_to_idx and freq_threshold: loaded where it exists, else built and saved there"
+    )
+    freq_threshold: int = setting(5, "words seen less often become <UNK>", search=(1, 100), ge=1)
+
+    @model_validator(mode="after")
+    def _some_data(self) -> Self:
+        named = [self.images_dir is not None, self.caption_file is not None]
+        if any(named) and not all(named):
+            raise ValueError("images_dir and caption_file belong together; one of them is missing")
+        if not any(named) and self.scenes is None:
+            raise ValueError("name images_dir and caption_file, or a scenes section for the built-in data")
+        return self
+
+
+class CaptioningModel(Section):
+    backbone: Literal["resnet10_thin", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = (
+        setting("resnet50", "the encoder; resnet10_thin is a small one for CPUs, without pretrained weights")
+    )
+    pretrained: bool = setting(True, "start the encoder from ImageNet weights")
+    weights: AbsolutePath | None = setting(
+        None, "a file with the backbone's state dict, in place of a download"
+    )
+    encoder_fine_tune: bool = setting(False, "train the encoder with the decoder; false keeps it frozen")
+    encoded_image_size: int = setting(14, "the feature map is pooled to so many places a side", ge=1, le=64)
+    embed_size: int = setting(512, "word embedding", scale="log", search=(8, 4096), ge=1)
+    decoder_dim: int = setting(512, "LSTM hidden state", scale="log", search=(8, 4096), ge=1)
+    encoder_dim: int = setting(512, "image feature", scale="log", search=(8, 4096), ge=1)
+    dropout: float = setting(0.5, "on word embeddings and on the LSTM's output", ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _weights_exist(self) -> Self:
+        if self.backbone == "resnet10_thin" and self.pretrained and self.weights is None:
+            raise ValueError(
+                "resnet10_thin has no pretrained weights: set model.pretrained=false or model.weights"
+            )
+        return self
+
+
+class CaptioningCriterion(Section):
+    type: Literal["cross_entropy"] = setting("cross_entropy", "over the words of a caption")
+    label_smoothing: float = setting(0.0, "share of probability spread over all words", ge=0.0, lt=1.0)
+
+
+class CaptioningEvaluation(Section):
+    beam_size: int = setting(3, "beams in decoding; 1 is greedy (a search decodes greedily)", ge=1, le=50)
+    max_length: int = setting(40, "longest caption in words", ge=1, le=500)
+    samples: int = setting(6, "validation images whose captions are kept for the report", ge=0, le=100)
+
+
+class CaptioningMetrics(Section):
+    bleu: bool = setting(True, "corpus BLEU; off, the validation loss is the metric")
+    use_sacrebleu_if_available: bool = setting(True, "by sacrebleu, else by nltk")
+
+
+class CaptioningConfig(RunConfig):
+    """`task: captioning`."""
+
+    task: Literal["captioning"] = setting("captioning", "what is trained")
+    data: CaptioningData
+    model: CaptioningModel = CaptioningModel()
+    criterion: CaptioningCriterion = CaptioningCriterion()
+    evaluation: CaptioningEvaluation = CaptioningEvaluation()
+    metrics: CaptioningMetrics = CaptioningMetrics()

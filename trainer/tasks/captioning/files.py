@@ -1,0 +1,249 @@
+"""Captioning data as files: a folder of images and a CSV of captions. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from trainer.cache import cache_dir, decode
+from trainer.errors import DataError
+from trainer.scenes import ScenesError, ScenesSpec, ensure_scenes, scene_files
+from trainer.splits import Selection, select
+from trainer.task import LOSS, DataSummary, Metric
+from trainer.tasks.captioning.config import CaptioningConfig
+
+HEADER = ["image", "caption"]
+_NAMED = 5  # so many bad rows or files are named in an error; the rest is counted
+
+
+@dataclass(frozen=True)
+class CaptionTable:
+    """Usable images in the order in which the CSV first names them, each with its captions."""
+
+    images: tuple[Path, ...]
+    captions: tuple[tuple[str, ...], ...]
+    skipped: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells one state of the files from another."""
+
+    images_dir: Path
+    caption_file: Path
+    policy: str
+    fingerprint: str
+
+
+def scenes_spec(config: CaptioningConfig) -> ScenesSpec | None:
+    """The built-in data, where no files are named."""
+    scenes = config.data.scenes
+    if config.data.caption_file is not None or scenes is None:
+        return None
+    return ScenesSpec(
+        images=scenes.images,
+        size_px=scenes.size,
+        seed=scenes.seed,
+        captions_per_image=scenes.captions_per_image,
+    )
+
+
+def data_paths(config: CaptioningConfig) -> tuple[Path, Path]:
+    """Image folder and caption file: those named, else those of the built-in scenes."""
+    spec = scenes_spec(config)
+    if spec is not None:
+        files = scene_files(spec, cache_dir())
+        return files.images_dir, files.caption_file
+    assert config.data.images_dir is not None, "the configuration checks that one comes with the other"
+    assert config.data.caption_file is not None, "as above"
+    return config.data.images_dir, config.data.caption_file
+
+
+def read_table(config: CaptioningConfig) -> CaptionTable:
+    """The usable images with their captions; `DataError` names what is wrong by file and row."""
+    images_dir, caption_file = data_paths(config)
+    if not caption_file.is_file():
+        raise DataError(f"{caption_file}: no such caption file (data.caption_file)")
+    if not images_dir.is_dir():
+        raise DataError(f"{images_dir}: no such folder of images (data.images_dir)")
+    return _read(
+        Stamp(images_dir, caption_file, config.data.bad_samples, fingerprint(images_dir, caption_file))
+    )
+
+
+def fingerprint(images_dir: Path, caption_file: Path) -> str:
+    """A digest of the captions and of every image's name, size and time of change."""
+    digest = hashlib.sha256(caption_file.read_bytes())
+    with os.scandir(images_dir) as entries:
+        found = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries if e.is_file())
+    digest.update(json.dumps(found).encode())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=8)
+def _read(stamp: Stamp) -> CaptionTable:
+    skip = stamp.policy == "skip"
+    wrong: list[str] = []
+    by_image: dict[str, list[str]] = {}
+    for row, cells in _rows(stamp.caption_file):
+        problem = _problem(cells)
+        if problem:
+            wrong.append(f"row {row}: {problem}")
+        else:
+            by_image.setdefault(cells[0].strip(), []).append(" ".join(cells[1].split()))
+    if wrong and not skip:
+        raise DataError(f"{stamp.caption_file}: {_listed(wrong, 'unusable row')}")
+    names, missing = _existing(by_image, stamp.images_dir)
+    if missing and not skip:
+        hint = "data.bad_samples=skip leaves them out"
+        raise DataError(f"{stamp.images_dir}: {_listed(missing, 'missing image')}; {hint}")
+    if skip:
+        unreadable = _unreadable([stamp.images_dir / name for name in names], stamp.fingerprint)
+        names = [name for name in names if str(stamp.images_dir / name) not in unreadable]
+        missing += sorted(unreadable)
+    if not names:
+        raise DataError(
+            f"{stamp.caption_file}: no usable caption in it ({len(wrong) + len(missing)} left out)"
+        )
+    return CaptionTable(
+        tuple(stamp.images_dir / name for name in names),
+        tuple(tuple(by_image[name]) for name in names),
+        len(wrong) + len(missing),
+        stamp.fingerprint,
+    )
+
+
+def _rows(caption_file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Row number (the header is row 1) and cells; checks encoding and header."""
+    try:
+        text = caption_file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{caption_file}, row {line}: not UTF-8 text") from None
+    try:
+        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = [cell.strip() for cell in next(rows, [])]
+        if header != HEADER:
+            found = ",".join(header)[:80] or "nothing"
+            raise DataError(f"{caption_file}: the header must be image,caption; found {found}")
+        for row, cells in enumerate(rows, start=2):
+            if cells:
+                yield row, cells
+    except csv.Error as error:
+        raise DataError(f"{caption_file}: not a readable CSV ({error})") from None
+
+
+def _problem(cells: Sequence[str]) -> str:
+    if len(cells) != len(HEADER):
+        return f"{len(cells)} cells instead of 2 (a caption with commas needs quotes)"
+    if [cell.strip() for cell in cells] == HEADER:
+        return "the header a second time"
+    if not cells[0].strip():
+        return "no image name"
+    return "" if cells[1].strip() else f"empty caption of {cells[0]}"
+
+
+def _existing(by_image: dict[str, list[str]], images_dir: Path) -> tuple[list[str], list[str]]:
+    with os.scandir(images_dir) as entries:
+        there = {entry.name for entry in entries}
+    here = {name: name in there or (("/" in name) and (images_dir / name).is_file()) for name in by_image}
+    return [n for n, ok in here.items() if ok], [n for n, ok in here.items() if not ok]
+
+
+def _unreadable(paths: Sequence[Path], stamp: str) -> frozenset[str]:
+    """Files that do not decode, found once for each state of the data and remembered in the cache folder."""
+    remembered = cache_dir() / "unreadable" / f"{stamp}.json"
+    if remembered.is_file():
+        return frozenset(json.loads(remembered.read_text(encoding="utf-8")))
+    verdicts = Parallel(n_jobs=-1, prefer="threads")(delayed(_decodes)(path) for path in paths)
+    bad = sorted(str(path) for path, good in zip(paths, verdicts, strict=True) if not good)
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    temporary = remembered.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(bad), encoding="utf-8")
+    temporary.replace(remembered)
+    return frozenset(bad)
+
+
+def _decodes(path: Path) -> bool:
+    try:
+        decode(path, 16)
+    except DataError:
+        return False
+    return True
+
+
+def _listed(items: Sequence[str], noun: str) -> str:
+    named = ", ".join(items[:_NAMED])
+    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}: {named}{more}"
+
+
+class CaptioningFiles:
+    """`TaskFiles` of captioning."""
+
+    @staticmethod
+    def metric(config: CaptioningConfig) -> Metric:
+        wanted = config.metrics
+        scorer = (wanted.use_sacrebleu_if_available and find_spec("sacrebleu")) or find_spec("nltk")
+        return Metric("bleu", "BLEU", "maximize", 100.0) if wanted.bleu and scorer else LOSS
+
+    @staticmethod
+    def check(config: CaptioningConfig) -> DataSummary:
+        spec = scenes_spec(config)
+        if spec is not None:  # known without drawing them
+            counts, skipped, stamp = np.full(spec.images, spec.captions_per_image), 0, spec.key
+            words = f"built-in shapes scenes ({spec.images} images of {spec.size_px} px); name data.images_dir and "
+            words += "data.caption_file to use your own"
+        else:
+            table = read_table(config)
+            counts, skipped, stamp = (
+                np.array([len(c) for c in table.captions]),
+                table.skipped,
+                table.fingerprint,
+            )
+            words = f"{len(table.images)} images, {counts.sum()} captions from {config.data.caption_file}"
+        chosen = select(config, len(counts))
+        return DataSummary(
+            train_split_images=len(chosen.train_split),
+            train_images=len(chosen.train),
+            train_rows=int(counts[chosen.train].sum()),
+            val_images=len(chosen.val),
+            skipped=skipped,
+            fingerprint=stamp,
+            words=words,
+            warnings=_warnings(config, chosen),
+        )
+
+    @staticmethod
+    def prepare(config: CaptioningConfig, progress: Callable[[int, int], None]) -> None:
+        spec = scenes_spec(config)
+        if spec is not None:
+            try:
+                ensure_scenes(spec, cache_dir(), progress)
+            except ScenesError as error:
+                raise DataError(str(error)) from None
+
+
+def _warnings(config: CaptioningConfig, chosen: Selection) -> tuple[str, ...]:
+    said = []
+    asked = config.training.subset_size
+    if asked is not None and asked > len(chosen.train):
+        said.append(
+            f"subset of {asked} images asked for, but the training split has {len(chosen.train)}: all are used"
+        )
+    model = config.model
+    if not model.encoder_fine_tune and not model.pretrained and model.weights is None:
+        said.append("the encoder is frozen at random weights (model.encoder_fine_tune=true would train it)")
+    return tuple(said)

@@ -1,0 +1,94 @@
+"""The captioner: image → places → mean vector → LSTM → words (Vinyals et al. 2015, with Xu et al.'s places)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainer.tasks.captioning.config import CaptioningModel
+from trainer.tasks.captioning.encoder import build_backbone
+
+State = tuple[Tensor, Tensor]
+
+
+class Encoder(nn.Module):
+    """Images to places: feature map → adaptive pool to `places_side`² → 1×1 convolution."""
+
+    def __init__(self, backbone: nn.Module, channels: int, places_side: int, dim: int, frozen: bool) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pool = nn.AdaptiveAvgPool2d(places_side)
+        self.project = nn.Conv2d(channels, dim, 1)
+        self.frozen = frozen
+        if frozen:
+            self.backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """A frozen backbone stays in evaluation mode, or its batch statistics would still move."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [batch, 3, side, side] → places [batch, places, dim]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            features = self.backbone(images)  # [batch, channels, h, w]
+        places: Tensor = self.project(self.pool(features))  # [batch, dim, side, side]
+        return places.flatten(2).transpose(1, 2)
+
+
+class Decoder(nn.Module):
+    """An LSTM started by the image's mean vector, which also joins each word's embedding."""
+
+    def __init__(self, vocabulary_size: int, settings: CaptioningModel) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary_size, settings.embed_size)
+        self.start_hidden = nn.Linear(settings.encoder_dim, settings.decoder_dim)
+        self.start_cell = nn.Linear(settings.encoder_dim, settings.decoder_dim)
+        self.lstm = nn.LSTM(
+            settings.embed_size + settings.encoder_dim, settings.decoder_dim, batch_first=True
+        )
+        self.dropout = nn.Dropout(settings.dropout)
+        self.to_words = nn.Linear(settings.decoder_dim, vocabulary_size)
+
+    def start(self, image: Tensor) -> State:
+        """Mean vectors [batch, encoder_dim] → first state, both [1, batch, decoder_dim]."""
+        return torch.tanh(self.start_hidden(image))[None], torch.tanh(self.start_cell(image))[None]
+
+    def forward(self, words: Tensor, image: Tensor, state: State) -> tuple[Tensor, State]:
+        """Word numbers [batch, steps] → logits [batch, steps, vocabulary] and the next state."""
+        embedded = self.dropout(self.embed(words))
+        repeated = image[:, None].expand(-1, words.shape[1], -1)
+        hidden, state = self.lstm(torch.cat([embedded, repeated.to(embedded.dtype)], dim=-1), state)
+        return self.to_words(self.dropout(hidden)), state
+
+
+class Captioner(nn.Module):
+    """Encoder and decoder together."""
+
+    def __init__(self, vocabulary_size: int, settings: CaptioningModel, weights: bool = True) -> None:
+        super().__init__()
+        backbone, channels = build_backbone(settings, weights)
+        self.encoder = Encoder(
+            backbone,
+            channels,
+            settings.encoded_image_size,
+            settings.encoder_dim,
+            not settings.encoder_fine_tune,
+        )
+        self.decoder = Decoder(vocabulary_size, settings)
+
+    def image_vectors(self, images: Tensor) -> Tensor:
+        """Images [batch, 3, side, side] → mean vectors [batch, encoder_dim]."""
+        vectors: Tensor = self.encoder(images).mean(dim=1)
+        return vectors
+
+    def forward(self, images: Tensor, words: Tensor) -> Tensor:
+        """Images and captions [batch, steps + 1] → logits for each next word [batch, steps, vocabulary]."""
+        return self.logits(self.image_vectors(images), words)
+
+    def logits(self, image: Tensor, words: Tensor) -> Tensor:
+        """As `forward`, from mean vectors that are known already."""
+        logits, _ = self.decoder(words[:, :-1], image, self.decoder.start(image))
+        return logits

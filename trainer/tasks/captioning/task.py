@@ -1,0 +1,147 @@
+"""The training half of captioning: rows, model, loss, BLEU, predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainer.cache import decode, shared_images
+from trainer.data import Batch
+from trainer.errors import DataError
+from trainer.splits import select
+from trainer.task import Parts, Rows, Scores
+from trainer.tasks.captioning.bleu import corpus_bleu
+from trainer.tasks.captioning.config import CaptioningConfig
+from trainer.tasks.captioning.decode import beam_search
+from trainer.tasks.captioning.files import CaptioningFiles, read_table
+from trainer.tasks.captioning.model import Captioner
+from trainer.tasks.captioning.rows import TrainRows, ValRows, resize_px
+from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+
+
+class CaptioningTask:
+    """`Task` of captioning; without data its vocabulary comes from a checkpoint's `extras`."""
+
+    def __init__(self, config: CaptioningConfig, extras: Mapping[str, Any] | None = None) -> None:
+        self.config = config
+        self.vocabulary = (
+            Vocabulary(dict(extras["word_to_idx"]), extras["freq_threshold"]) if extras else None
+        )
+        self.scored_by_bleu = CaptioningFiles.metric(config).name == "bleu"
+
+    def open_rows(self, everything: bool = False) -> Rows:
+        CaptioningFiles.prepare(self.config, lambda _done, _of: None)
+        table = read_table(self.config)
+        chosen = select(self.config, len(table.images))
+        data = self.config.data
+        if self.vocabulary is None:
+            texts = [caption for image in chosen.train_split for caption in table.captions[image]]
+            self.vocabulary = vocabulary_for(texts, data.freq_threshold, data.vocab_path)
+        encode = self.vocabulary.encode
+        pad = self.vocabulary.word_to_idx[PAD]
+        images = shared_images(table.fingerprint, table.images, resize_px(data.image_size))
+        shown = range(len(table.images)) if everything else chosen.val
+        train = [(int(i), encode(caption)) for i in chosen.train for caption in table.captions[i]]
+        val = [(int(i), [encode(c) for c in table.captions[i]], table.captions[i]) for i in shown]
+        overfit = self.config.training.overfit
+        return Rows(
+            TrainRows(
+                images, train, crop_px=data.image_size, seed=self.config.seed, pad=pad, augment=not overfit
+            ),
+            ValRows(images, val, crop_px=data.image_size, pad=pad),
+        )
+
+    def build_model(self, weights: bool) -> nn.Module:
+        return Captioner(len(self._words()), self.config.model, weights)
+
+    def parts(self, model: nn.Module) -> Parts:
+        assert isinstance(model, Captioner)
+        pretrained = {id(parameter) for parameter in model.encoder.backbone.parameters()}
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return Parts(
+            main=[parameter for parameter in trained if id(parameter) not in pretrained],
+            pretrained=[parameter for parameter in trained if id(parameter) in pretrained],
+        )
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        words = batch["words"]
+        return self._cross_entropy(model(normalise(batch["images"]), words), words)
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
+        assert isinstance(model, Captioner)
+        total, weight = torch.zeros((), dtype=torch.float64), 0
+        hypotheses: list[str] = []
+        references: list[list[str]] = []
+        files: list[str] = []
+        for batch in batches:
+            image = model.image_vectors(normalise(batch["images"]))
+            repeated = image.repeat_interleave(batch["captions_per_image"], dim=0)
+            logits = model.logits(repeated, batch["words"])
+            total += self._cross_entropy(logits, batch["words"]).double().cpu()
+            weight += batch["weight"]
+            if self.scored_by_bleu or len(hypotheses) < self.config.evaluation.samples:
+                hypotheses += self._captions(model, image)
+                references += batch["references"]
+                files += batch["files"]
+        metrics = {"val_loss": float(total / weight)}
+        if self.scored_by_bleu:
+            use = self.config.metrics.use_sacrebleu_if_available
+            metrics["bleu"] = corpus_bleu(hypotheses, references, use)
+        shown = zip(files, references, hypotheses, strict=True)
+        samples = [{"image": f, "references": r, "predictions": [h]} for f, r, h in shown]
+        return Scores(metrics, samples[: self.config.evaluation.samples])
+
+    def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
+        assert isinstance(model, Captioner)
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise DataError(f"{folder}: no image in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        crop, side = self.config.data.image_size, resize_px(self.config.data.image_size)
+        start = (side - crop) // 2
+        size = self.config.training.val_batch_size or self.config.training.batch_size
+        for first in range(0, len(paths), size):
+            few = paths[first : first + size]
+            pixels = np.stack(
+                [decode(path, side)[start : start + crop, start : start + crop] for path in few]
+            )
+            image = model.image_vectors(normalise(torch.from_numpy(pixels).to(device)))
+            for path, caption in zip(few, self._captions(model, image), strict=True):
+                yield {"image": path.name, "caption": caption}
+
+    def extras(self) -> dict[str, Any]:
+        return dict(self._words().plain())
+
+    def _words(self) -> Vocabulary:
+        assert self.vocabulary is not None, "rows are opened, or extras given, before anything else"
+        return self.vocabulary
+
+    def _captions(self, model: Captioner, image: Tensor) -> list[str]:
+        evaluation = self.config.evaluation
+        found = beam_search(model.decoder, image, self._words(), evaluation.beam_size, evaluation.max_length)
+        return [self._words().decode(numbers) for numbers in found]
+
+    def _cross_entropy(self, logits: Tensor, words: Tensor) -> Tensor:
+        return F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            words[:, 1:].flatten(),
+            ignore_index=self._words().word_to_idx[PAD],
+            label_smoothing=self.config.criterion.label_smoothing if logits.requires_grad else 0.0,
+            reduction="sum",
+        )
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 [batch, side, side, 3] → float [batch, 3, side, side] with ImageNet's mean and deviation."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255.0
+    std = torch.tensor(IMAGENET_STD, device=images.device) * 255.0
+    return ((images.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
