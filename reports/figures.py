@@ -103,9 +103,7 @@ def _lines(record: StudyRecord, drawn: Sequence[Curve]) -> dict[tuple[str, str],
     return {key: line for key, line in lines.items() if line.x}
 
 
-def _add_curves(
-    figure: go.Figure, record: StudyRecord, name: str, mode: str, line: _Line, *, crowd: int
-) -> None:
+def _add_curves(figure: go.Figure, record: StudyRecord, name: str, mode: str, line: _Line, *, crowd: int) -> None:
     promoted = name == "promoted"
     digits = metric_format(record.metric)
     width = 2 if promoted or crowd <= 60 else 1 if crowd <= 300 else 0.5
@@ -172,9 +170,7 @@ def _best_so_far(record: StudyRecord) -> list[tuple[int, float]]:
     return [*steps, (last, steps[-1][1])]
 
 
-def _add_marks(
-    figure: go.Figure, record: StudyRecord, status: str, points: Iterable[tuple[int, float, str]]
-) -> None:
+def _add_marks(figure: go.Figure, record: StudyRecord, status: str, points: Iterable[tuple[int, float, str]]) -> None:
     marks = list(points)
     if not marks:
         return

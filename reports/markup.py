@@ -67,9 +67,7 @@ def table(
     Columns whose places are in `numeric` align right, those in `wide` have room for a sentence.
     """
     kinds = ["num" if place in numeric else "wide" if place in wide else "" for place in range(len(heads))]
-    head = "".join(
-        f'<th scope="col" class="{kind}">{esc(text)}</th>' for kind, text in zip(kinds, heads, strict=True)
-    )
+    head = "".join(f'<th scope="col" class="{kind}">{esc(text)}</th>' for kind, text in zip(kinds, heads, strict=True))
     body = "".join(_row(kinds, row) for row in rows)
     return scroller(
         caption,

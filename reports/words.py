@@ -13,9 +13,9 @@ DECIMALS = {"bleu": 1, "map": 3, "accuracy": 3}
 MISSING = "–"
 
 # Control characters, which no page may hold, and those that turn the direction of all text after them.
-_INVISIBLE = {place: "\ufffd" for place in (*range(9), 11, 12, *range(14, 32), *range(127, 160))} | {
-    place: "\ufffd" for place in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))
-}
+_CONTROLS = (*range(9), 11, 12, *range(14, 32), *range(127, 160))
+_TURNS, _SURROGATES = (*range(0x202A, 0x202F), *range(0x2066, 0x206A)), range(0xD800, 0xE000)
+_REPLACED = dict.fromkeys((*_CONTROLS, *_TURNS, *_SURROGATES), "\ufffd")
 
 
 def finite(value: float | None) -> float | None:
@@ -30,7 +30,12 @@ def metric_text(metric: Metric, value: float | None) -> str:
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("∞" if value > 0 else "−∞")
     decimals = DECIMALS.get(metric.name)
-    return f"{value:.4g}" if decimals is None else f"{value:.{decimals}f}"
+    return four_digits(value) if decimals is None else f"{value:.{decimals}f}"
+
+
+def four_digits(value: float) -> str:
+    """Four significant digits, zeros at the end included, so that a column of losses lines up."""
+    return f"{value:#.4g}".removesuffix(".")
 
 
 def metric_format(metric: Metric, *, trimmed: bool = False) -> str:
@@ -59,7 +64,7 @@ def plural(count: int, noun: str, many: str = "") -> str:
 
 def visible(text: str) -> str:
     """The text with a replacement mark for each character that would garble the page around it."""
-    return text.translate(_INVISIBLE)
+    return text.translate(_REPLACED)
 
 
 def shorten(text: str, limit: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from reports.markup import Section, chip, esc, paragraph, scroller
 from reports.ranking import Curve, central_range, curves, ordered, thinned
 from reports.record import StudyRecord, Trial
-from reports.words import MISSING, duration, finite, metric_text, param_text, plural, shorten
+from reports.words import MISSING, duration, finite, four_digits, metric_text, param_text, plural, shorten
 
 MAX_ROWS = 2_000
 MAX_REASON = 200
@@ -59,9 +59,7 @@ def section(record: StudyRecord) -> Section | None:
         f'<table class="trials" id="trials-table"><caption class="quiet">{caption}</caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     )
-    return Section(
-        "Trials", _filter_html() + scroller("Table of trials", sheet) + paragraph(note, kind="quiet")
-    )
+    return Section("Trials", _filter_html() + scroller("Table of trials", sheet) + paragraph(note, kind="quiet"))
 
 
 def _filter_html() -> str:
@@ -85,15 +83,13 @@ def _columns(record: StudyRecord) -> list[_Column]:
     known = [
         _Column("Trial", lambda trial: str(trial.trial_id), kind="num"),
         _Column("Status", lambda trial: chip(trial.status)),
-        _number(
-            metric.label, lambda trial: trial.value, lambda value: metric_text(metric, value), "num strong"
-        ),
+        _number(metric.label, lambda trial: trial.value, lambda value: metric_text(metric, value), "num strong"),
         _number("Best", lambda trial: trial.best, lambda value: metric_text(metric, value)),
         _Column("Curve", lambda trial: _spark(record, by_trial.get(trial.trial_id), scale), sortable=False),
         *(_param_column(key) for key in record.parameters),
     ]
     if metric.name != "loss":
-        known.append(_number("Loss", lambda trial: trial.loss, lambda value: f"{value:.4g}"))
+        known.append(_number("Loss", lambda trial: trial.loss, four_digits))
     return [
         *known,
         _Column("Rung", _rung, lambda trial: trial.rung),
@@ -116,9 +112,7 @@ def _number(
 def _param_column(key: str) -> _Column:
     def number(trial: Trial) -> float | None:
         value: Any = trial.params.get(key)
-        return (
-            finite(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else None
-        )
+        return finite(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def cell(trial: Trial) -> str:
         return esc(shorten(param_text(trial.params[key]), 60)) if key in trial.params else MISSING
@@ -168,8 +162,7 @@ def _spark(record: StudyRecord, curve: Curve | None, scale: _Scale) -> str:
     if curve is None:
         return MISSING
     points = [
-        scale.point(curve.epochs[place], curve.values[place])
-        for place in thinned(len(curve.values), SPARK_POINTS)
+        scale.point(curve.epochs[place], curve.values[place]) for place in thinned(len(curve.values), SPARK_POINTS)
     ]
     first, last = (metric_text(record.metric, curve.values[end]) for end in (0, -1))
     label = f"from {first} to {last} in {plural(len(curve.values), 'evaluation')}"

@@ -39,13 +39,7 @@ def section(record: StudyRecord) -> Section | None:
 
 def _order(record: StudyRecord, run: FullRun) -> tuple[int, float, int, int]:
     value = finite(run.value)
-    rank = (
-        (2, 0.0)
-        if run.status == "failed"
-        else (1, 0.0)
-        if value is None
-        else (0, -gain(record.metric, value))
-    )
+    rank = (2, 0.0) if run.status == "failed" else (1, 0.0) if value is None else (0, -gain(record.metric, value))
     return (*rank, run.trial_id, run.seed_index)
 
 

@@ -94,9 +94,7 @@ def _card(takes: Sequence[Take], title: str = "") -> str:
     for role, sample in takes:
         words += "" if shared else _texts(f"reference of {role}", sample.references)
         words += _texts(role, sample.predictions or ["(no prediction)"])
-    return (
-        f'<figure class="sample">{picture}<figcaption>{_heading(title)}<dl>{words}</dl></figcaption></figure>'
-    )
+    return f'<figure class="sample">{picture}<figcaption>{_heading(title)}<dl>{words}</dl></figcaption></figure>'
 
 
 def _texts(label: str, texts: Sequence[str]) -> str:

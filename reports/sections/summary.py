@@ -32,9 +32,7 @@ def section(record: StudyRecord) -> Section | None:
 
 
 def _warnings(record: StudyRecord) -> str:
-    return "".join(
-        f'<p class="note warn"><strong>Warning.</strong> {esc(words)}</p>' for words in record.warnings
-    )
+    return "".join(f'<p class="note warn"><strong>Warning.</strong> {esc(words)}</p>' for words in record.warnings)
 
 
 def _tiles(record: StudyRecord, competitors: list[Trial]) -> str:
@@ -46,9 +44,7 @@ def _tiles(record: StudyRecord, competitors: list[Trial]) -> str:
         tiles[f"Median {metric.label}"] = metric_text(metric, median_value(peers(competitors)))
     runs = [value for run in record.full_runs if (value := finite(run.value)) is not None]
     if runs:
-        tiles[f"Promoted {metric.label}"] = metric_text(
-            metric, max(runs, key=lambda value: gain(metric, value))
-        )
+        tiles[f"Promoted {metric.label}"] = metric_text(metric, max(runs, key=lambda value: gain(metric, value)))
     tiles["Epochs trained"] = f"{sum(trial.epochs for trial in record.trials):,}"
     tiles["Training time"] = duration(sum(trial.seconds for trial in record.trials))
     cells = "".join(f"<div><dt>{esc(name)}</dt><dd>{esc(value)}</dd></div>" for name, value in tiles.items())
@@ -88,24 +84,25 @@ def _found(record: StudyRecord, competitors: list[Trial]) -> str:
     sentences = [f"<strong>Trial {best.trial_id} leads with {label} {value}</strong>{at}."]
     if len(competitors) > 1:
         group = peers(competitors)
-        where = (
-            "on its rung"
-            if all(trial.rung == best.rung for trial in group)
-            else "on all rungs, not all trained as long"
-        )
+        alike = all(trial.rung == best.rung for trial in group)
+        trials = plural(len(group), "trial")
+        whose = f"the {trials} on its rung" if alike else f"all {trials}, not all of which trained as long,"
         median = esc(metric_text(record.metric, median_value(group)))
-        sentences.append(f"The median of the {plural(len(group), 'trial')} {where} is {median}.")
-    params = {
-        key: shorten(param_text(best.params[key]), 200) for key in record.parameters if key in best.params
-    }
+        sentences.append(f"The median of {whose} is {median}.")
+    params = {key: shorten(param_text(best.params[key]), 200) for key in record.parameters if key in best.params}
     title = f"<h3>Parameters of trial {best.trial_id}</h3>" if params else ""
     return paragraph(*sentences, kind="lead") + title + definitions(params)
 
 
 def _cost(record: StudyRecord) -> list[str]:
     sentences = []
-    pruned = [trial for trial in record.trials if trial.status == "pruned" and trial.duplicate_of is None]
-    saved = sum(max(0, record.epochs_per_trial - trial.epochs) for trial in pruned)
+    # A trial pruned at the very end, below the threshold, saved nothing; a copy never trained.
+    pruned = [
+        trial
+        for trial in record.trials
+        if trial.status == "pruned" and trial.duplicate_of is None and trial.epochs < record.epochs_per_trial
+    ]
+    saved = sum(record.epochs_per_trial - trial.epochs for trial in pruned)
     if saved:
         full = sum(trial.epochs for trial in record.trials) + saved
         sentences.append(
@@ -128,16 +125,10 @@ def _promoted(record: StudyRecord) -> str:
     metric = record.metric
     runs = [(run, value) for run in record.full_runs if (value := finite(run.value)) is not None]
     if not runs:
-        return (
-            f"{plural(len(record.full_runs), 'promoted run')} without a result so far."
-            if record.full_runs
-            else ""
-        )
+        return f"{plural(len(record.full_runs), 'promoted run')} without a result so far." if record.full_runs else ""
     run, value = max(runs, key=lambda pair: gain(metric, pair[1]))
     before = next((trial.value for trial in record.trials if trial.trial_id == run.trial_id), None)
-    promise = (
-        f", where the search had {esc(metric_text(metric, before))}" if finite(before) is not None else ""
-    )
+    promise = f", where the search had {esc(metric_text(metric, before))}" if finite(before) is not None else ""
     state = f" so far ({esc(run.status)})" if run.status != "completed" else ""
     return (
         f'Of <a href="#promoted">{plural(len(record.full_runs), "promoted run")}</a> at full budget, trial '

@@ -95,25 +95,33 @@ def draw_image(path: Path, seed: int, size: tuple[int, int] = (480, 360)) -> Pat
     return path
 
 
-def captioning(folder: Path) -> StudyRecord:
-    """A finished captioning study of 12 trials with samples and two promoted runs."""
-    trials, points = search(seed=4)
-    best, second = sorted((trial for trial in trials if trial.value is not None), key=lambda trial: -trial.value)[:2]
-    worst = min((trial for trial in trials if trial.value is not None), key=lambda trial: trial.value)
+def _promotions(best: Trial, second: Trial) -> tuple[list[FullRun], list[Evaluation]]:
+    """Two seeds of the best trial, and a run of the second that fails."""
+    first, other = f"full/{best.trial_id:04d}", f"full/{second.trial_id:04d}"
     runs = [
-        FullRun(best.trial_id, 0, "completed", f"full/{best.trial_id:04d}-seed0", 31.4, 1.61, 31.9, 20, 20, 5_220.0),
-        FullRun(best.trial_id, 1, "completed", f"full/{best.trial_id:04d}-seed1", 30.2, 1.66, 30.2, 20, 20, 5_190.0),
-        FullRun(second.trial_id, 0, "failed", f"full/{second.trial_id:04d}-seed0", None, None, 12.0, 3, 20, 801.0, "out of memory"),
+        FullRun(best.trial_id, 0, "completed", f"{first}-seed0", 31.4, 1.61, 31.9, 20, 20, 5_220.0),
+        FullRun(best.trial_id, 1, "completed", f"{first}-seed1", 30.2, 1.66, 30.2, 20, 20, 5_190.0),
+        FullRun(second.trial_id, 0, "failed", f"{other}-seed0", None, None, 12.0, 3, 20, 801.0, "out of memory"),
     ]
+    points = []
     for run in runs:
         for epoch in range(1, run.epochs + 1):
             value = (run.value or 22.0) * (1 - math.exp(-epoch / 5)) / (1 - math.exp(-4))
             points.append(Evaluation(run.trial_id, epoch, epoch * 200, 1, epoch * 260.0, {"bleu": value}, run.folder))
-    images = [draw_image(folder / f"scene{place}.png", place) for place in range(4)]
+    return runs, points
+
+
+def captioning(folder: Path) -> StudyRecord:
+    """A finished captioning study of 12 trials with samples and promoted runs."""
+    trials, points = search(seed=4)
+    best, second, *_, worst = sorted(
+        (trial for trial in trials if trial.value is not None), key=lambda trial: trial.value, reverse=True
+    )
+    runs, more = _promotions(best, second)
     texts = {best.trial_id: "a red circle above a blue square", worst.trial_id: "a a a a square"}
     samples = [
         Sample(trial_id, image, f"Scene {place + 1}", [CAPTIONS[place]], [texts[trial_id]], run)
-        for place, image in enumerate(images)
+        for place, image in enumerate(draw_image(folder / f"scene{place}.png", place) for place in range(4))
         for trial_id, run in ((best.trial_id, ""), (worst.trial_id, ""), (best.trial_id, runs[0].folder))
     ]
     return StudyRecord(
@@ -135,12 +143,15 @@ def captioning(folder: Path) -> StudyRecord:
         log_parameters=("optim.lr",),
         trials=trials,
         full_runs=runs,
-        evaluations=points,
+        evaluations=points + more,
         decisions=[Decision(1, 3, "trial 3 pruned at epoch 2: BLEU 3.1 is below the median 7.31")],
         samples=samples,
         environment={"Python": "3.11.7", "PyTorch": "2.6.0", "Device": "1 GPU, 24 GB", "Git commit": "5f3e2ab"},
         next_steps=[
-            ("Train the best configuration again:", "python -m trainer --config outputs/captioning-quickstart/best.yaml"),
+            (
+                "Train the best configuration again:",
+                "python -m trainer --config outputs/captioning-quickstart/best.yaml",
+            ),
             ("Retry what failed:", "python -m orchestrator retry outputs/captioning-quickstart --failed"),
         ],
         warnings=["One of 12 trials failed with a loss that is not a number."],
@@ -204,7 +215,10 @@ def hostile(folder: Path) -> StudyRecord:
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnot really")
     long = "word " * 2_000
     trials = [
-        Trial(1, "completed", {HOSTILE: HOSTILE, "a": long, "b": {"k": [HOSTILE, None, True]}}, 1.0, 2.0, 1.0, 5, 1, HOSTILE, 1.0, HOSTILE, None, 0, HOSTILE),
+        Trial(
+            1, "completed", {HOSTILE: HOSTILE, "a": long, "b": {"k": [HOSTILE, None, True]}}, 1.0, 2.0, 1.0, 5, 1,
+            HOSTILE, 1.0, HOSTILE, None, 0, HOSTILE,
+        ),
         Trial(2, "failed", {HOSTILE: '=HYPERLINK("x")'}, reason="=1+1", failure_kind=HOSTILE, failure_line=HOSTILE),
         Trial(3, "pruned", {"a": "x" * 10_000}, 0.5, 2.0, 0.5, 2, reason="@SUM(A1)"),
     ]  # fmt: skip

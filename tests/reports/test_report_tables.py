@@ -1,0 +1,162 @@
+"""The CSV is a contract: columns, order, numbers to the last digit, gaps, and no formulas."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import stat
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_records import BLEU, LOSS, MAP
+
+from reports.record import StudyRecord, Trial
+from reports.tables import trials_frame, write_trials_csv
+
+
+def written(record: StudyRecord, folder: Path) -> list[dict[str, str]]:
+    write_trials_csv(record, folder / "trials.csv")
+    with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def study(*trials: Trial, metric=BLEU, parameters=("optim.lr", "model.layers")) -> StudyRecord:
+    return StudyRecord("s", "captioning", metric, parameters=parameters, trials=trials)
+
+
+def test_the_file_is_exactly_this(tmp_path: Path) -> None:
+    trials = (
+        Trial(
+            1,
+            "completed",
+            {"optim.lr": 1e-05, "model.layers": 4},
+            22.123456789,
+            1.5,
+            23.0,
+            5,
+            2,
+            "words",
+            12.25,
+            "done",
+            None,
+            1,
+            "trials/0001/checkpoints/last.pth",
+        ),
+        Trial(2, "failed", {"optim.lr": 3}, reason='said "no", twice', failure_kind="nan"),
+        Trial(3, "pruned", {"model.layers": 2}, value=math.nan, duplicate_of=1),
+    )
+    write_trials_csv(study(*trials), tmp_path / "trials.csv")
+    assert (tmp_path / "trials.csv").read_bytes().decode() == (
+        "trial_id,status,final_bleu,final_loss,param_optim.lr,param_model.layers,"
+        "best_bleu,epochs,rung,seconds,reason,duplicate_of,retries,checkpoint\n"
+        "1,completed,22.123456789,1.5,1e-05,4,23.0,5,2,12.25,done,,1,trials/0001/checkpoints/last.pth\n"
+        '2,failed,,,3,,,0,1,0.0,"said ""no"", twice",,0,\n'
+        "3,pruned,,,,2,,0,1,0.0,,1,0,\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "wanted"),
+    [
+        (BLEU, ["final_bleu", "final_loss", "best_bleu"]),
+        (MAP, ["final_map", "final_loss", "best_map"]),
+        (LOSS, ["final_loss", "best_loss"]),
+    ],
+)
+def test_the_metric_names_its_columns(metric, wanted: list[str]) -> None:
+    names = list(trials_frame(study(metric=metric)))
+    assert [name for name in names if name.startswith(("final_", "best_"))] == wanted
+
+
+def test_the_loss_of_a_loss_study_is_its_value(tmp_path: Path) -> None:
+    trials = Trial(1, "completed", {}, value=0.5, loss=0.7, best=0.4), Trial(2, "pruned", {}, loss=0.9)
+    assert [row["final_loss"] for row in written(study(*trials, metric=LOSS), tmp_path)] == ["0.5", "0.9"]
+
+
+def test_parameters_that_are_no_numbers_are_json(tmp_path: Path) -> None:
+    values = [[1, 2.5], {"b": None, "a": True}, True, None, "adamw", "é", 4, 4.0, -0.5, 10**30]
+    rows = written(study(*(Trial(n, "completed", {"p": v}) for n, v in enumerate(values)), parameters=["p"]), tmp_path)
+    cells = [row["param_p"] for row in rows]
+    assert cells == [
+        "[1, 2.5]",
+        '{"a": true, "b": null}',
+        "true",
+        "null",
+        "adamw",
+        "é",
+        "4",
+        "4.0",
+        "-0.5",
+        str(10**30),
+    ]
+    assert json.loads(cells[1]) == values[1]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_texts_that_a_spreadsheet_would_run_are_defused(start: str, tmp_path: Path) -> None:
+    text = f'{start}HYPERLINK("http://example.invalid")'
+    trial = Trial(1, "failed", {"optim.lr": text, "model.layers": -3}, value=-1.5, reason=text, checkpoint=text)
+    (row,) = written(study(trial), tmp_path)
+    assert row["reason"] == row["checkpoint"] == row["param_optim.lr"] == "'" + text
+    assert (row["param_model.layers"], row["final_bleu"]) == ("-3", "-1.5")
+
+
+@given(value=st.floats(allow_nan=False), whole=st.integers())
+def test_numbers_read_back_as_they_were(value: float, whole: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    trial = Trial(1, "completed", {"optim.lr": value, "model.layers": whole}, value=value, seconds=value)
+    (row,) = written(study(trial), tmp_path_factory.mktemp("csv"))
+    assert float(row["final_bleu"]) == float(row["param_optim.lr"]) == float(row["seconds"]) == value
+    assert row["param_model.layers"] == str(whole)
+
+
+def test_pandas_reads_the_file_back(captioning: StudyRecord, tmp_path: Path) -> None:
+    write_trials_csv(captioning, tmp_path / "trials.csv")
+    table = pd.read_csv(tmp_path / "trials.csv")
+    assert list(table) == list(trials_frame(captioning))
+    assert table["trial_id"].tolist() == [trial.trial_id for trial in captioning.trials]
+
+
+def test_whole_numbers_stay_whole_in_the_frame() -> None:
+    trials = [Trial(n, "completed", {"p": value}, duplicate_of=None) for n, value in enumerate([4, 4.5, "auto"])]
+    frame = trials_frame(study(*trials, Trial(9, "completed", {}, duplicate_of=1), parameters=["p"]))
+    assert [type(value) for value in frame["param_p"][:3]] == [int, float, str]
+    assert str(frame["duplicate_of"].dtype) == "Int64"
+    assert frame["final_bleu"].isna().all()
+
+
+def test_a_row_per_trial_of_every_record(record: StudyRecord, tmp_path: Path) -> None:
+    rows = written(record, tmp_path)
+    assert [row["trial_id"] for row in rows] == [str(trial.trial_id) for trial in record.trials]
+    assert len(trials_frame(record)) == len(record.trials)
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "@"))]
+
+
+def test_the_write_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "trials.csv"
+    write_trials_csv(study(), target)
+    before = target.read_bytes()
+
+    def full_disk(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_trials_csv(study(Trial(1, "failed", {})), target)
+    assert target.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_others_may_read_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    write_trials_csv(study(), tmp_path / "trials.csv")
+    usual = (tmp_path / "usual").stat().st_mode
+    assert stat.S_IMODE((tmp_path / "trials.csv").stat().st_mode) == stat.S_IMODE(usual)
+
+
+def test_a_file_name_that_is_not_unicode_can_be_written(tmp_path: Path) -> None:
+    (row,) = written(study(Trial(1, "completed", {}, checkpoint="caf\udce9.pth")), tmp_path)
+    assert row["checkpoint"] == "caf\\udce9.pth"
