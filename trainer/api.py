@@ -38,7 +38,7 @@ from trainer.resolve import (
 from trainer.schema import Key, known_keys
 from trainer.task import DataSummary, Metric, TaskFiles
 from trainer.tasks import TASKS, load
-from trainer.writer import METRICS, SAMPLES, read_metrics, write_whole
+from trainer.textfiles import METRICS, SAMPLES, read_metrics, write_whole
 from trainer.yamlfile import dump_yaml, parse_yaml, read_yaml
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ __all__ = [
     "TrainingError",
     "cache_dir",
     "canonical_overrides",
+    "cheap_evaluation",
     "check_data",
     "dump_yaml",
     "evaluate",
@@ -147,16 +148,13 @@ def open_session(
         found = load_for_resume(config.checkpoint.resume)
     elif resume:
         found = load_newest(config.checkpoint.dir)
-    state = found[0] if found else None
+    state, source = (found[0], found[1]) if found else (None, None)
     for line in found[2] if found else ():
         hooks.say(f"warning: {line}")
-    if found:
-        hooks.say(f"continues from {found[1]} (epoch {found[0]['progress']['epoch']})")
+    if state is not None:
+        hooks.say(f"continues from {source} (epoch {state['progress']['epoch']})")
     run = open_run(config, state, rung, hooks.say, free)
-    writer = RunWriter(config, run.history)
-    if found is None:
-        writer.start_afresh()
-    return Session(run, writer)
+    return Session(run, RunWriter(config, run.history, source))
 
 
 def train(
@@ -199,3 +197,9 @@ def _own_words(message: str) -> str:
 def tasks() -> Sequence[str]:
     """The names of all tasks."""
     return tuple(TASKS)
+
+
+def cheap_evaluation(task: str) -> Mapping[str, Any]:
+    """Overrides that make a task's evaluation cheap, for where many runs are only compared with each other."""
+    cheap: Mapping[str, Any] = load(TASKS[task].files).CHEAP_EVALUATION
+    return cheap

@@ -65,10 +65,10 @@ def shared_images(fingerprint: str, paths: Sequence[Path], size_px: int) -> Deco
     """The decoded images of one data set at one size; one data set and size at a time stay in memory.
 
     A study trains the same images again and again, so what one trial decoded serves the next. The key is the
-    data's fingerprint: a changed file changes it.
+    data's fingerprint (a changed file changes it) with the list itself (skipping bad files changes that).
     """
     key = (fingerprint, size_px)
-    if key not in _shared:
+    if key not in _shared or _shared[key].paths != paths:
         _shared.clear()
         _shared[key] = DecodedImages(paths, size_px)
     return _shared[key]

@@ -10,6 +10,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,33 @@ from trainer.errors import CheckpointError
 
 FORMAT = 1
 LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
+PARTS = frozenset(
+    (
+        "task",
+        "config",
+        "model",
+        "optimizer",
+        "scaler",
+        "schedule",
+        "stopping",
+        "progress",
+        "history",
+        "random",
+        "extras",
+    )
+)
+# What `torch.load(weights_only=True)` raises on a file that is none of its own, or that would run code.
+UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64
 _BLOCK = 1 << 20
 
 
-def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
-    """Writes beside, syncs, then moves into place; what stood there before survives any failure."""
+def save_checkpoint(state: Mapping[str, Any], path: Path, keep: Path | None = None) -> None:
+    """Writes beside, syncs, then moves into place; what stood there before survives any failure.
+
+    With `keep`, what stood there stays under that name, once the new one is whole.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         torch.save(dict(state), temporary)
@@ -37,6 +58,8 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
             file.write(_COMMENT.to_bytes(2, "little") + _MARK + digest.encode())
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            copy_checkpoint(path, keep)
         temporary.replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
@@ -45,7 +68,7 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
         temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
         raise CheckpointError(
-            f"{path}: could not be written ({str(error).splitlines()[0]}); {free / 1e6:.0f} MB are free in "
+            f"{path}: could not be written ({first_line(error)}); {free / 1e6:.0f} MB are free in "
             f"{path.parent}, at least {needed / 1e6:.0f} MB were needed; older checkpoints are intact"
         ) from error
 
@@ -53,10 +76,15 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
 def rotate_and_save(state: Mapping[str, Any], folder: Path) -> Path:
     """Writes `last.pth`, keeping the one before as `previous.pth` in case this one is ever damaged."""
     last = folder / LAST
-    if last.exists():
-        copy_checkpoint(last, folder / PREVIOUS)
-    save_checkpoint(state, last)
+    save_checkpoint(state, last, keep=folder / PREVIOUS)
     return last
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left half written in a run's folder."""
+    for name in (LAST, PREVIOUS, BEST):
+        for leftover in folder.glob(f".{name}.*"):
+            leftover.unlink(missing_ok=True)
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
@@ -78,9 +106,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    except (OSError, *UNREADABLE) as error:
+        raise CheckpointError(f"{path}: cannot be read ({first_line(error)})") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT or not found.keys() >= PARTS:
         raise CheckpointError(f"{path}: not a checkpoint of this program, or of another version of it")
     return found
 
@@ -110,9 +138,9 @@ def _verify(file: Any, path: Path) -> None:
     start = size - _COMMENT
     if start <= 2:
         raise CheckpointError(f"{path}: damaged: only {size} bytes long")
-    file.seek(start)
-    comment = file.read(_COMMENT)
-    if not comment.startswith(_MARK):
+    file.seek(start - 2)
+    length, comment = file.read(2), file.read(_COMMENT)
+    if length != _COMMENT.to_bytes(2, "little") or not comment.startswith(_MARK):
         raise CheckpointError(f"{path}: has no checksum: damaged, or not a checkpoint of this program")
     if _digest(file, start - 2) != comment[len(_MARK) :].decode("ascii", "replace"):
         raise CheckpointError(f"{path}: damaged: its checksum does not fit")
@@ -130,7 +158,14 @@ def _digest(file: Any, length: int) -> str:
     return digest.hexdigest()
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, without the advice that PyTorch adds below."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def _sync_folder(folder: Path) -> None:
+    if sys.platform == "win32":  # folders cannot be opened there, nor need they be
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import signal
 import sys
@@ -26,11 +27,12 @@ app = typer.Typer(
     help="Trains one configuration: python -m trainer --config FILE [key=value …]",
 )
 
-Assignments = Annotated[
-    list[str] | None, typer.Argument(help="dotted overrides, key=value", show_default=False)
-]
+Assignments = Annotated[list[str] | None, typer.Argument(help="dotted overrides, key=value", show_default=False)]
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="a .pth file of a run")]
 Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
+
+
+_OTHER_DATA = ("data.images_dir", "data.caption_file", "data.scenes")  # these are no longer the data trained on
 
 
 @app.command()
@@ -52,26 +54,25 @@ def train(
         "training.max_iter": max_iter,
         "training.eval_interval": eval_interval,
     }
-    _guarded(lambda: _train(config, assignments, {k: v for k, v in flags.items() if v is not None}), debug)
+
+    def work() -> int:
+        settings = _settings(config, assignments, {k: v for k, v in flags.items() if v is not None})
+        return _train(settings, debug)
+
+    _guarded(work, debug)
 
 
 @app.command("config")
 def show_config(
-    words: Annotated[
-        list[str] | None, typer.Argument(help="TASK, or with --from: task=NAME, key=value")
-    ] = None,
-    source: Annotated[
-        Path | None, typer.Option("--from", help="an older file, printed in canonical form")
-    ] = None,
+    words: Annotated[list[str] | None, typer.Argument(help="TASK, or with --from: task=NAME, key=value")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="an older file, printed in canonical form")] = None,
     debug: Debug = False,
 ) -> None:
     """Print every key of a task as commented YAML, or an older file in canonical form."""
 
     def work() -> int:
         if source is not None:
-            typer.echo(
-                canonical_yaml(api.read_config_file(source), api.parse_assignments(words or ())), nl=False
-            )
+            typer.echo(canonical_yaml(api.read_config_file(source), api.parse_assignments(words or ())), nl=False)
             return 0
         if not words or len(words) != 1 or words[0] not in api.tasks():
             raise ConfigError([Problem("config", f"name one task: {', '.join(api.tasks())}")])
@@ -96,7 +97,7 @@ def evaluate(
         if split not in ("auto", "val", "all"):
             raise ConfigError([Problem("--split", f"must be auto, val or all, not {split!r}")])
         overrides = api.parse_assignments(assignments or ())
-        other_data = any(key.startswith("data.") and key != "data.image_size" for key in overrides)
+        other_data = any(key.startswith(_OTHER_DATA) for key in overrides)
         metrics = api.evaluate(checkpoint, overrides, split == "all" or (split == "auto" and other_data))
         typer.echo(json.dumps(dict(metrics)))
         return 0
@@ -115,42 +116,61 @@ def predict(
     """Predict for a folder of images, as CSV."""
 
     def work() -> int:
+        if output is not None and not output.parent.is_dir():
+            raise ConfigError([Problem("--output", f"{output.parent}: no such folder")])
         rows = list(api.predict(checkpoint, folder, api.parse_assignments(assignments or ())))
-        target = output.open("w", newline="", encoding="utf-8") if output else sys.stdout
-        try:
-            writer = csv.DictWriter(target, fieldnames=list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        finally:
-            if output:
-                target.close()
+        table = io.StringIO()
+        writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        if output is None:
+            typer.echo(table.getvalue(), nl=False)
+        else:
+            output.write_text(table.getvalue(), encoding="utf-8")
         return 0
 
     _guarded(work, debug)
 
 
-def _train(path: Path, assignments: Sequence[str] | None, flags: dict[str, Any]) -> int:
+def _settings(path: Path, assignments: Sequence[str] | None, flags: dict[str, Any]) -> api.RunConfig:
     overrides = api.parse_assignments(assignments or ())
     twice = sorted(overrides.keys() & flags.keys())
     if twice:
         raise ConfigError([Problem(key, "is set by an option and by key=value") for key in twice])
-    config = api.load_config(path, overrides, flags)
+    config: api.RunConfig = api.load_config(path, overrides, flags)
+    return config
+
+
+def _train(config: api.RunConfig, debug: bool) -> int:
+    """Trains to the end, in words; what goes wrong before the first step is left to the caller."""
     summary = api.check_data(config)
     with RunConsole(config.training.epochs) as console, _Signals() as stop:
         for line in (summary.words, *(f"warning: {warning}" for warning in summary.warnings)):
             console.say(line)
         prepare_data(config, console.console)
         hooks = api.Hooks(console.report, console.heartbeat, lambda: stop.number is not None, console.say)
-        outcome = api.train(config, hooks=hooks)
-        if outcome.ending == "early":
-            console.say(f"stopped early: {outcome.reason}")
+        session = api.open_session(config, hooks)
+        try:
+            outcome = session.train(config.training.epochs, hooks)
+        except TrainingError as error:
+            if debug:
+                raise
+            typer.echo(f"error: {error}", err=True)
+            return 1
+        finally:
+            session.close()
         if outcome.ending == "interrupted" and stop.number is not None:
-            console.say(f"stopped in epoch {outcome.epoch + 1}; continue with --resume {outcome.checkpoint}")
+            goes_on = f"continue with --resume {outcome.checkpoint}" if config.checkpoint.save else "nothing was saved"
+            console.say(f"stopped in epoch {outcome.epoch + 1}; {goes_on}")
             return 128 + stop.number
-        console.say(
-            f"done: {outcome.epoch} epochs in {outcome.seconds:.0f} s, checkpoints in {config.checkpoint.dir}"
-        )
+        console.say(_ended(outcome, config))
     return 0
+
+
+def _ended(outcome: api.Outcome, config: api.RunConfig) -> str:
+    early = f"stopped early: {outcome.reason}\n" if outcome.ending == "early" else ""
+    where = f"checkpoints in {config.checkpoint.dir}" if config.checkpoint.save else "no checkpoints (checkpoint.save)"
+    return f"{early}done: {outcome.epoch} epochs, {outcome.step} steps in {outcome.seconds:.0f} s, {where}"
 
 
 def prepare_data(config: api.RunConfig, console: Console) -> None:

@@ -36,9 +36,7 @@ def _absolute(value: Any) -> Any:
 
 
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
-Pair = Annotated[
-    tuple[float, float], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-]
+Pair = Annotated[tuple[float, float], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
 
 class Section(BaseModel):
@@ -158,9 +156,7 @@ class TrainingSettings(Section):
     batch_size: int = setting(32, "samples per batch", scale="log", search=(1, 4096), ge=1)
     val_batch_size: int | None = setting(None, "images per validation batch; null = batch_size", ge=1)
     accumulate_grad_batches: int = setting(1, "batches per optimizer step", search=(1, 256), ge=1)
-    grad_clip: float = setting(
-        5.0, "largest global gradient norm; 0 turns clipping off", search=(0.0, 1e3), ge=0.0
-    )
+    grad_clip: float = setting(5.0, "largest global gradient norm; 0 turns clipping off", search=(0.0, 1e3), ge=0.0)
     precision: Literal["auto", "bf16", "fp16", "fp32"] = setting(
         "auto", "auto is bf16 where the GPU has it, else fp16 with a gradient scaler; fp32 on a CPU"
     )
@@ -177,9 +173,7 @@ class TrainingSettings(Section):
 
 
 class CheckpointSettings(Section):
-    dir: AbsolutePath = setting(
-        "checkpoints", "folder for checkpoints and metrics.jsonl", validate_default=True
-    )
+    dir: AbsolutePath = setting("checkpoints", "folder for checkpoints and metrics.jsonl", validate_default=True)
     save: bool = setting(True, "write checkpoints at all")
     every_n_epochs: int | None = setting(None, "also keep checkpoint_epoch_{N}.pth so often", ge=1)
     every_n_steps: int | None = setting(None, "also write last.pth every so many steps", ge=1)

@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from trainer.outcome import Evaluation, Heartbeat
 
@@ -30,9 +30,7 @@ class RunConsole:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._bar.stop()
 
     def say(self, line: str) -> None:
@@ -52,7 +50,7 @@ class RunConsole:
         )
 
 
-def data_progress(console: Console, words: str) -> tuple[Progress, int]:
+def data_progress(console: Console, words: str) -> tuple[Progress, TaskID]:
     """A bar for building data, to be started by its owner; silent where there is no terminal."""
     bar = Progress(
         TextColumn(words), BarColumn(), TextColumn("{task.completed}/{task.total}"),

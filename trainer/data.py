@@ -60,7 +60,7 @@ class _Rows(Dataset[Batch]):
         return self.source.__getitems__(keys)
 
 
-def _as_fetched(batch: Batch) -> Batch:
+def _as_fetched(batch: Any) -> Any:
     return batch
 
 
@@ -68,9 +68,7 @@ def loader_processes(asked: int) -> int:
     """How many loading processes are used: none on Windows, and no more than there are cores for."""
     if sys.platform == "win32":
         return 0
-    return min(
-        asked, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    return min(asked, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def build_loader(

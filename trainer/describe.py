@@ -50,9 +50,7 @@ def canonical_yaml(source: Mapping[str, Any], overrides: Mapping[str, Any]) -> s
     task = task_of(source, overrides)
     said = {**canonical_overrides(source, task), **canonical_overrides(overrides, task), "task": task}
     nested: dict[str, Any] = {}
-    for path in [path for path in known_keys(task) if path in said] + [
-        p for p in said if p not in known_keys(task)
-    ]:
+    for path in [path for path in known_keys(task) if path in said] + [p for p in said if p not in known_keys(task)]:
         *parents, name = path.split(".")
         node = nested
         for parent in parents:

@@ -21,9 +21,7 @@ def evaluate_checkpoint(path: Path, overrides: Mapping[str, Any], everything: bo
     """The metrics of a checkpoint's model; `overrides` may name other data, another device or beam size."""
     config, task, model, precision = _load(path, overrides)
     rows = task.open_rows(everything)
-    batches = EpochBatches(
-        len(rows.val), config.training.val_batch_size or config.training.batch_size, 0, False
-    )
+    batches = EpochBatches(len(rows.val), config.training.val_batch_size or config.training.batch_size, 0, False)
     loader = build_loader(rows.val, batches, num_workers=0, prefetch_factor=1, pin_memory=False)
     try:
         with torch.inference_mode(), precision.autocast():
@@ -49,4 +47,7 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[Any, Task, torch.nn
     task = task_for(config, state["extras"])
     model = task.build_model(weights=False)
     model.load_state_dict(state["model"])
-    return config, task, model.to(device).eval(), decide_precision(config.training.precision, device)
+    asked = config.training.precision
+    if asked == "fp16" and device.type == "cpu":
+        asked = "auto"  # what a GPU trained can be used without one
+    return config, task, model.to(device).eval(), decide_precision(asked, device)

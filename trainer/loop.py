@@ -78,40 +78,51 @@ def _outcome(run: Run, ending: Ending, writer: RunWriter) -> Outcome:
 def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
     """Trains what is left of the epoch; False where it was interrupted and its checkpoint written."""
     progress, training = run.progress, run.config.training
-    epoch = progress.epoch + 1
-    run.model.train()
-    run.train_batches.epoch, run.train_batches.start = epoch, progress.batches
-    done = progress.batches // training.accumulate_grad_batches
-    losses = torch.zeros(run.steps_per_epoch, device=run.device)
-    losses[:done] = progress.losses[:done].to(run.device)
-    progress.losses = losses
+    done = _enter_epoch(run, writer)
     started = time.monotonic()
-    last = False
     for group in _grouped(iter(run.train_loader), training.accumulate_grad_batches):
         part = done / run.steps_per_epoch
         run.schedule.before_step((progress.epoch + part) / run.config.schedule_epochs)
-        losses[done] = _train_group(run, group)
+        progress.losses[done] = _train_group(run, group)
         done += 1
         progress.step += 1
         progress.batches += len(group)
         if done % run.config.logging.every_n_steps == 0:
             _check_finite(run, done)
-        hooks.heartbeat(Heartbeat(epoch, done, run.steps_per_epoch))
-        last = done == run.steps_per_epoch or _iterations_spent(run)
-        if last:
+        hooks.heartbeat(Heartbeat(progress.epoch + 1, done, run.steps_per_epoch))
+        if done == run.steps_per_epoch or _iterations_spent(run):
             break
-        every = run.config.checkpoint.every_n_steps
         stop = hooks.should_stop()
-        if stop or (every is not None and progress.step % every == 0):
+        if stop or _checkpoint_due(run):
             _check_finite(run, done)
             progress.seconds += time.monotonic() - started
             started = time.monotonic()
             writer.save(run)
-            if stop:
-                return False
+        if stop:
+            return False
     _check_finite(run, done)
     progress.seconds += time.monotonic() - started
     return True
+
+
+def _enter_epoch(run: Run, writer: RunWriter) -> int:
+    """Makes ready for the running epoch, where it begins or where it was left; returns its steps already done."""
+    progress = run.progress
+    run.model.train()
+    run.train_batches.epoch, run.train_batches.start = progress.epoch + 1, progress.batches
+    done = progress.batches // run.config.training.accumulate_grad_batches
+    losses = torch.zeros(run.steps_per_epoch, device=run.device)
+    losses[:done] = progress.losses[:done].to(run.device)
+    progress.losses = losses
+    if run.history and run.history[-1].epoch > progress.epoch:  # where max_iter had cut this epoch short
+        run.history.pop()
+        writer.rewrite(run.history)
+    return done
+
+
+def _checkpoint_due(run: Run) -> bool:
+    every = run.config.checkpoint.every_n_steps
+    return every is not None and run.progress.step % every == 0
 
 
 def _grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
@@ -146,26 +157,32 @@ def _check_finite(run: Run, done: int) -> None:
 
 
 def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> None:
-    """Evaluates where due, writes the checkpoint, reports."""
+    """Evaluates where due, writes the checkpoint, reports.
+
+    An epoch that `max_iter` cut short stays open in the checkpoint: with a larger one it is trained to its end.
+    """
     progress, training = run.progress, run.config.training
     train_loss = float(progress.losses.double().sum() / progress.weight)
-    progress.epoch += 1
-    progress.batches, progress.weight, progress.losses = 0, 0.0, torch.zeros(0)
-    on_interval = progress.epoch % training.eval_interval == 0 or progress.epoch == training.epochs
-    due = on_interval or progress.epoch >= until_epoch or _iterations_spent(run)
-    evaluation = None
-    if due:
-        started = time.monotonic()
-        scores = evaluate(run)
-        progress.seconds += time.monotonic() - started
-        evaluation = _record(run, train_loss, scores)
-        improved = on_interval and _judge(run, evaluation, train_loss)
-        writer.evaluated(evaluation, scores, improved)
-        writer.save(run, best=improved)
-    else:
+    epoch = progress.epoch + 1
+    whole = progress.batches == len(run.train_batches)
+    if whole:
+        progress.epoch = epoch
+        progress.batches, progress.weight, progress.losses = 0, 0.0, torch.zeros(0)
+    on_interval = whole and epoch % training.eval_interval == 0
+    last = epoch == training.epochs or _iterations_spent(run)
+    if not (on_interval or last or epoch >= until_epoch):
         writer.save(run)
-    if evaluation is not None:
-        hooks.report(evaluation)
+        return
+    started = time.monotonic()
+    scores = evaluate(run)
+    progress.seconds += time.monotonic() - started
+    evaluation = _record(run, epoch, train_loss, scores)
+    improved = (on_interval or last) and _improves(run, evaluation)
+    if on_interval:
+        _judge(run, evaluation, train_loss, improved)
+    writer.evaluated(evaluation, scores, improved)
+    writer.save(run, best=improved)
+    hooks.report(evaluation)
 
 
 def evaluate(run: Run) -> Scores:
@@ -175,31 +192,34 @@ def evaluate(run: Run) -> Scores:
         return run.task.evaluate(run.model, (to_device(batch, run.device) for batch in run.val_loader))
 
 
-def _record(run: Run, train_loss: float, scores: Scores) -> Evaluation:
+def _record(run: Run, epoch: int, train_loss: float, scores: Scores) -> Evaluation:
     progress = run.progress
     metrics = {"train_loss": train_loss, **scores.metrics, "lr": float(run.optimizer.param_groups[0]["lr"])}
-    value = metrics["val_loss" if run.metric.name == "loss" else run.metric.name]
-    for name in ("val_loss", run.metric.name):
-        if name in metrics and not math.isfinite(metrics[name]):
-            raise NonFiniteLoss(f"the validation {name}", metrics[name], progress.epoch, progress.step)
+    primary = "val_loss" if run.metric.name == "loss" else run.metric.name
+    for name in ("val_loss", primary):
+        if not math.isfinite(metrics.get(name, math.nan)):
+            what = f"the validation {name}" if name in metrics else f"the missing validation {name}"
+            raise NonFiniteLoss(what, metrics.get(name, math.nan), epoch, progress.step)
     seconds = progress.seconds - progress.seconds_at_evaluation
     progress.seconds_at_evaluation = progress.seconds
-    evaluation = Evaluation(progress.epoch, progress.step, progress.rung, round(seconds, 4), value, metrics)
+    evaluation = Evaluation(epoch, progress.step, progress.rung, round(seconds, 4), metrics[primary], metrics)
     run.history.append(evaluation)
     return evaluation
 
 
-def _judge(run: Run, evaluation: Evaluation, train_loss: float) -> bool:
-    """Feeds schedule and early stopping; True where this is the best evaluation so far.
+def _improves(run: Run, evaluation: Evaluation) -> bool:
+    return math.isnan(run.progress.best) or run.metric.better(evaluation.value, run.progress.best)
 
-    Only evaluations on the interval count here: one that a slice's end forced must leave no trace, so that
-    stopping and resuming equals training straight through.
+
+def _judge(run: Run, evaluation: Evaluation, train_loss: float, improved: bool) -> None:
+    """Feeds schedule, early stopping and the mark of the best evaluation.
+
+    Only evaluations on the interval count here: one that an end forced must leave no trace, so that stopping
+    and resuming equals training straight through.
     """
     val_loss = evaluation.metrics["val_loss"]
     run.schedule.after_evaluation(val_loss)
     if not run.config.training.overfit:
         run.progress.stop_reason = run.stopping.update(train_loss, val_loss)
-    improved = math.isnan(run.progress.best) or run.metric.better(evaluation.value, run.progress.best)
     if improved:
         run.progress.best, run.progress.best_epoch = evaluation.value, evaluation.epoch
-    return improved

@@ -40,9 +40,7 @@ class Schedule:
     no harm. The plateau rule alone has a state: the factor that it has come down to.
     """
 
-    def __init__(
-        self, settings: SchedulerSettings, optimizer: Optimizer, span_epochs: int, warmup: float
-    ) -> None:
+    def __init__(self, settings: SchedulerSettings, optimizer: Optimizer, span_epochs: int, warmup: float) -> None:
         self.settings, self.optimizer = settings, optimizer
         self.span_epochs, self.warmup = span_epochs, warmup
         self.first_rates: list[float] = [group["lr"] for group in optimizer.param_groups]
@@ -94,7 +92,8 @@ class Schedule:
             return
         self.stale += 1
         if self.stale > self.settings.patience:
-            self.rates = [max(rate * self.settings.factor, self.settings.min_lr) for rate in self.rates]
+            factor, floor = self.settings.factor, self.settings.min_lr
+            self.rates = [min(rate, max(rate * factor, floor)) for rate in self.rates]  # never raised to the floor
             self.stale = 0
 
     def new_rung(self) -> None:

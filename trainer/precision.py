@@ -36,9 +36,7 @@ class Precision:
 
     @property
     def name(self) -> str:
-        return (
-            {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self.dtype, "fp32") if self.dtype else "fp32"
-        )
+        return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self.dtype, "fp32") if self.dtype else "fp32"
 
     def __str__(self) -> str:
         return f"{self.name} ({self.reason})"

@@ -18,9 +18,7 @@ def uniforms(seed: int, epoch: int, indices: NDArray[np.int64], draws: int) -> N
     """
     key = _mix(np.uint64(seed % 2**64) ^ _mix(np.asarray([epoch], dtype=np.uint64)))
     rows = _mix(indices.astype(np.uint64) ^ key)
-    cells = _mix(
-        rows[:, None] + np.arange(1, draws + 1, dtype=np.uint64)[None, :] * np.uint64(0xD1342543DE82EF95)
-    )
+    cells = _mix(rows[:, None] + np.arange(1, draws + 1, dtype=np.uint64)[None, :] * np.uint64(0xD1342543DE82EF95))
     return (cells >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
@@ -56,7 +54,7 @@ def capture() -> dict[str, Any]:
             "gauss": float(numpy_state["gauss"]),
         },
     }
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # has no types
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state
 

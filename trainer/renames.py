@@ -19,17 +19,23 @@ class Rename:
 
 def _to(new: str, values: Mapping[Any, Any] | None = None) -> Converter:
     def convert(value: Any) -> dict[str, Any]:
-        if values is not None and isinstance(value, str | bool | int) and value in values:
-            value = values[value]
-        return {new: value}
+        return {new: value if values is None else _mapped(value, values)}
 
     return convert
 
 
+def _mapped(value: Any, values: Mapping[Any, Any]) -> Any:
+    """`values[value]`, where 1 does not pass for true."""
+    same = [new for old, new in values.items() if type(old) is type(value) and old == value]
+    return same[0] if same else value
+
+
 def _complement(new: str) -> Converter:
     def convert(value: Any) -> dict[str, Any]:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return {new: round(1.0 - value, 12) if is_number else value}
+        try:
+            return {new: value if isinstance(value, bool | None) else round(1.0 - float(value), 12)}
+        except (ValueError, TypeError, OverflowError):
+            return {new: value}
 
     return convert
 
@@ -87,14 +93,18 @@ _SAME_VALUE: dict[str, str] = {
     },
     **{
         f"scheduler.{name}": f"training.scheduler.{name}"
-        for name in ("factor", "patience", "min_lr", "step_size", "gamma")
-        + ("anneal_strategy", "div_factor", "final_div_factor", "pct_start")
+        for name in (
+            *("factor", "patience", "min_lr", "step_size", "gamma"),
+            *("anneal_strategy", "div_factor", "final_div_factor", "pct_start"),
+        )
     },
     "lr_scheduler.warmup_steps": "training.scheduler.warmup_steps",
     **{
         f"early_stopping.{name}": f"training.early_stopping.{name}"
-        for name in ("enabled", "patience", "min_delta", "track_overfitting")
-        + ("overfitting_gap_threshold", "overfitting_patience")
+        for name in (
+            *("enabled", "patience", "min_delta", "track_overfitting"),
+            *("overfitting_gap_threshold", "overfitting_patience"),
+        )
     },
     "training.checkpoint_dir": "checkpoint.dir",
     "directories.models": "checkpoint.dir",
@@ -135,6 +145,4 @@ def canonical(key: str, value: Any) -> dict[str, Any]:
     if row is not None:
         return row.convert(value)
     values = CANONICAL_VALUES.get(key)
-    if values is not None and isinstance(value, str | bool | int) and value in values:
-        return {key: values[value]}
-    return {key: value}
+    return {key: value if values is None else _mapped(value, values)}

@@ -83,7 +83,7 @@ def resolve_config(source: Mapping[str, Any], *layers: Mapping[str, Any]) -> Run
     problems: list[Problem] = []
     merged: Dotted = {}
     for layer in (source, *layers):
-        merged.update(_collect(layer, task, problems))
+        _put_over(merged, _collect(layer, task, problems))
     merged["task"] = task
     config = _validate(task, merged, problems)
     if problems:
@@ -92,15 +92,29 @@ def resolve_config(source: Mapping[str, Any], *layers: Mapping[str, Any]) -> Run
 
 
 def load_config(path: Path, *layers: Mapping[str, Any]) -> RunConfigLike:
-    """`resolve_config` of a file; each mistake names the file."""
+    """`resolve_config` of a file; each mistake that is not an override's names the file."""
     try:
         return resolve_config(read_config_file(path), *layers)
     except ConfigError as error:
-        raise ConfigError([Problem(_at(path, problem), problem.what) for problem in error.problems]) from None
+        overridden = {key for layer in layers for key in layer}
+        raise ConfigError([_at(path, problem, overridden) for problem in error.problems]) from None
 
 
-def _at(path: Path, problem: Problem) -> str:
-    return problem.where if str(path) in problem.where else f"{path}: {problem.where}"
+def _at(path: Path, problem: Problem, overridden: set[str]) -> Problem:
+    if str(path) in problem.where or problem.where in overridden:
+        return problem
+    return Problem(f"{path}: {problem.where}", problem.what)
+
+
+def _put_over(merged: Dotted, layer: Dotted) -> None:
+    """A later layer over earlier ones: a section set to null takes its keys along, and a key brings it back."""
+    for key, value in layer.items():
+        if value == {} and any(known.startswith(f"{key}.") for known in merged):
+            continue  # there with keys of its own already
+        parents = {key[: match.start()] for match in re.finditer(r"\.", key)}
+        for earlier in [known for known in merged if known in parents or known.startswith(f"{key}.")]:
+            del merged[earlier]
+        merged[key] = value
 
 
 def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem]) -> Dotted:
@@ -120,16 +134,14 @@ def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem]) -> Do
                 if problem:
                     problems.append(Problem(spelling, problem))
                     continue
-            elif not (key in parts and parts[key] and converted is None):
+            elif not (parts.get(key) and converted in (None, {})):
                 problems.append(Problem(spelling, f"unknown key{_suggest(spelling, task)}"))
                 continue
             found[key] = converted
     return found
 
 
-def _flatten(
-    layer: Mapping[str, Any], prefix: str, task: str, problems: list[Problem]
-) -> list[tuple[str, Any]]:
+def _flatten(layer: Mapping[str, Any], prefix: str, task: str, problems: list[Problem]) -> list[tuple[str, Any]]:
     keys, parts = known_keys(task), sections(task)
     flat: list[tuple[str, Any]] = []
     for name, value in layer.items():
@@ -142,13 +154,21 @@ def _flatten(
                 what = f"is a section, not a value ({_words(value)}); set one of its keys, such as {example}"
                 problems.append(Problem(path, what))
                 continue
-        if isinstance(value, Mapping) and path not in keys:
+        if (value is None or value == {}) and path not in parts and _is_older_section(path):
+            continue
+        if value == {} and parts.get(path):
+            flat.append((path, {}))  # a section that may be null, with all its defaults
+        elif isinstance(value, Mapping) and path not in keys and (value or path in parts):
             flat += _flatten(value, f"{path}.", task, problems)
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) and path in keys:
             problems.append(Problem(path, "is a value, not a section; it takes no keys of its own"))
         else:
             flat.append((path, value))
     return flat
+
+
+def _is_older_section(path: str) -> bool:
+    return any(old.startswith(f"{path}.") for old in RENAMES)
 
 
 def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
@@ -156,16 +176,9 @@ def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
     if value is None:
         return ("" if key.nullable else f"must be {_kind_words(key)}, not null"), None
     if key.kind in ("int", "float") and not isinstance(value, bool):
-        if isinstance(value, str) and _NUMBER.match(value.strip()):
-            value = (
-                float(value)
-                if key.kind == "float" or not value.strip().lstrip("+-").isdigit()
-                else int(value)
-            )
-        if isinstance(value, int | float):
-            whole = isinstance(value, int) or value.is_integer()
-            if math.isfinite(value) and (key.kind == "float" or whole):
-                return "", float(value) if key.kind == "float" else int(value)
+        number = _number(value)
+        if number is not None and (key.kind == "float" or float(number).is_integer()):
+            return "", float(number) if key.kind == "float" else int(number)
     matches = {
         "bool": isinstance(value, bool),
         "str": isinstance(value, str),
@@ -175,12 +188,20 @@ def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
     if key.kind == "choice":
         fits = any(value == choice and type(value) is type(choice) for choice in key.choices)
         return (
-            ""
-            if fits
-            else f"must be {_kind_words(key)}, not {_words(value)}{_nearest(str(value), key.choices)}"
+            "" if fits else f"must be {_kind_words(key)}, not {_words(value)}{_nearest(str(value), key.choices)}"
         ), value
     fits = matches.get(key.kind, False)
     return ("" if fits else f"must be {_kind_words(key)}, not {_words(value)}"), value
+
+
+def _number(value: Any) -> int | float | None:
+    """A finite number from a number or its text; None for anything else."""
+    try:
+        if isinstance(value, str) and _NUMBER.match(value.strip()):
+            value = float(value) if re.search(r"[.eE]", value) else int(value)
+        return value if isinstance(value, int | float) and math.isfinite(value) else None
+    except (ValueError, OverflowError):  # `1__0`; a whole number beyond all floats
+        return None
 
 
 def _validate(task: str, merged: Dotted, problems: list[Problem]) -> RunConfigLike:
@@ -192,8 +213,8 @@ def _validate(task: str, merged: Dotted, problems: list[Problem]) -> RunConfigLi
             if node.get(parent) is None:
                 node[parent] = {}
             node = node[parent]
-        if value is not None or name not in node:
-            node[name] = value
+        if name not in node or value not in (None, {}):
+            node[name] = {} if value == {} else value
     try:
         return config_class(task)(**nested)
     except ValidationError as error:
@@ -212,7 +233,7 @@ def _suggest(key: str, task: str) -> str:
         return ": it is a section"
     same = [known for known in keys if known.rsplit(".", 1)[-1] == last]
     if not same:
-        leaves = {known.rsplit(".", 1)[-1]: known for known in reversed(keys)}
+        leaves = {known.rsplit(".", 1)[-1]: known for known in reversed(list(keys))}
         close = difflib.get_close_matches(key, [*keys, *RENAMES], n=1, cutoff=0.75)
         leaf = difflib.get_close_matches(last, leaves, n=1, cutoff=0.6)
         same = close or [leaves[name] for name in leaf]

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from trainer.optim import Schedule, build_optimizer, warmup_part
 from trainer.outcome import Evaluation
 from trainer.precision import Precision, decide_device, decide_precision
 from trainer.stopping import EarlyStopping
-from trainer.task import Metric, Task
+from trainer.task import Metric, Rows, Task
 from trainer.tasks import TASKS, load
 
 # What may differ between a checkpoint and the configuration that continues it.
@@ -109,6 +110,7 @@ class Run:
         if rung != self.progress.rung:
             self.progress.rung = rung
             self.progress.best = math.nan
+            self.progress.stop_reason = ""
             self.schedule.new_rung()
             self.stopping.new_rung()
 
@@ -147,18 +149,11 @@ def open_run(
     say(f"device {device}, precision {precision}")
     randomness.seed_all(config.seed, config.training.deterministic)
     task = task_for(config, state["extras"] if state else None)
-    rows = task.open_rows()
+    batches, train_loader, val_loader = _loaders(config, task.open_rows(), device)
     model = task.build_model(weights=state is None).to(device)
     parts = task.parts(model)
-    optimizer = build_optimizer(config.training.optimizer, parts)
-    training, data = config.training, config.data
-    batches = EpochBatches(len(rows.train), training.batch_size, config.seed, shuffle=not training.overfit)
-    val_size = training.val_batch_size or training.batch_size
-    loading = {
-        "num_workers": data.num_workers,
-        "prefetch_factor": data.prefetch_factor,
-        "pin_memory": device.type == "cuda",
-    }
+    training = config.training
+    optimizer = build_optimizer(training.optimizer, parts)
     steps = -(-len(batches) // training.accumulate_grad_batches)
     warmup = warmup_part(training.scheduler, steps, config.schedule_epochs)
     run = Run(
@@ -174,14 +169,31 @@ def open_run(
         schedule=Schedule(training.scheduler, optimizer, config.schedule_epochs, warmup),
         stopping=EarlyStopping(training.early_stopping),
         train_batches=batches,
-        train_loader=build_loader(rows.train, batches, **loading),
-        val_loader=build_loader(rows.val, EpochBatches(len(rows.val), val_size, 0, shuffle=False), **loading),
+        train_loader=train_loader,
+        val_loader=val_loader,
         steps_per_epoch=steps,
     )
     if state is not None:
         run.load_state(state)
     run.enter_rung(rung)
     return run
+
+
+def _loaders(
+    config: RunConfig, rows: Rows, device: torch.device
+) -> tuple[EpochBatches, DataLoader[Batch], DataLoader[Batch]]:
+    """The training batches, and loaders over them and over the validation rows."""
+    training = config.training
+    batches = EpochBatches(len(rows.train), training.batch_size, config.seed, shuffle=not training.overfit)
+    val_size = training.val_batch_size or training.batch_size
+    val_batches = EpochBatches(len(rows.val), val_size, 0, shuffle=False)
+    build = partial(
+        build_loader,
+        num_workers=config.data.num_workers,
+        prefetch_factor=config.data.prefetch_factor,
+        pin_memory=device.type == "cuda",
+    )
+    return batches, build(rows.train, batches), build(rows.val, val_batches)
 
 
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], free: tuple[str, ...]) -> None:
@@ -193,9 +205,7 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any], free: tuple[str, 
         if before.get(key) != after.get(key) and not key.startswith(free)
     ]
     if different:
-        raise CheckpointError(
-            f"the checkpoint belongs to another configuration:\n  {chr(10).join(different)}"
-        )
+        raise CheckpointError(f"the checkpoint belongs to another configuration:\n  {chr(10).join(different)}")
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -41,9 +41,7 @@ def select(config: RunConfig, n_images: int) -> Selection:
         size = max(2, round(len(kept) * data.data_fraction))
         kept = np.sort(_permuted(kept, config.split_seed, _FRACTION)[:size])
     if len(kept) < 2:
-        raise DataError(
-            f"{len(kept)} usable image(s); at least 2 are needed, one to train and one to validate on"
-        )
+        raise DataError(f"{len(kept)} usable image(s); at least 2 are needed, one to train and one to validate on")
     n_val = min(len(kept) - 1, max(1, round(len(kept) * data.val_split)))
     shuffled = _permuted(kept, config.split_seed, _SPLIT)
     val, train_split = np.sort(shuffled[:n_val]), np.sort(shuffled[n_val:])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,7 +50,12 @@ class DataSummary:
 
 
 class TaskFiles(Protocol):
-    """The data of a task as files; imports no torch."""
+    """The data of a task as files; imports no torch.
+
+    `CHEAP_EVALUATION` are overrides for where many runs are only compared with each other.
+    """
+
+    CHEAP_EVALUATION: ClassVar[Mapping[str, Any]]
 
     @staticmethod
     def metric(config: Any) -> Metric: ...

@@ -3,59 +3,63 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trainer.checkpoint import BEST, LAST, PREVIOUS, copy_checkpoint, rotate_and_save
+from trainer.checkpoint import BEST, LAST, PREVIOUS, copy_checkpoint, remove_leftovers, rotate_and_save
 from trainer.config import RunConfig
-from trainer.errors import ConfigError, Problem
+from trainer.errors import CheckpointError, ConfigError, Problem
 from trainer.outcome import Evaluation
 from trainer.task import Scores
+from trainer.textfiles import METRICS, SAMPLES, write_whole
 
 if TYPE_CHECKING:
     from trainer.run import Run
 
-METRICS, SAMPLES = "metrics.jsonl", "samples"
-
 
 class RunWriter:
     """Writes for one run. An epoch stands in `metrics.jsonl` once: on a resume the file is rewritten from the
-    checkpoint's own history, so that what was written after that checkpoint is written again."""
+    checkpoint's own history, so that what was written after that checkpoint is written again.
 
-    def __init__(self, config: RunConfig, history: list[Evaluation]) -> None:
+    `continued_from` is the checkpoint that the run goes on from; without one it starts afresh.
+    """
+
+    def __init__(self, config: RunConfig, history: list[Evaluation], continued_from: Path | None = None) -> None:
         self.config = config
         self.folder, self.log_folder = config.checkpoint.dir, config.logging_dir
-        self.last_checkpoint = str(self.folder / LAST) if history else ""
+        self.last_checkpoint = str(continued_from) if continued_from else ""
         try:
             for folder in (self.folder, self.log_folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            if config.logging.save_metrics:
-                text = "".join(f"{json.dumps(evaluation.line())}\n" for evaluation in history)
-                write_whole(self.log_folder / METRICS, text)
+            remove_leftovers(self.folder)
+            self._write_metrics(history)
+            if continued_from is None:
+                self._remove_checkpoints()
         except OSError as error:
             what = f"{error.filename or self.folder} cannot be written ({error.strerror})"
             raise ConfigError([Problem("checkpoint.dir", what)]) from None
 
-    def start_afresh(self) -> None:
-        """Removes an earlier run's checkpoints, so that none of them is ever taken for this run's."""
-        for name in (LAST, PREVIOUS, BEST):
-            (self.folder / name).unlink(missing_ok=True)
+    def rewrite(self, history: list[Evaluation]) -> None:
+        """Makes `metrics.jsonl` hold exactly this history."""
+        with _said(self.log_folder):
+            self._write_metrics(history)
 
     def evaluated(self, evaluation: Evaluation, scores: Scores, improved: bool) -> None:
         """Appends the evaluation's line and keeps its samples."""
-        if self.config.logging.save_metrics:
-            with (self.log_folder / METRICS).open("a", encoding="utf-8") as file:
-                file.write(f"{json.dumps(evaluation.line())}\n")
-        if scores.samples:
-            folder = self.log_folder / SAMPLES
-            folder.mkdir(exist_ok=True)
-            text = json.dumps(
-                {"epoch": evaluation.epoch, "samples": list(scores.samples)}, ensure_ascii=False
-            )
-            write_whole(folder / "last.json", text)
-            if improved:
-                write_whole(folder / "best.json", text)
+        with _said(self.log_folder):
+            if self.config.logging.save_metrics:
+                with (self.log_folder / METRICS).open("a", encoding="utf-8") as file:
+                    file.write(f"{json.dumps(evaluation.line())}\n")
+            if scores.samples:
+                folder = self.log_folder / SAMPLES
+                folder.mkdir(exist_ok=True)
+                text = json.dumps({"epoch": evaluation.epoch, "samples": list(scores.samples)}, ensure_ascii=False)
+                write_whole(folder / "last.json", text)
+                if improved:
+                    write_whole(folder / "best.json", text)
 
     def save(self, run: Run, best: bool = False) -> None:
         """Writes `last.pth`; an improvement also becomes `best.pth`, a due epoch `checkpoint_epoch_N.pth`."""
@@ -64,28 +68,32 @@ class RunWriter:
             return
         last = rotate_and_save(run.state(), self.folder)
         self.last_checkpoint = str(last)
-        if best:
-            copy_checkpoint(last, self.folder / BEST)
-        epoch, every = run.progress.epoch, checkpoint.every_n_epochs
-        if every is not None and run.progress.batches == 0 and epoch and epoch % every == 0:
-            copy_checkpoint(last, self.folder / f"checkpoint_epoch_{epoch}.pth")
+        with _said(self.folder):
+            if best:
+                copy_checkpoint(last, self.folder / BEST)
+            epoch, every = run.progress.epoch, checkpoint.every_n_epochs
+            if every is not None and run.progress.batches == 0 and epoch and epoch % every == 0:
+                copy_checkpoint(last, self.folder / f"checkpoint_epoch_{epoch}.pth")
+
+    def _write_metrics(self, history: list[Evaluation]) -> None:
+        if self.config.logging.save_metrics:
+            text = "".join(f"{json.dumps(evaluation.line())}\n" for evaluation in history)
+            write_whole(self.log_folder / METRICS, text)
+
+    def _remove_checkpoints(self) -> None:
+        """An earlier run's checkpoints must never be taken for this run's."""
+        for name in (LAST, PREVIOUS, BEST):
+            (self.folder / name).unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replaces a small file in one move."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The evaluations in a `metrics.jsonl`; a last line that a kill cut short is left out."""
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
+@contextmanager
+def _said(folder: Path) -> Iterator[None]:
+    """A file that cannot be written becomes an error that names it; checkpoints are whole or not there at all."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.filename or folder} could not be written ({error.strerror or error})"
+        free = shutil.disk_usage(folder).free / 1e6
+        raise CheckpointError(
+            f"{what}; {free:.0f} MB are free in {folder}; the checkpoints there are intact"
+        ) from error

@@ -78,8 +78,7 @@ def test_captions_file(made: SceneFiles) -> None:
 
 def test_annotations_are_valid_coco(made: SceneFiles) -> None:
     whole, train, val = (
-        json.loads(path.read_text())
-        for path in (made.annotations, made.train_annotations, made.val_annotations)
+        json.loads(path.read_text()) for path in (made.annotations, made.train_annotations, made.val_annotations)
     )
     assert [category["name"] for category in whole["categories"]] == list(KINDS)
     for part in (whole, train, val):
@@ -126,10 +125,7 @@ def test_paths_without_making_anything(made: SceneFiles, tmp_path: Path) -> None
     assert scene_files(SPEC, made.folder.parent) == made
     assert not scene_files(SPEC, tmp_path / "nothing").folder.exists()
     assert not list(tmp_path.iterdir())
-    assert (
-        len({ScenesSpec(**{name: 33}).key for name in ScenesSpec.__dataclass_fields__ if "cap" not in name})
-        == 4
-    )
+    assert len({ScenesSpec(**{name: 33}).key for name in ScenesSpec.__dataclass_fields__ if "cap" not in name}) == 4
 
 
 def test_progress_counts_every_picture_and_none_when_there(tmp_path: Path) -> None:

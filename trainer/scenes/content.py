@@ -148,6 +148,5 @@ def _backdrop(rng: random.Random) -> Backdrop:
 def _scratches(rng: random.Random) -> tuple[Scratch, ...]:
     count = int(rng.random() * 6)
     return tuple(
-        Scratch(rng.random(), rng.random(), rng.uniform(-0.12, 0.12), rng.uniform(-0.12, 0.12))
-        for _ in range(count)
+        Scratch(rng.random(), rng.random(), rng.uniform(-0.12, 0.12), rng.uniform(-0.12, 0.12)) for _ in range(count)
     )

@@ -1,6 +1,5 @@
 """Makes a set of scenes once and finds it again: a folder in the cache, whole or not there at all."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,9 +16,7 @@ def scene_files(spec: ScenesSpec, cache_dir: Path) -> SceneFiles:
     return files_in(cache_dir / spec.key)
 
 
-def ensure_scenes(
-    spec: ScenesSpec, cache_dir: Path, progress: Callable[[int, int], None] | None = None
-) -> SceneFiles:
+def ensure_scenes(spec: ScenesSpec, cache_dir: Path, progress: Callable[[int, int], None] | None = None) -> SceneFiles:
     """The scenes of `spec`, made first if they are not there or not whole.
 
     `progress(done, of)` is called after each picture that is drawn, and not at all where nothing is. Any
@@ -81,7 +78,9 @@ def _lock(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path`; the system lets go of it when the process ends, however it ends."""
     with path.open("w") as file:
         # Without locks the work may be done twice, and the move into place still leaves one whole folder.
-        with suppress(OSError):
+        with suppress(OSError, ImportError):
+            import fcntl  # POSIX only
+
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

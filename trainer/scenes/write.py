@@ -90,8 +90,6 @@ def _write_coco(images: list[dict[str, Any]], boxes: list[dict[str, Any]], path:
         "info": {"description": "Generated scenes of coloured shapes"},
         "images": images,
         "annotations": [box for box in boxes if box["image_id"] in ids],
-        "categories": [
-            {"id": number, "name": kind, "supercategory": "shape"} for kind, number in CATEGORY_IDS.items()
-        ],
+        "categories": [{"id": number, "name": kind, "supercategory": "shape"} for kind, number in CATEGORY_IDS.items()],
     }
     path.write_text(json.dumps(content) + "\n", encoding="utf-8")

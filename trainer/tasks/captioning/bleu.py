@@ -20,12 +20,13 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], 
 
 
 def _by_sacrebleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     most = max(len(group) for group in references)
     streams = [[group[i] if i < len(group) else None for group in references] for i in range(most)]
     # `force` silences the advice about tokenised text: a decoder's output is tokenised by nature.
-    return float(BLEU(lowercase=True, force=True).corpus_score(list(hypotheses), streams).score)
+    scorer = BLEU(lowercase=True, force=True)
+    return float(scorer.corpus_score(list(hypotheses), streams).score)  # type: ignore[arg-type]  # None is allowed
 
 
 def _by_nltk(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:

@@ -13,9 +13,7 @@ BACKBONES = ("resnet10_thin", "resnet18", "resnet34", "resnet50", "resnet101", "
 
 class CaptioningData(DataSettings):
     images_dir: AbsolutePath | None = setting(None, "folder of images")
-    caption_file: AbsolutePath | None = setting(
-        None, "CSV with header image,caption; an image may have many rows"
-    )
+    caption_file: AbsolutePath | None = setting(None, "CSV with header image,caption; an image may have many rows")
     vocab_path: AbsolutePath | None = setting(
         None, "JSON with word_to_idx and freq_threshold: loaded where it exists, else built and saved there"
     )
@@ -32,13 +30,11 @@ class CaptioningData(DataSettings):
 
 
 class CaptioningModel(Section):
-    backbone: Literal["resnet10_thin", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = (
-        setting("resnet50", "the encoder; resnet10_thin is a small one for CPUs, without pretrained weights")
+    backbone: Literal["resnet10_thin", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = setting(
+        "resnet50", "the encoder; resnet10_thin is a small one for CPUs, without pretrained weights"
     )
     pretrained: bool = setting(True, "start the encoder from ImageNet weights")
-    weights: AbsolutePath | None = setting(
-        None, "a file with the backbone's state dict, in place of a download"
-    )
+    weights: AbsolutePath | None = setting(None, "a file with the backbone's state dict, in place of a download")
     encoder_fine_tune: bool = setting(False, "train the encoder with the decoder; false keeps it frozen")
     encoded_image_size: int = setting(14, "the feature map is pooled to so many places a side", ge=1, le=64)
     embed_size: int = setting(512, "word embedding", scale="log", search=(8, 4096), ge=1)
@@ -49,9 +45,7 @@ class CaptioningModel(Section):
     @model_validator(mode="after")
     def _weights_exist(self) -> Self:
         if self.backbone == "resnet10_thin" and self.pretrained and self.weights is None:
-            raise ValueError(
-                "resnet10_thin has no pretrained weights: set model.pretrained=false or model.weights"
-            )
+            raise ValueError("resnet10_thin has no pretrained weights: set model.pretrained=false or model.weights")
         return self
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock
 
+from trainer.checkpoint import UNREADABLE, first_line
 from trainer.errors import ConfigError, DataError, Problem
 from trainer.tasks.captioning.config import CaptioningModel
 
@@ -51,7 +51,7 @@ def build_backbone(settings: CaptioningModel, weights: bool) -> tuple[nn.Module,
     if settings.backbone == "resnet10_thin":
         net, channels = thin_resnet()
         if weights and settings.weights is not None:
-            net.load_state_dict(read_weights(settings.weights))
+            _load_into(net, settings.weights)
         return net, channels
     try:
         download = "DEFAULT" if weights and settings.pretrained and settings.weights is None else None
@@ -72,8 +72,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError([Problem("model.weights", f"{path}: no such file")]) from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise DataError(f"{path}: not a file of weights ({str(error).splitlines()[0]})") from None
+    except (OSError, *UNREADABLE) as error:
+        raise DataError(f"{path}: not a file of weights ({first_line(error)})") from None
     state = found.get("state_dict", found) if isinstance(found, dict) else found
     if not isinstance(state, dict):
         raise DataError(f"{path}: expected a state dict")
@@ -81,10 +81,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _load_into(resnet: nn.Module, path: Path) -> None:
+    """Fills a network from a file; a classifier (`fc.`) is neither needed nor used."""
     state = {name: value for name, value in read_weights(path).items() if not name.startswith("fc.")}
-    missing, strange = resnet.load_state_dict(state, strict=False)
+    try:
+        missing, strange = resnet.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise DataError(f"{path}: weights of another model ({first_line(error)})") from None
     missing = [name for name in missing if not name.startswith("fc.")]
     if missing or strange:
-        raise DataError(
-            f"{path}: weights of another model: {len(missing)} missing, {len(strange)} unknown entries"
-        )
+        raise DataError(f"{path}: weights of another model: {len(missing)} missing, {len(strange)} unknown entries")

@@ -7,11 +7,13 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -22,6 +24,7 @@ from trainer.scenes import ScenesError, ScenesSpec, ensure_scenes, scene_files
 from trainer.splits import Selection, select
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.captioning.config import CaptioningConfig
+from trainer.textfiles import write_whole
 
 HEADER = ["image", "caption"]
 _NAMED = 5  # so many bad rows or files are named in an error; the rest is counted
@@ -78,18 +81,23 @@ def read_table(config: CaptioningConfig) -> CaptionTable:
         raise DataError(f"{caption_file}: no such caption file (data.caption_file)")
     if not images_dir.is_dir():
         raise DataError(f"{images_dir}: no such folder of images (data.images_dir)")
-    return _read(
-        Stamp(images_dir, caption_file, config.data.bad_samples, fingerprint(images_dir, caption_file))
-    )
+    return _read(Stamp(images_dir, caption_file, config.data.bad_samples, fingerprint(images_dir, caption_file)))
 
 
 def fingerprint(images_dir: Path, caption_file: Path) -> str:
     """A digest of the captions and of every image's name, size and time of change."""
     digest = hashlib.sha256(caption_file.read_bytes())
-    with os.scandir(images_dir) as entries:
-        found = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries if e.is_file())
-    digest.update(json.dumps(found).encode())
+    digest.update(json.dumps(sorted(_stats(images_dir, ""))).encode())
     return digest.hexdigest()[:16]
+
+
+def _stats(folder: Path, prefix: str) -> Iterator[tuple[str, int, int]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _stats(Path(entry.path), f"{prefix}{entry.name}/")
+            elif entry.is_file():
+                yield f"{prefix}{entry.name}", entry.stat().st_size, entry.stat().st_mtime_ns
 
 
 @lru_cache(maxsize=8)
@@ -110,13 +118,11 @@ def _read(stamp: Stamp) -> CaptionTable:
         hint = "data.bad_samples=skip leaves them out"
         raise DataError(f"{stamp.images_dir}: {_listed(missing, 'missing image')}; {hint}")
     if skip:
-        unreadable = _unreadable([stamp.images_dir / name for name in names], stamp.fingerprint)
-        names = [name for name in names if str(stamp.images_dir / name) not in unreadable]
+        unreadable = _unreadable(names, stamp)
+        names = [name for name in names if name not in unreadable]
         missing += sorted(unreadable)
     if not names:
-        raise DataError(
-            f"{stamp.caption_file}: no usable caption in it ({len(wrong) + len(missing)} left out)"
-        )
+        raise DataError(f"{stamp.caption_file}: no usable caption in it ({len(wrong) + len(missing)} left out)")
     return CaptionTable(
         tuple(stamp.images_dir / name for name in names),
         tuple(tuple(by_image[name]) for name in names),
@@ -132,8 +138,8 @@ def _rows(caption_file: Path) -> Iterator[tuple[int, list[str]]]:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise DataError(f"{caption_file}, row {line}: not UTF-8 text") from None
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = [cell.strip() for cell in next(rows, [])]
         if header != HEADER:
             found = ",".join(header)[:80] or "nothing"
@@ -142,7 +148,7 @@ def _rows(caption_file: Path) -> Iterator[tuple[int, list[str]]]:
             if cells:
                 yield row, cells
     except csv.Error as error:
-        raise DataError(f"{caption_file}: not a readable CSV ({error})") from None
+        raise DataError(f"{caption_file}, line {rows.line_num}: not a readable CSV ({error})") from None
 
 
 def _problem(cells: Sequence[str]) -> str:
@@ -162,17 +168,16 @@ def _existing(by_image: dict[str, list[str]], images_dir: Path) -> tuple[list[st
     return [n for n, ok in here.items() if ok], [n for n, ok in here.items() if not ok]
 
 
-def _unreadable(paths: Sequence[Path], stamp: str) -> frozenset[str]:
+def _unreadable(names: Sequence[str], stamp: Stamp) -> frozenset[str]:
     """Files that do not decode, found once for each state of the data and remembered in the cache folder."""
-    remembered = cache_dir() / "unreadable" / f"{stamp}.json"
+    remembered = cache_dir() / "unreadable" / f"{stamp.fingerprint}.json"
     if remembered.is_file():
         return frozenset(json.loads(remembered.read_text(encoding="utf-8")))
-    verdicts = Parallel(n_jobs=-1, prefer="threads")(delayed(_decodes)(path) for path in paths)
-    bad = sorted(str(path) for path, good in zip(paths, verdicts, strict=True) if not good)
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    temporary = remembered.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(bad), encoding="utf-8")
-    temporary.replace(remembered)
+    verdicts = Parallel(n_jobs=-1, prefer="threads")(delayed(_decodes)(stamp.images_dir / name) for name in names)
+    bad = sorted(name for name, good in zip(names, verdicts, strict=True) if not good)
+    with suppress(OSError):  # without a cache folder they are looked for again next time
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(remembered, json.dumps(bad))
     return frozenset(bad)
 
 
@@ -192,6 +197,8 @@ def _listed(items: Sequence[str], noun: str) -> str:
 
 class CaptioningFiles:
     """`TaskFiles` of captioning."""
+
+    CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {"evaluation.beam_size": 1}
 
     @staticmethod
     def metric(config: CaptioningConfig) -> Metric:
@@ -240,10 +247,10 @@ def _warnings(config: CaptioningConfig, chosen: Selection) -> tuple[str, ...]:
     said = []
     asked = config.training.subset_size
     if asked is not None and asked > len(chosen.train):
-        said.append(
-            f"subset of {asked} images asked for, but the training split has {len(chosen.train)}: all are used"
-        )
+        said.append(f"subset of {asked} images asked for, but the training split has {len(chosen.train)}: all are used")
     model = config.model
     if not model.encoder_fine_tune and not model.pretrained and model.weights is None:
         said.append("the encoder is frozen at random weights (model.encoder_fine_tune=true would train it)")
+    if not model.encoder_fine_tune and config.training.optimizer.encoder_lr is not None:
+        said.append("training.optimizer.encoder_lr has no effect: the encoder is frozen (model.encoder_fine_tune)")
     return tuple(said)

@@ -46,9 +46,7 @@ class Decoder(nn.Module):
         self.embed = nn.Embedding(vocabulary_size, settings.embed_size)
         self.start_hidden = nn.Linear(settings.encoder_dim, settings.decoder_dim)
         self.start_cell = nn.Linear(settings.encoder_dim, settings.decoder_dim)
-        self.lstm = nn.LSTM(
-            settings.embed_size + settings.encoder_dim, settings.decoder_dim, batch_first=True
-        )
+        self.lstm = nn.LSTM(settings.embed_size + settings.encoder_dim, settings.decoder_dim, batch_first=True)
         self.dropout = nn.Dropout(settings.dropout)
         self.to_words = nn.Linear(settings.decoder_dim, vocabulary_size)
 
@@ -90,5 +88,5 @@ class Captioner(nn.Module):
 
     def logits(self, image: Tensor, words: Tensor) -> Tensor:
         """As `forward`, from mean vectors that are known already."""
-        logits, _ = self.decoder(words[:, :-1], image, self.decoder.start(image))
+        logits: Tensor = self.decoder(words[:, :-1], image, self.decoder.start(image))[0]
         return logits

@@ -34,9 +34,7 @@ class CaptioningTask:
 
     def __init__(self, config: CaptioningConfig, extras: Mapping[str, Any] | None = None) -> None:
         self.config = config
-        self.vocabulary = (
-            Vocabulary(dict(extras["word_to_idx"]), extras["freq_threshold"]) if extras else None
-        )
+        self.vocabulary = Vocabulary(dict(extras["word_to_idx"]), extras["freq_threshold"]) if extras else None
         self.scored_by_bleu = CaptioningFiles.metric(config).name == "bleu"
 
     def open_rows(self, everything: bool = False) -> Rows:
@@ -55,9 +53,7 @@ class CaptioningTask:
         val = [(int(i), [encode(c) for c in table.captions[i]], table.captions[i]) for i in shown]
         overfit = self.config.training.overfit
         return Rows(
-            TrainRows(
-                images, train, crop_px=data.image_size, seed=self.config.seed, pad=pad, augment=not overfit
-            ),
+            TrainRows(images, train, crop_px=data.image_size, seed=self.config.seed, pad=pad, augment=not overfit),
             ValRows(images, val, crop_px=data.image_size, pad=pad),
         )
 
@@ -111,9 +107,7 @@ class CaptioningTask:
         size = self.config.training.val_batch_size or self.config.training.batch_size
         for first in range(0, len(paths), size):
             few = paths[first : first + size]
-            pixels = np.stack(
-                [decode(path, side)[start : start + crop, start : start + crop] for path in few]
-            )
+            pixels = np.stack([decode(path, side)[start : start + crop, start : start + crop] for path in few])
             image = model.image_vectors(normalise(torch.from_numpy(pixels).to(device)))
             for path, caption in zip(few, self._captions(model, image), strict=True):
                 yield {"image": path.name, "caption": caption}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from trainer.cache import cache_dir
 from trainer.errors import ConfigError, DataError, Problem
+from trainer.textfiles import write_whole
 
 PAD, START, END, UNKNOWN = "<PAD>", "<START>", "<END>", "<UNK>"
 SPECIAL = (PAD, START, END, UNKNOWN)
@@ -81,29 +81,31 @@ def vocabulary_for(captions: Sequence[str], freq_threshold: int, vocab_path: Pat
 
 def load_vocabulary(path: Path, freq_threshold: int) -> Vocabulary:
     """Reads a JSON vocabulary; another threshold, a pickle or a damaged file is a clear error."""
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}) (data.vocab_path)") from None
     if raw[:1] == b"\x80" or path.suffix in {".pkl", ".pickle"}:
-        raise DataError(
-            f"{path}: looks like a pickle, which can run code and is not opened; a vocabulary is JSON"
-        )
+        raise DataError(f"{path}: looks like a pickle, which can run code and is not opened; a vocabulary is JSON")
     try:
         found = json.loads(raw)
         word_to_idx, threshold = found["word_to_idx"], found["freq_threshold"]
         ordered = dict(sorted(word_to_idx.items(), key=lambda item: item[1]))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: expected JSON with word_to_idx and freq_threshold") from None
-    if list(ordered.values()) != list(range(len(ordered))) or not set(SPECIAL) <= set(ordered):
+    whole = all(type(number) is int for number in ordered.values())
+    if not whole or list(ordered.values()) != list(range(len(ordered))) or not set(SPECIAL) <= set(ordered):
         raise DataError(f"{path}: word_to_idx must number its words from 0 and hold {', '.join(SPECIAL)}")
     if threshold != freq_threshold:
         what = f"was built with freq_threshold {threshold}, the configuration says {freq_threshold}"
-        raise ConfigError(
-            [Problem("data.vocab_path", f"{path} {what}; name another file or the same threshold")]
-        )
+        raise ConfigError([Problem("data.vocab_path", f"{path} {what}; name another file or the same threshold")])
     return Vocabulary(ordered, threshold)
 
 
 def _save(vocabulary: Vocabulary, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(vocabulary.plain(), ensure_ascii=False), encoding="utf-8")
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(vocabulary.plain(), ensure_ascii=False))
+    except OSError as error:
+        advice = "data.vocab_path, or the environment variable RUNGWISE_CACHE, can name another place"
+        raise DataError(f"{path}: the vocabulary cannot be written ({error.strerror}); {advice}") from None

@@ -1,0 +1,1 @@
+"""Decides what to train: plans a study, asks Optuna, hands slices to slots, prunes, continues, promotes."""

@@ -1,0 +1,236 @@
+"""What the commands do. Each returns an exit status; mistakes are raised as `TrainingError`s."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from orchestrator.driver import Driver, Ending, Stop, Watcher
+from orchestrator.folder import open_full, open_search, read_plan
+from orchestrator.live import open_view, summary_line
+from orchestrator.lock import StudyLock
+from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_environment, write_plan
+from orchestrator.plan import Plan, merge
+from orchestrator.promote import chosen, crown
+from orchestrator.records import next_steps
+from orchestrator.request import Request, make_plan
+from orchestrator.retry import reopen_failed
+from orchestrator.slots import SLOTS
+from orchestrator.slots.slot import Beat, Slot, Slots
+from orchestrator.stage import FullStage, SearchStage, Stage
+from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from trainer.api import ConfigError, Problem, prepare_data
+from trainer.tasks import load
+
+DONE, FAILURE, USAGE, TOO_MANY_FAILURES = 0, 1, 2, 3
+
+
+class Watchers:
+    """Several watchers as one."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self.watchers = watchers
+
+    def line(self, text: str) -> None:
+        for watcher in self.watchers:
+            watcher.line(text)
+
+    def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
+        for watcher in self.watchers:
+            watcher.changed(stage, trial, final)
+
+    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
+        for watcher in self.watchers:
+            watcher.beat(stage, slot, beat)
+
+    def tick(self, stage: Stage) -> None:
+        for watcher in self.watchers:
+            watcher.tick(stage)
+
+
+def run(request: Request, console: Console, force: bool = False) -> int:
+    """`run`: plan, search, report, promote; on a study that exists, carry on."""
+    plan, _ = make_plan(request)
+    prepare_folder(plan)
+    with StudyLock(plan.folder) as lock:
+        if (plan.folder / PLAN).exists():
+            plan = merge(read_plan(plan.folder), plan, force)
+        for note in plan.notes:
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
+        return _work(plan, console, lock, plan.promote, plan.promote_seeds, search=True)
+
+
+def promote(folder: Path, top: int, seeds: int, console: Console) -> int:
+    """`promote`: full training of the best, later."""
+    plan = read_plan(folder)
+    with StudyLock(folder) as lock:
+        return _work(plan, console, lock, top, seeds, search=False)
+
+
+def retry(folder: Path, console: Console) -> int:
+    """`retry --failed`: failed trials once more, from their checkpoints."""
+    plan = read_plan(folder)
+    with StudyLock(folder) as lock:
+        study = open_search(plan)
+        count = reopen_failed(plan, study)
+        study.close()
+        console.print(f"{count} failed trial{'' if count == 1 else 's'} tried again", highlight=False)
+        return _work(plan, console, lock, plan.promote, plan.promote_seeds, search=True)
+
+
+def close(folder: Path, console: Console) -> int:
+    """`close`: no more trials; what is paused becomes pruned."""
+    plan = replace(read_plan(folder), closed=True)
+    with StudyLock(folder):
+        study = open_search(plan)
+        state = study.load()
+        for trial in state.with_status(PAUSED, RUNNING):
+            state.sequence += 1
+            trial.status = PRUNED
+            trial.reason = f"trial {trial.trial_id} pruned after epoch {trial.epochs}: the study was closed"
+            trial.decisions.append((state.sequence, trial.reason))
+            study.decided(trial)
+            console.print(trial.reason, markup=False, highlight=False)
+        write_plan(plan)
+        StudyFiles(plan, state, open_full(plan).load()).finish()
+        study.close()
+    console.print(f"closed: {summary_line(plan, state)}", markup=False, highlight=False)
+    return DONE
+
+
+def report(folder: Path) -> Path:
+    """`report`: CSV and HTML rebuilt from the study alone."""
+    plan = read_plan(folder)
+    files = StudyFiles(plan, open_search(plan).load(), open_full(plan).load())
+    files.refresh_all()
+    return folder / "report.html"
+
+
+def _work(plan: Plan, console: Console, lock: StudyLock, top: int, seeds: int, search: bool) -> int:
+    """Searches (where asked) and promotes, over one set of slots."""
+    write_plan(plan)
+    write_environment(plan)
+    build_data(plan, console)
+    stage = SearchStage(plan, open_search(plan))
+    full_study = open_full(plan)
+    files = StudyFiles(plan, stage.state, full_study.load())
+    with open_view(console, plan) as view, _signals() as stop:
+        watcher = Watchers(files, view)
+        office = _Office(plan, watcher, stop)
+        try:
+            ending: Ending = "done"
+            if search:
+                ending = office.drive(stage)
+                watcher.line(summary_line(plan, stage.state))
+            if ending == "done" and top > 0:
+                runs = chosen(plan, stage.state, top, seeds)
+                if len(runs) < top * seeds:
+                    watcher.line(f"{len(runs) // seeds} of {top} trials can be promoted: no more completed")
+                if not runs and not search:
+                    raise ConfigError([Problem(str(plan.folder), "no trial has completed; there is none to promote")])
+                full = FullStage(plan, full_study, runs)
+                files.full = full.state
+                ending = office.drive(full, before=stage.state.slot_seconds())
+                if ending == "done":
+                    watcher.line(crown(plan, stage.state, full.state))
+        finally:
+            office.close()
+            files.finish()
+            lock.touch()
+    return _conclude(plan, stage.state, files.full, ending, stop, console)
+
+
+class _Office:
+    """The slots of one call, opened when the first stage has work for them."""
+
+    def __init__(self, plan: Plan, watcher: Watcher, stop: Stop) -> None:
+        self.plan, self.watcher, self.stop = plan, watcher, stop
+        self._slots: Slots | None = None
+        self._seconds: float | None = None
+
+    def drive(self, stage: Stage, before: float = 0.0) -> Ending:
+        """Runs a stage; `before` is what slots spent on the stage before it."""
+        state = stage.state
+        open_work = stage.policy.next(state, ()) is not None or state.with_status(RUNNING, PAUSED)
+        if not open_work:
+            return "done"
+        if self._slots is None:
+            places = self.plan.places
+            opened: Slots = load(SLOTS["local"])(
+                places.workers, places.threads_per_slot, self.plan.folder, self.plan.limits.stall_seconds
+            )
+            self._slots = opened
+        elapsed = state.seconds_before if self._seconds is None else self._seconds
+        driver = Driver(
+            stage, self._slots, self.plan.limits, self.watcher, self.stop,
+            seconds_before=elapsed, slot_seconds_elsewhere=before,
+        )  # fmt: skip
+        ending = driver.run()
+        self._seconds = driver.seconds()
+        return ending
+
+    def close(self) -> None:
+        if self._slots is not None:
+            self._slots.close()
+
+
+def build_data(plan: Plan, console: Console) -> None:
+    """What the data still lacks is built once, before any slot wants it."""
+    columns = (TextColumn("drawing the built-in data, once"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        line = bar.add_task("data", total=None, visible=False)
+        prepare_data(plan.base_config, lambda done, of: bar.update(line, completed=done, total=of, visible=True))
+
+
+def _conclude(
+    plan: Plan, search: StudyState, full: StudyState | None, ending: Ending, stop: Stop, console: Console
+) -> int:
+    """The last words, and the exit status."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    if ending == "stopped":
+        say("stopped; the same command carries on")
+        return 128 + (stop.number or signal.SIGTERM)
+    own = [trial for trial in search.in_order() if trial.origin is None]
+    all_failed = bool(own) and all(trial.status == FAILED for trial in own)
+    if all_failed or ending == "failures":
+        for (kind, line), count in Counter((t.failure_kind, t.failure_line) for t in own if t.failure_kind).items():
+            say(f"{count} trial{'' if count == 1 else 's'} failed ({kind}): {line}")
+        return TOO_MANY_FAILURES
+    say(f"report: {plan.folder / 'report.html'}")
+    if ending == "done":
+        done = full is not None and any(run.status == COMPLETED for run in full.in_order())
+        steps = next_steps(plan, search, full or StudyState())
+        for why, command in steps[:1] if not done else []:
+            say(f"next: {command}   # {why}")
+        if done:
+            say(f"train it anywhere: python -m trainer --config {plan.folder / 'best.yaml'}")
+    failed_runs = full is not None and full.trials and all(t.status == FAILED for t in full.in_order())
+    return FAILURE if failed_runs else DONE
+
+
+@contextmanager
+def _signals() -> Iterator[Stop]:
+    """SIGTERM and Ctrl-C ask the driver to stop; what it does about it stands in `Driver`."""
+    stop = Stop()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop(number)
+
+    before: dict[int, Any] = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

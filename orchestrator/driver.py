@@ -1,0 +1,308 @@
+"""The driver: the one loop of a study, and the only writer of it.
+
+until nothing is left to do, a limit is reached, or someone says stop:
+    for each free slot:   policy.next → a new trial, or one to go on with → a slice for the slot
+    for each event:       an evaluation → the study;  a slice's end → policy.judge → the study
+                          an error, a dead process → its kind's policy
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from orchestrator.plan import Limits
+from orchestrator.policy.policy import Ask, Continue
+from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Slots, Started
+from orchestrator.space import as_json
+from orchestrator.stage import Stage, base_values
+from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, TrialState
+from trainer.api import dump_yaml, write_whole
+
+LOST_RETRIES = 2
+SAME_FAILURES = 3  # so many code, config or data failures in a row with the same words stop the study
+SLOT_FAILURES = 3  # so many different trials lost in a row on one slot set it aside
+_STOP_SECONDS = 25.0
+_WAIT_SECONDS = 0.25
+_TIME_KEPT_SECONDS = 10.0
+
+Ending = Literal["done", "limit", "failures", "stopped"]
+
+
+class Watcher(Protocol):
+    """Someone who looks on: the terminal, the files of the study folder."""
+
+    def line(self, text: str) -> None: ...
+    def changed(self, stage: Stage, trial: TrialState, final: bool) -> None: ...
+    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None: ...
+    def tick(self, stage: Stage) -> None: ...
+
+
+@dataclass
+class Stop:
+    """Set from a signal handler: which signal, and how often."""
+
+    number: int = 0
+    times: int = 0
+
+    def __call__(self, number: int) -> None:
+        self.number, self.times = number, self.times + 1
+
+
+@dataclass
+class Driver:
+    """Runs one stage over the slots. `clock` is monotonic, so that the wall clock may jump."""
+
+    stage: Stage
+    slots: Slots
+    limits: Limits
+    watcher: Watcher
+    stop: Stop
+    clock: Callable[[], float] = time.monotonic
+    seconds_before: float = 0.0
+    slot_seconds_elsewhere: float = 0.0
+    ending: Ending = "done"
+    why: str = ""
+    _started: float = 0.0
+    _time_kept: float = 0.0
+    _streak: tuple[str, int] = ("", 0)
+    _aside: set[str] = field(default_factory=set)
+    _slot_lost: Counter[str] = field(default_factory=Counter)
+
+    def run(self) -> Ending:
+        """Works until there is nothing left to do; returns how it ended."""
+        self._started = self.clock()
+        self._judge_interrupted()
+        while True:
+            if self.stop.times:
+                return self._wind_down()
+            self._check_limits()
+            self._fill_slots()
+            if not any(slot.busy_with is not None for slot in self.slots.slots):
+                break
+            self.slots.wait(_WAIT_SECONDS)
+            self._handle_events()
+            self._keep_time()
+            self.watcher.tick(self.stage)
+        if self.ending == "limit":
+            self._pause_running(self.why)
+        self.stage.study.spent(self.seconds())
+        return self.ending
+
+    def seconds(self) -> float:
+        """How long the study has run over all calls."""
+        return self.seconds_before + self.clock() - self._started
+
+    def _keep_time(self) -> None:
+        """Writes the time spent now and then, so that a kill does not give it back."""
+        if self.clock() - self._time_kept > _TIME_KEPT_SECONDS:
+            self._time_kept = self.clock()
+            self.stage.study.spent(self.seconds())
+
+    def _check_limits(self) -> None:
+        why = self._limit() if self.ending == "done" else ""
+        if why:
+            self.ending, self.why = "limit", f"limit reached: {why}"
+            self.watcher.line(self.why)
+
+    def _limit(self) -> str:
+        limits = self.limits
+        if limits.timeout_seconds is not None and self.seconds() >= limits.timeout_seconds:
+            return f"{limits.timeout_seconds:.0f} s of study time"
+        spent = (self.stage.state.slot_seconds() + self.slot_seconds_elsewhere) / 3600.0
+        if limits.max_gpu_hours is not None and spent >= limits.max_gpu_hours:
+            return f"{limits.max_gpu_hours:g} slot-hours"
+        return ""
+
+    def _judge_interrupted(self) -> None:
+        """A kill may have come between an evaluation and its judgement: it is given now, as it would have been."""
+        for trial in self.stage.state.with_status(RUNNING, PAUSED):
+            if trial.values and trial.origin is None:
+                self._judge(trial, "")
+
+    def _fill_slots(self) -> None:
+        for slot in sorted(self.slots.slots, key=lambda slot: slot.name):
+            while slot.busy_with is None and slot.name not in self._aside:
+                if not self._start_something(slot):
+                    return
+
+    def _start_something(self, slot: Slot) -> bool:
+        busy = {other.busy_with for other in self.slots.slots if other.busy_with is not None}
+        step = self.stage.policy.next(self.stage.state, busy) if self.ending != "limit" else None
+        if isinstance(step, Ask):
+            if self.ending == "failures":
+                return False  # what runs is finished, nothing new begins
+            trial = self._ask(step.index)
+            if trial.is_final:
+                return True
+            step = Continue(trial.number, 1)
+        if step is None:
+            return False
+        trial = self.stage.state.trials[step.number]
+        config = self.stage.config(trial)
+        folder = self.stage.folder(trial)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "config.yaml").exists():
+            write_whole(folder / "config.yaml", dump_yaml(config.plain()))
+            write_whole(folder / "overrides.json", f"{as_json(dict(trial.overrides))}\n")
+        if trial.status == PAUSED:
+            trial.status = RUNNING
+            self._record(trial, f"{self.stage.label(trial)} goes on after epoch {trial.epochs}")
+        slot.submit(
+            Slice(
+                name=str(folder),
+                number=trial.number,
+                config=config.plain(),
+                rung=trial.rung,
+                until_epoch=step.until_epoch,
+                known_epoch=trial.epochs,
+                log_file=str(folder / "log.txt"),
+            )
+        )
+        return True
+
+    def _ask(self, index: int) -> TrialState:
+        """Opens a trial; one whose configuration is known already takes the earlier result."""
+        trial = self.stage.new_trial(index)
+        state = self.stage.state
+        same = [t for t in state.in_order() if trial.config_key and t.config_key == trial.config_key]
+        origin = next((t for t in same if t.origin is None and t.is_final), None)
+        if origin is not None:
+            trial.origin = origin.number
+        self.stage.study.add(trial, base_values(self.stage.plan))
+        state.trials[trial.number] = trial
+        if origin is not None:
+            trial.status, trial.rung = origin.status, origin.rung
+            trial.values, trial.losses = dict(origin.values), dict(origin.losses)
+            trial.failure_kind, trial.checkpoint = origin.failure_kind, origin.checkpoint
+            label = f"{self.stage.label(trial)} {trial.status}"
+            self._record(trial, f"{label}: the same configuration as trial {origin.trial_id}")
+        else:
+            self.watcher.changed(self.stage, trial, final=False)
+        return trial
+
+    def _handle_events(self) -> None:
+        for slot in self.slots.slots:
+            for event in slot.poll():
+                self._handle(slot, event)
+
+    def _handle(self, slot: Slot, event: Event) -> None:
+        trial = self.stage.state.trials[event.number]
+        if isinstance(event, Beat):
+            self.watcher.beat(self.stage, slot, event)
+        elif isinstance(event, Evaluated):
+            self._evaluated(trial, event)
+        elif isinstance(event, Ended):
+            self._slot_lost[slot.name] = 0
+            self._ended(trial, event)
+        elif isinstance(event, Failed):
+            self._slot_lost[slot.name] = 0
+            self._fail(trial, event.kind, event.line)
+        elif isinstance(event, Lost):
+            self._lost(slot, trial, event)
+        else:
+            assert isinstance(event, Started), "no other event"
+
+    def _evaluated(self, trial: TrialState, event: Evaluated) -> None:
+        evaluation = event.evaluation
+        if evaluation.epoch in trial.values:
+            return
+        trial.values[evaluation.epoch] = evaluation.value
+        trial.losses[evaluation.epoch] = evaluation.metrics["val_loss"]
+        trial.step = evaluation.step
+        trial.seconds += evaluation.seconds
+        self.stage.policy.learn(trial, evaluation.epoch, evaluation.value)
+        self.stage.study.evaluated(trial, evaluation.epoch)
+        self.watcher.changed(self.stage, trial, final=False)
+
+    def _ended(self, trial: TrialState, event: Ended) -> None:
+        outcome = event.outcome
+        trial.checkpoint, trial.device = outcome.checkpoint, f"{outcome.device}, {outcome.precision}"
+        self._streak = ("", 0)
+        if outcome.ending == "interrupted":
+            return  # its checkpoint stands; the policy takes it up again, in this call or in the next
+        self._judge(trial, _why_ended(outcome.ending, outcome.reason, trial, self.stage.epochs(trial)))
+
+    def _judge(self, trial: TrialState, stopped_because: str) -> None:
+        verdict = self.stage.policy.judge(trial, self.stage.state, stopped_because)
+        if verdict.action == "go_on":
+            return
+        trial.status = COMPLETED if verdict.action == "complete" else PRUNED
+        self._record(trial, f"{self.stage.label(trial)} {trial.status} {verdict.reason}")
+        self.stage.policy.closed(trial)
+
+    def _lost(self, slot: Slot, trial: TrialState, event: Lost) -> None:
+        trial.retries += 1
+        label = self.stage.label(trial)
+        self._slot_lost[slot.name] += 1
+        if trial.retries <= LOST_RETRIES:
+            words = f"goes on from its checkpoint (retry {trial.retries} of {LOST_RETRIES})"
+            self._record(trial, f"{label} {event.kind} on {slot.name}: {event.line}; {words}")
+        else:
+            self._fail(trial, event.kind, f"{event.line}, {trial.retries} times")
+        others = [s for s in self.slots.slots if s is not slot and s.name not in self._aside]
+        if self._slot_lost[slot.name] >= SLOT_FAILURES and others:
+            self._aside.add(slot.name)
+            self.watcher.line(f"{slot.name} lost {SLOT_FAILURES} slices in a row and is set aside")
+
+    def _fail(self, trial: TrialState, kind: str, line: str) -> None:
+        trial.status, trial.failure_kind, trial.failure_line = FAILED, kind, line
+        self._record(trial, f"{self.stage.label(trial)} failed ({kind}): {line}")
+        self.stage.policy.closed(trial)
+        words, times = self._streak
+        counts = kind in ("code", "config", "data")
+        self._streak = (line, times + 1 if words == line else 1) if counts else ("", 0)
+        retried = {trial.retry_of for trial in self.stage.state.in_order()}
+        failed = [t for t in self.stage.state.with_status(FAILED) if t.origin is None and t.number not in retried]
+        failures = len(failed)
+        if self.ending == "done":
+            if self._streak[1] >= SAME_FAILURES:
+                self.why = f"{SAME_FAILURES} trials in a row failed in the same way: {line}"
+            elif failures >= self.limits.max_failures:
+                self.why = f"{failures} trials failed (--max-failures {self.limits.max_failures})"
+            if self.why:
+                self.ending = "failures"
+                self.watcher.line(f"no new trials: {self.why}")
+
+    def _record(self, trial: TrialState, line: str) -> None:
+        """One line for every change of a trial's state: in the log, in the study, in the CSV."""
+        state = self.stage.state
+        state.sequence += 1
+        trial.reason = line
+        trial.decisions.append((state.sequence, line))
+        self.stage.study.decided(trial)
+        self.watcher.line(line)
+        self.watcher.changed(self.stage, trial, final=trial.is_final)
+
+    def _wind_down(self) -> Ending:
+        """Asks every slot to checkpoint and end; what is not done in time, or at a second Ctrl-C, is killed."""
+        for slot in self.slots.slots:
+            slot.stop()
+        deadline = self.clock() + _STOP_SECONDS
+        while any(slot.busy_with is not None for slot in self.slots.slots):
+            if self.clock() > deadline or self.stop.times > 1:
+                break
+            self.slots.wait(_WAIT_SECONDS)
+            self._handle_events()
+        for slot in self.slots.slots:
+            if slot.busy_with is not None:
+                slot.kill("lost", "the driver was told to stop at once")
+        self._pause_running("the driver was stopped")
+        self.stage.study.spent(self.seconds())
+        self.ending = "stopped"
+        return self.ending
+
+    def _pause_running(self, why: str) -> None:
+        for trial in self.stage.state.with_status(RUNNING):
+            trial.status = PAUSED
+            self._record(trial, f"{self.stage.label(trial)} paused after epoch {trial.epochs}: {why}")
+
+
+def _why_ended(ending: str, reason: str, trial: TrialState, epochs: int) -> str:
+    """Why a run came to its end before its last epoch; empty where it did not."""
+    if ending == "early":
+        return reason
+    return "training.max_iter was reached" if ending == "finished" and trial.epochs < epochs else ""

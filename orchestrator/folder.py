@@ -1,0 +1,37 @@
+"""An existing study folder: its plan, and its Optuna studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.outputs import PLAN
+from orchestrator.plan import Plan, plan_from_plain
+from orchestrator.promote import full_study_name
+from orchestrator.state import StudyState
+from orchestrator.study import Study
+from trainer.api import ConfigError, Problem, read_config_file
+
+
+def read_state(folder: Path) -> tuple[Plan, StudyState, StudyState]:
+    """Plan, search and full runs of a study folder, for looking at."""
+    plan = read_plan(folder)
+    return plan, open_search(plan).load(), open_full(plan).load()
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of a study folder; `ConfigError` where there is none."""
+    folder = folder.absolute()
+    if not (folder / PLAN).is_file():
+        raise ConfigError([Problem(str(folder), f"is not a study: it holds no {PLAN}")])
+    return plan_from_plain(read_config_file(folder / PLAN), folder)
+
+
+def open_search(plan: Plan) -> Study:
+    about = {"metric": plan.metric.label, "budget": plan.top.words(), "folder": str(plan.folder)}
+    return Study.open(plan.storage_url, plan.name, plan.metric.direction == "maximize", plan.shapes, about)
+
+
+def open_full(plan: Plan) -> Study:
+    about = {"metric": plan.metric.label, "budget": plan.full.words(), "promoted from": plan.name}
+    name = full_study_name(plan)
+    return Study.open(plan.storage_url, name, plan.metric.direction == "maximize", plan.shapes, about)

@@ -1,0 +1,164 @@
+"""What a study keeps in its folder for people: CSV, report, `best.yaml`, the log. Written as the study goes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from orchestrator.plan import Plan
+from orchestrator.records import ENVIRONMENT, build_record, table_record
+from orchestrator.slots.slot import Beat, Slot
+from orchestrator.stage import Stage
+from orchestrator.state import COMPLETED, StudyState, TrialState
+from reports.build import write_report
+from reports.tables import write_trials_csv
+from trainer.api import TrainingError, dump_yaml, write_whole
+
+log = logging.getLogger(__name__)
+
+CSV, REPORT, BEST, PLAN, DRIVER_LOG = "trials.csv", "report.html", "best.yaml", "plan.yaml", "driver.log"
+_CSV_SECONDS, _REPORT_SECONDS = 2.0, 20.0
+
+
+class StudyFiles:
+    """A watcher that keeps the folder's files current. A file that cannot be written is said, and tried again:
+    the study itself stands in its database."""
+
+    def __init__(self, plan: Plan, search: StudyState, full: StudyState | None = None) -> None:
+        self.plan, self.search, self.full = plan, search, full
+        self._csv_at = self._report_at = 0.0
+        self._stale_csv = self._stale_report = True
+
+    def line(self, text: str) -> None:
+        """Appends one line to the driver's log."""
+        try:
+            with (self.plan.folder / DRIVER_LOG).open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        except OSError as error:
+            log.warning("%s: %s", self.plan.folder / DRIVER_LOG, error.strerror)
+
+    def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
+        self._stale_csv = self._stale_report = True
+        if final and trial.status == COMPLETED and stage.noun == "trial":
+            self._guarded(self._write_best)
+        self._refresh(now=final)
+
+    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
+        """Steps are for the terminal."""
+
+    def tick(self, stage: Stage) -> None:
+        self._refresh(now=False)
+
+    def refresh_all(self) -> None:
+        """Writes CSV and report now."""
+        self._stale_csv = self._stale_report = True
+        self._refresh(now=True, report=True)
+
+    def finish(self) -> None:
+        """Writes everything once more, and the CSV under the time of this run."""
+        self.refresh_all()
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        record = table_record(self.plan, self.search)
+        self._guarded(lambda: write_trials_csv(record, self.plan.folder / f"trials_{stamp}.csv"))
+
+    def _refresh(self, now: bool, report: bool = False) -> None:
+        clock = time.monotonic()
+        if self._stale_csv and (now or clock - self._csv_at > _CSV_SECONDS):
+            self._csv_at, self._stale_csv = clock, False
+            record = table_record(self.plan, self.search)
+            self._guarded(lambda: write_trials_csv(record, self.plan.folder / CSV))
+        if self._stale_report and (report or clock - self._report_at > _REPORT_SECONDS):
+            self._report_at, self._stale_report = clock, False
+            full = build_record(self.plan, self.search, self.full, in_progress=not report)
+            self._guarded(lambda: write_report(full, self.plan.folder / REPORT))
+
+    def _write_best(self) -> None:
+        ranked = self.search.ranked(self.plan.metric.direction == "maximize")
+        if ranked and not (self.full and any(t.status == COMPLETED for t in self.full.trials.values())):
+            best = ranked[0]
+            value = f"{self.plan.metric.label} {best.value:.4g}"
+            about = f"trial {best.trial_id} of study {self.plan.name}: {value} on the budget ({self.plan.top.words()})"
+            write_best(self.plan, best, about)
+
+    def _guarded(self, write: object) -> None:
+        assert callable(write), "a function without arguments"
+        try:
+            write()
+        except OSError as error:
+            text = f"{error.filename or self.plan.folder}: cannot be written ({error.strerror}); it is tried again"
+            log.warning(text)
+            self._stale_csv = self._stale_report = True
+
+
+def write_best(plan: Plan, trial: TrialState, about: str) -> None:
+    """The configuration that `python -m trainer --config best.yaml` trains, with its provenance on top."""
+    plain = plan.full_config(trial.overrides, 0, {}).plain()
+    if not plan.own_checkpoint_dir:
+        plain["checkpoint"]["dir"] = "checkpoints"  # beside whoever trains it, not in the study
+    plain["data"]["split_seed"] = plan.base_config.data.split_seed
+    header = f"# {about}\n# python -m trainer --config best.yaml\n"
+    write_whole(plan.folder / BEST, header + dump_yaml(plain))
+
+
+def prepare_folder(plan: Plan) -> None:
+    """Makes the study's folder and writes the plan; `TrainingError` where that is not possible."""
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        probe = plan.folder / f".probe-{os.getpid()}"
+        probe.write_bytes(b"x" * 65536)
+        probe.unlink()
+    except OSError as error:
+        place = error.filename or plan.folder
+        raise OutputError(f"{place}: cannot be written ({error.strerror}); choose another with --output-dir") from None
+
+
+def write_plan(plan: Plan) -> None:
+    write_whole(plan.folder / PLAN, dump_yaml(plan.plain()))
+
+
+class OutputError(TrainingError):
+    """The study's folder cannot be written."""
+
+    kind = "config"
+
+
+def write_environment(plan: Plan) -> None:
+    """Versions, machine, data and commit, for whoever wants to know what a result was made with."""
+    packages = ("torch", "torchvision", "optuna", "numpy", "sacrebleu", "rungwise")
+    found = {
+        "python": sys.version.split()[0],
+        **{name: version for name in packages if (version := _version(name))},
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "cores": str(os.cpu_count()),
+        "data fingerprint": plan.data_fingerprint,
+        "git commit": _commit(Path.cwd()),
+        "command": " ".join(["python -m orchestrator", *sys.argv[1:]]),
+        "written": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    write_whole(plan.folder / ENVIRONMENT, json.dumps(found, indent=2) + "\n")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _commit(folder: Path) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "none"
+    return done.stdout.strip() or "none"

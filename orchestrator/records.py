@@ -1,0 +1,213 @@
+"""A study as reports see it: plan and state → `reports.record.StudyRecord`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.plan import Plan
+from orchestrator.stage import base_values
+from orchestrator.state import FAILED, StudyState, TrialState
+from reports.record import Decision, Evaluation, FullRun, Metric, Sample, StudyRecord, Trial
+from trainer.api import METRICS, SAMPLES, known_keys, read_metrics
+
+ENVIRONMENT = "environment.json"
+
+
+def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_progress: bool) -> StudyRecord:
+    """Everything that a report draws; what only the files hold is read from the study's folder."""
+    keys = known_keys(plan.base_config.task)
+    full = full or StudyState()
+    return StudyRecord(
+        name=plan.name,
+        task=plan.base_config.task,
+        metric=Metric(plan.metric.name, plan.metric.label, plan.metric.direction),
+        budget_words=plan.top.words(),
+        planned_trials=plan.n_trials,
+        epochs_per_trial=plan.top.epochs,
+        searched=_searched(plan),
+        parameters=plan.parameters,
+        log_parameters=[key for key in plan.parameters if keys[key].log],
+        trials=trial_rows(plan, search),
+        full_runs=[_full_run(plan, trial) for trial in full.in_order()],
+        evaluations=[*_evaluations(plan, search), *_full_evaluations(plan, full)],
+        decisions=[
+            Decision(sequence, trial.trial_id, line)
+            for trial in search.in_order()
+            for sequence, line in trial.decisions
+        ],
+        samples=list(_all_samples(plan, search, full)),
+        environment=_environment(plan.folder),
+        next_steps=next_steps(plan, search, full),
+        warnings=[note.removeprefix("warning: ") for note in plan.notes if note.startswith("warning: ")],
+        generated_at=time.strftime("%Y-%m-%d %H:%M:%S"),
+        in_progress=in_progress,
+    )
+
+
+def table_record(plan: Plan, search: StudyState) -> StudyRecord:
+    """Just enough for the CSV, which is rewritten with every change."""
+    metric = Metric(plan.metric.name, plan.metric.label, plan.metric.direction)
+    trials = trial_rows(plan, search)
+    return StudyRecord(plan.name, plan.base_config.task, metric, parameters=plan.parameters, trials=trials)
+
+
+def trial_rows(plan: Plan, search: StudyState) -> list[Trial]:
+    base = base_values(plan)
+    maximize = plan.metric.direction == "maximize"
+    return [_trial(plan, trial, base, maximize, search) for trial in search.in_order()]
+
+
+def _trial(plan: Plan, trial: TrialState, base: Mapping[str, Any], maximize: bool, state: StudyState) -> Trial:
+    copied = trial.origin is not None
+    return Trial(
+        trial_id=trial.trial_id,
+        status=trial.status,  # type: ignore[arg-type]
+        params={key: trial.overrides.get(key, base[key]) for key in plan.parameters},
+        value=trial.value,
+        loss=trial.loss,
+        best=trial.best(maximize),
+        epochs=0 if copied else trial.epochs,
+        rung=trial.rung,
+        rung_words=plan.rungs[trial.rung - 1].words(),
+        seconds=round(trial.seconds, 3),
+        reason=trial.reason,
+        duplicate_of=state.trials[trial.origin].trial_id if trial.origin is not None else None,
+        retries=trial.retries,
+        checkpoint=_relative(trial.checkpoint, plan.folder),
+        failure_kind=trial.failure_kind,
+        failure_line=trial.failure_line,
+    )
+
+
+def _full_run(plan: Plan, trial: TrialState) -> FullRun:
+    return FullRun(
+        trial_id=trial.source_trial,
+        seed_index=trial.seed_index,
+        status=trial.status,  # type: ignore[arg-type]
+        folder=f"full/{trial.source_trial:04d}-seed{trial.seed_index}",
+        value=trial.value,
+        loss=trial.loss,
+        best=trial.best(plan.metric.direction == "maximize"),
+        epochs=trial.epochs,
+        total_epochs=plan.full.epochs,
+        seconds=round(trial.seconds, 3),
+        reason=trial.reason,
+    )
+
+
+def _evaluations(plan: Plan, search: StudyState) -> Iterator[Evaluation]:
+    for trial in search.in_order():
+        if trial.origin is None:
+            folder = plan.folder / "trials" / f"{trial.trial_id:04d}"
+            yield from _curve(plan, trial, trial.trial_id, folder, "")
+
+
+def _full_evaluations(plan: Plan, full: StudyState) -> Iterator[Evaluation]:
+    for trial in full.in_order():
+        run = f"full/{trial.source_trial:04d}-seed{trial.seed_index}"
+        yield from _curve(plan, trial, trial.source_trial, plan.folder / run, run)
+
+
+def _curve(plan: Plan, trial: TrialState, trial_id: int, folder: Path, run: str) -> Iterator[Evaluation]:
+    """The study's values, with the other metrics beside them where the run's folder still has them."""
+    lines = {line["epoch"]: line for line in read_metrics(folder / METRICS)}
+    for epoch, value in sorted(trial.values.items()):
+        line = lines.get(epoch, {})
+        metrics = {**line.get("metrics", {}), plan.metric.name: value}
+        if epoch in trial.losses:
+            metrics["val_loss"] = trial.losses[epoch]
+        seconds, step = line.get("seconds", 0.0), line.get("step", 0)
+        yield Evaluation(trial_id, epoch, step, line.get("rung", trial.rung), seconds, metrics, run)
+
+
+def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Sample]:
+    for trial in search.in_order():
+        if trial.status != FAILED and trial.origin is None:
+            yield from _samples(plan.folder / "trials" / f"{trial.trial_id:04d}", trial.trial_id, "")
+    for trial in full.in_order():
+        run = f"full/{trial.source_trial:04d}-seed{trial.seed_index}"
+        yield from _samples(plan.folder / run, trial.source_trial, run)
+
+
+def _samples(folder: Path, trial_id: int, run: str) -> Iterator[Sample]:
+    path = folder / SAMPLES / "last.json"
+    if not path.is_file():
+        return
+    for found in json.loads(path.read_text(encoding="utf-8"))["samples"]:
+        image = Path(found["image"])
+        yield Sample(trial_id, image, image.name, tuple(found["references"]), tuple(found["predictions"]), run)
+
+
+def _searched(plan: Plan) -> dict[str, str]:
+    metric = plan.metric
+    words = {
+        "task": plan.base_config.task,
+        "metric": f"{metric.label}, {'higher' if metric.direction == 'maximize' else 'lower'} is better",
+        "budget of a trial": plan.top.words(),
+        "full budget": plan.full.words(),
+        "trials planned": str(plan.n_trials),
+        "pruner": ", ".join(f"{name} {value}" if name != "name" else value for name, value in plan.pruner.items()),
+        "seed": str(plan.seed),
+        "data": plan.data_fingerprint,
+    }
+    if plan.threshold is not None:
+        words["early-stop threshold"] = f"{plan.threshold:g}"
+    return words
+
+
+def next_steps(plan: Plan, search: StudyState, full: StudyState) -> list[tuple[str, str]]:
+    """What to run next, as exact commands with their cost."""
+    folder = _shown(plan.folder)
+    steps: list[tuple[str, str]] = []
+    ranked = search.ranked(plan.metric.direction == "maximize")
+    if search.with_status(FAILED):
+        steps.append(("try the failed trials once more", f"python -m orchestrator retry {folder} --failed"))
+    if ranked and not full.trials:
+        cost = cost_words(plan, search, 1)
+        steps.append((f"train the best trial in full ({cost})", f"python -m orchestrator promote {folder} --top 1"))
+    if ranked:
+        steps.append(("train the best configuration anywhere", f"python -m trainer --config {folder}/best.yaml"))
+    steps.append(("look at it in the Optuna dashboard", f"python -m orchestrator dashboard {folder}"))
+    return steps
+
+
+def cost_words(plan: Plan, search: StudyState, runs: int) -> str:
+    """What `runs` runs at full budget cost, from the time that the search's epochs took."""
+    epochs = runs * plan.full.epochs
+    words = f"{epochs} epochs at full budget"
+    trained = [t for t in search.in_order() if t.origin is None and t.epochs]
+    seconds, done = sum(t.seconds for t in trained), sum(t.epochs for t in trained)
+    if not done or not plan.full_steps_per_epoch:
+        return words
+    pixels = (plan.full.size / plan.top.size) ** 2
+    images = (plan.full.subset or plan.full_images) / (plan.top.subset or plan.full_images)
+    return f"{words}, about {duration(seconds / done * epochs * pixels * images)}"
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    path = folder / ENVIRONMENT
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {str(name): str(value) for name, value in found.items()}
+
+
+def _relative(checkpoint: str, folder: Path) -> str:
+    path = Path(checkpoint)
+    return str(path.relative_to(folder)) if checkpoint and path.is_relative_to(folder) else checkpoint
+
+
+def _shown(folder: Path) -> str:
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)

@@ -1,0 +1,27 @@
+"""`status`: where a study stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.folder import read_state
+from orchestrator.live import summary_line
+from orchestrator.records import trial_rows
+
+
+def show_status(folder: Path, console: Console) -> None:
+    """Prints a table of the trials, a summary, and the promoted runs."""
+    plan, search, full = read_state(folder)
+    table = Table("trial", "status", plan.metric.label, "loss", "epochs", "seconds", "reason", box=None)
+    for row in trial_rows(plan, search):
+        numbers = [f"{n:.4g}" if n is not None else "" for n in (row.value, row.loss)]
+        table.add_row(str(row.trial_id), row.status, *numbers, str(row.epochs), f"{row.seconds:.1f}", row.reason)
+    console.print(table, markup=False)
+    for run in full.in_order():
+        value = f"{plan.metric.label} {run.value:.4g}" if run.value is not None else "no evaluation yet"
+        words = f"trial {run.source_trial} in full, seed {run.seed_index}: {run.status}, epoch {run.epochs}"
+        console.print(f"{words} of {plan.full.epochs}, {value}", markup=False)
+    console.print(summary_line(plan, search), markup=False)

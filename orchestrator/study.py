@@ -1,0 +1,208 @@
+"""The Optuna study: the only place that reads or writes it.
+
+One Optuna trial per configuration. A trial is RUNNING while it is worked on, WAITING while it rests with a
+checkpoint, and told COMPLETE, PRUNED or FAIL once. Everything needed to go on after a kill stands in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import TrialState as OptunaState
+from sqlalchemy import event
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from orchestrator.space import Shape, distribution, optuna_value
+from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from trainer.api import ConfigError, Problem
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+_STATES = {
+    RUNNING: OptunaState.RUNNING,
+    PAUSED: OptunaState.WAITING,
+    COMPLETED: OptunaState.COMPLETE,
+    PRUNED: OptunaState.PRUNED,
+    FAILED: OptunaState.FAIL,
+}
+_STATUSES = {state: status for status, state in _STATES.items()}
+_BUSY_SECONDS = 60.0
+_PATIENCE_SECONDS = 3600.0  # a database that comes back within the hour costs no trial
+# What is kept of a trial in one attribute, rewritten with each evaluation.
+_KEPT = (
+    "rung", "step", "seconds", "retries", "checkpoint", "device", "failure_kind", "failure_line", "losses",
+)  # fmt: skip
+
+
+class Study:
+    """One Optuna study, and the numbers of its trials ↔ the storage's own ids."""
+
+    def __init__(self, storage: RDBStorage, study_id: int, shapes: Mapping[str, Shape]) -> None:
+        self._storage, self._study_id, self._shapes = storage, study_id, shapes
+        self._ids: dict[int, int] = {}
+
+    @classmethod
+    def open(cls, url: str, name: str, maximize: bool, shapes: Mapping[str, Shape], about: Mapping[str, Any]) -> Study:
+        """Opens or creates a study; `about` is shown with it in the dashboard."""
+        storage = open_storage(url)
+        direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
+        names = {study.study_name: study for study in retried(storage.get_all_studies)}
+        if name in names:
+            study_id = names[name]._study_id
+        else:
+            study_id = retried(lambda: storage.create_new_study([direction], name))
+        study = cls(storage, study_id, shapes)
+        there = retried(lambda: storage.get_study_user_attrs(study_id))
+        for key, value in about.items():
+            if there.get(key) != value:
+                retried(lambda key=key, value=value: storage.set_study_user_attr(study_id, key, value))  # type: ignore[misc]
+        return study
+
+    def load(self) -> StudyState:
+        """Everything known of all trials, rebuilt from the study alone."""
+        frozen = retried(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False))
+        attrs = retried(lambda: self._storage.get_study_user_attrs(self._study_id))
+        self._ids = {trial.number: trial._trial_id for trial in frozen}
+        trials = {trial.number: _trial_state(trial) for trial in frozen}
+        last = max((sequence for t in trials.values() for sequence, _ in t.decisions), default=0)
+        return StudyState(trials, float(attrs.get("seconds", 0.0)), last)
+
+    def add(self, trial: TrialState, base: Mapping[str, Any]) -> None:
+        """Writes a new trial in one step and gives it its number. `base` has the values of keys it does not set."""
+        params: dict[str, Any] = {}
+        distributions = {}
+        outside: dict[str, Any] = {}
+        for key, shape in self._shapes.items():
+            value = trial.overrides.get(key, base.get(key))
+            fits, stored = optuna_value(shape, value)
+            if fits:
+                params[key], distributions[key] = stored, distribution(shape)
+            else:
+                outside[key] = value
+        attrs = {
+            "overrides": dict(trial.overrides),
+            "index": trial.index,
+            "config_key": trial.config_key,
+            "origin": trial.origin,
+            "retry_of": trial.retry_of,
+            "seed_index": trial.seed_index,
+            "source_trial": trial.source_trial,
+            **({"outside": outside} if outside else {}),
+        }
+        template = create_trial(state=OptunaState.RUNNING, params=params, distributions=distributions, user_attrs=attrs)
+        trial_id = retried(lambda: self._storage.create_new_trial(self._study_id, template))
+        trial.number = retried(lambda: self._storage.get_trial(trial_id)).number
+        self._ids[trial.number] = trial_id
+        self._set(trial, "trial_id", trial.trial_id)
+
+    def evaluated(self, trial: TrialState, epoch: int) -> None:
+        """Writes the evaluation of an epoch and what is known of the trial with it."""
+        trial_id, value = self._ids[trial.number], trial.values[epoch]
+        self._keep(trial)
+        retried(lambda: self._storage.set_trial_intermediate_value(trial_id, epoch, value))
+
+    def decided(self, trial: TrialState) -> None:
+        """Writes a trial's status with its reason; the status last, so that it never stands without them."""
+        trial_id = self._ids[trial.number]
+        self._keep(trial)
+        self._set(trial, "decisions", [list(decision) for decision in trial.decisions])
+        self._set(trial, "reason", trial.reason)
+        state = _STATES[trial.status]
+        told = state in (OptunaState.COMPLETE, OptunaState.PRUNED) and trial.value is not None
+        values = [trial.value] if told else None
+        retried(lambda: self._storage.set_trial_state_values(trial_id, state, values))  # type: ignore[arg-type]
+
+    def spent(self, seconds: float) -> None:
+        """Writes how long the study has run over all calls."""
+        retried(lambda: self._storage.set_study_user_attr(self._study_id, "seconds", round(seconds, 1)))
+
+    def close(self) -> None:
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def _keep(self, trial: TrialState) -> None:
+        kept = {name: getattr(trial, name) for name in _KEPT}
+        kept["losses"] = {str(epoch): loss for epoch, loss in trial.losses.items()}
+        self._set(trial, "kept", kept)
+
+    def _set(self, trial: TrialState, key: str, value: Any) -> None:
+        trial_id = self._ids[trial.number]
+        retried(lambda: self._storage.set_trial_user_attr(trial_id, key, value))
+
+
+def open_storage(url: str) -> RDBStorage:
+    """Optuna's storage behind a URL; SQLite in write-ahead mode with a long busy time-out.
+
+    A power cut may cost the last outcome, which the checkpoint still has; a kill costs nothing.
+    """
+    sqlite = url.startswith("sqlite:///")
+    arguments = {"connect_args": {"timeout": _BUSY_SECONDS}} if sqlite else {"pool_pre_ping": True}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if sqlite:
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        storage = retried(lambda: RDBStorage(url, engine_kwargs=arguments))
+    except ImportError as error:
+        raise ConfigError([Problem("--storage", f"{url}: {error}")]) from None
+    if sqlite:
+
+        @event.listens_for(storage.engine, "connect")
+        def _pragmas(connection: Any, _record: Any) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+        storage.engine.dispose()  # the connections made so far have the old settings
+    return storage
+
+
+def retried(work: Callable[[], Result]) -> Result:
+    """Does database work; a locked database or a lost server is waited for, and said once."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    pause = 0.1
+    while True:
+        try:
+            return work()
+        except (OperationalError, InterfaceError, optuna.exceptions.StorageInternalError) as error:
+            cause = error.__cause__ or error
+            if time.monotonic() > deadline or not _passing(str(cause)):
+                raise
+            if pause == 0.1:
+                log.warning("the study's database does not answer (%s); trying again", str(cause).splitlines()[0])
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+def _passing(message: str) -> bool:
+    """Whether a database error is of a kind that waiting can mend."""
+    words = ("locked", "busy", "connection", "server closed", "terminating", "starting up", "shutting down", "refused")
+    return any(word in message.lower() for word in words)
+
+
+def _trial_state(frozen: FrozenTrial) -> TrialState:
+    attrs = frozen.user_attrs
+    kept = attrs.get("kept", {})
+    return TrialState(
+        number=frozen.number,
+        index=attrs["index"],
+        overrides=attrs["overrides"],
+        config_key=attrs["config_key"],
+        status=_STATUSES[frozen.state],
+        values={int(epoch): float(value) for epoch, value in sorted(frozen.intermediate_values.items())},
+        losses={int(epoch): float(loss) for epoch, loss in kept.get("losses", {}).items()},
+        reason=attrs.get("reason", ""),
+        origin=attrs.get("origin"),
+        retry_of=attrs.get("retry_of"),
+        seed_index=attrs.get("seed_index", 0),
+        source_trial=attrs.get("source_trial", 0),
+        decisions=[(int(sequence), str(line)) for sequence, line in attrs.get("decisions", [])],
+        **{name: kept[name] for name in _KEPT if name in kept and name != "losses"},
+    )

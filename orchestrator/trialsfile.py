@@ -1,0 +1,148 @@
+"""The trials file: a list of trials, or a mapping with more to say. Read whole, every mistake at once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer.api import ConfigError, Problem, parse_yaml
+
+SECTIONS = ("base_config", "overrides", "trials", "budget", "search", "limits", "promote")
+_KEYS: dict[str, tuple[str, ...]] = {
+    "budget": ("epochs", "subset", "size", "val_subset"),
+    "search": ("sampler", "pruner", "n_trials", "seed", "early_stop_threshold"),
+    "limits": ("timeout", "max_gpu_hours", "max_failures", "max_checkpoint_gb"),
+    "promote": ("top", "seeds"),
+}
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True)
+class TrialsFile:
+    """What a trials file says, still in the user's spelling."""
+
+    path: Path
+    trials: tuple[Mapping[str, Any], ...]
+    base_config: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    promote: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_trials_file(path: Path) -> TrialsFile:
+    """Reads JSON or YAML (by its ending); `ConfigError` lists every mistake with the trial's number."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise _error(path, "no such trials file") from None
+    except UnicodeDecodeError:
+        raise _error(path, "not UTF-8 text") from None
+    except OSError as error:
+        raise _error(path, f"cannot be read: {error.strerror}") from None
+    if not text.strip():
+        raise _error(path, 'is empty; expected a list of trials, such as [{"training.optimizer.lr": 1e-3}]')
+    value = parse_yaml(text, str(path)) if path.suffix.lower() in (".yaml", ".yml") else _parse_json(text, path)
+    problems: list[Problem] = []
+    if isinstance(value, list):
+        value = {"trials": value}
+    if not isinstance(value, dict):
+        raise _error(path, f"expected a list of trials or a mapping, found {type(value).__name__}")
+    _check(value, path, problems)
+    if problems:
+        raise ConfigError(problems)
+    promote = value.get("promote", {})
+    return TrialsFile(
+        path=path,
+        trials=tuple(value.get("trials", ())),
+        base_config=value.get("base_config"),
+        overrides=value.get("overrides", {}),
+        budget=value.get("budget", {}),
+        search=value.get("search", {}),
+        limits=value.get("limits", {}),
+        promote={"top": promote} if isinstance(promote, int) else promote,
+    )
+
+
+def seconds(text: Any) -> float | None:
+    """`90`, `"90s"`, `"30m"`, `"2h"`, `"1d"` in seconds; None for anything else."""
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        return float(text)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", text) if isinstance(text, str) else None
+    return float(match[1]) * _UNITS[match[2] or "s"] if match else None
+
+
+def _check(value: Mapping[str, Any], path: Path, problems: list[Problem]) -> None:
+    for name in value:
+        if name not in SECTIONS:
+            problems.append(Problem(f"{path}: {name}", f"unknown section; known are {', '.join(SECTIONS)}"))
+    trials = value.get("trials", [])
+    if not isinstance(trials, list) or not trials:
+        problems.append(Problem(str(path), "holds no trial; expected a list of at least one"))
+        trials = []
+    for number, trial in enumerate(trials, start=1):
+        if not isinstance(trial, Mapping):
+            what = f"must be an object of dotted keys, not {json.dumps(trial, default=str)[:60]}"
+            problems.append(Problem(f"{path}, trial {number}", what))
+    if not isinstance(value.get("base_config", ""), str):
+        problems.append(Problem(f"{path}: base_config", "must be a path"))
+    if not isinstance(value.get("overrides", {}), Mapping):
+        problems.append(Problem(f"{path}: overrides", "must be a mapping of dotted keys"))
+    for section, keys in _KEYS.items():
+        said = value.get(section, {})
+        if section == "promote" and isinstance(said, int) and not isinstance(said, bool):
+            continue
+        if not isinstance(said, Mapping):
+            problems.append(Problem(f"{path}: {section}", f"must be a mapping of {', '.join(keys)}"))
+            continue
+        for key in said:
+            if key not in keys:
+                problems.append(Problem(f"{path}: {section}.{key}", f"unknown; known are {', '.join(keys)}"))
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers which keys stood in it twice."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def _parse_json(text: str, path: Path) -> Any:
+    def remember(pairs: list[tuple[str, Any]]) -> _Object:
+        found = _Object(pairs)
+        names = [name for name, _ in pairs]
+        found.repeated = tuple(dict.fromkeys(name for name in names if names.count(name) > 1))
+        return found
+
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is not a number in JSON")
+
+    try:
+        value = json.loads(text, object_pairs_hook=remember, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise _error(path, f"not valid JSON, line {error.lineno} column {error.colno}: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        raise _error(path, f"not valid JSON: {error}") from None
+    problems = [Problem(where, f"the key {key!r} stands twice") for where, key in _repeats(value, str(path))]
+    if problems:
+        raise ConfigError(problems)
+    return value
+
+
+def _repeats(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Every repeated key with its place; trials are named by their number."""
+    if isinstance(value, _Object):
+        yield from ((where, key) for key in value.repeated)
+        for name, part in value.items():
+            yield from _repeats(part, where if name == "trials" else f"{where}: {name}")
+    elif isinstance(value, list):
+        for number, part in enumerate(value, start=1):
+            yield from _repeats(part, f"{where}, trial {number}")
+
+
+def _error(path: Path, what: str) -> ConfigError:
+    return ConfigError([Problem(str(path), what)])

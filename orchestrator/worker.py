@@ -1,0 +1,140 @@
+"""Runs slices, one at a time, in a process of its own. Plain data in and out; it never opens the study.
+
+Started by a slot as `python -m orchestrator.worker FD`. The last run stays in memory, so that continuing it
+reloads nothing. When the driver dies, the pipe ends, and this process with its children goes at once.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
+from trainer.api import Evaluation, Heartbeat, Hooks, Session, TrainingError, open_session, resolve_config
+
+STOP = "stop"
+_BEAT_SECONDS = 0.5
+
+
+@dataclass
+class Worker:
+    """The loop of one process: slices in, events out."""
+
+    send: Callable[[Event], None]
+    stop: threading.Event = field(default_factory=threading.Event)
+    held: Session | None = None
+    held_name: str = ""
+    held_epoch: int = 0
+
+    def run(self, work: Slice) -> None:
+        """Trains one slice; whatever it raises becomes a `Failed`, never the end of the process."""
+        with Path(work.log_file).open("a", encoding="utf-8", buffering=1) as log:
+
+            def say(line: str) -> None:
+                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+            try:
+                self._train(work, say)
+            except TrainingError as error:
+                self._release()
+                say(f"failed ({error.kind}): {error}")
+                self.send(Failed(work.number, error.kind, str(error).splitlines()[0]))
+            except Exception as error:  # noqa: BLE001 - a bug in one trial must not cost the others
+                self._release()
+                say(traceback.format_exc())
+                self.send(Failed(work.number, "code", f"{type(error).__name__}: {error}".splitlines()[0]))
+
+    def _train(self, work: Slice, say: Callable[[str], None]) -> None:
+        last_beat = 0.0
+
+        def heartbeat(beat: Heartbeat) -> None:
+            nonlocal last_beat
+            now = time.monotonic()
+            if now - last_beat >= _BEAT_SECONDS:
+                last_beat = now
+                self.send(Beat(work.number, beat.epoch, beat.step, beat.steps))
+
+        def report(evaluation: Evaluation) -> None:
+            words = ", ".join(f"{name} {number:.5g}" for name, number in evaluation.metrics.items())
+            say(f"epoch {evaluation.epoch}: {words} ({evaluation.seconds:.1f} s)")
+            self.send(Evaluated(work.number, evaluation))
+
+        hooks = Hooks(report, heartbeat, self.stop.is_set, say)
+        session = self._session(work, hooks)
+        self.send(Started(work.number))
+        for evaluation in session.run.history:
+            if evaluation.epoch > work.known_epoch:
+                self.send(Evaluated(work.number, evaluation))
+        outcome = session.train(work.until_epoch, hooks)
+        self.held_epoch = outcome.epoch
+        self.send(Ended(work.number, outcome))
+
+    def _session(self, work: Slice, hooks: Hooks) -> Session:
+        """The run in memory where it is this one and stands where the driver thinks; else opened afresh."""
+        if self.held is not None and self.held_name == work.name and self.held_epoch == work.known_epoch:
+            return self.held
+        self._release()
+        self.held = open_session(resolve_config(work.config), hooks, work.rung, resume=True)
+        self.held_name = work.name
+        return self.held
+
+    def _release(self) -> None:
+        if self.held is not None:
+            self.held.close()
+        self.held, self.held_name, self.held_epoch = None, "", 0
+
+
+def serve(connection: Connection, threads: int) -> None:
+    """Takes slices until told to end."""
+    import torch
+
+    torch.set_num_threads(threads)
+    lock = threading.Lock()
+
+    def send(event: Event) -> None:
+        with lock:
+            connection.send(event)
+
+    worker = Worker(send)
+    terminated = threading.Event()
+    inbox: queue.SimpleQueue[Slice | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, inbox, worker.stop), daemon=True).start()
+
+    def on_sigterm(_number: int, _frame: object) -> None:
+        terminated.set()
+        worker.stop.set()
+        inbox.put(None)
+
+    signal.signal(signal.SIGTERM, on_sigterm)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to pass on
+    while (work := inbox.get()) is not None:
+        worker.run(work)
+        if terminated.is_set():
+            break
+        worker.stop.clear()
+
+
+def _listen(connection: Connection, inbox: queue.SimpleQueue[Slice | None], stop: threading.Event) -> None:
+    while True:
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            # The driver is gone: nothing that this process does can be recorded any more.
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        if message == STOP:
+            stop.set()
+        else:
+            inbox.put(message)
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])), int(sys.argv[2]))

@@ -1,0 +1,167 @@
+"""Optimizers get what was said, and schedules agree with PyTorch's own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from trainer.config import OptimizerSettings, SchedulerSettings
+from trainer.optim import Schedule, build_optimizer, warmup_part
+from trainer.task import Parts
+
+EPOCHS, STEPS = 20, 50
+
+
+def parts() -> Parts:
+    return Parts([nn.Parameter(torch.ones(2))], [nn.Parameter(torch.ones(3))])
+
+
+def schedule(warmup: float = 0.0, lr: float = 0.1, **settings: Any) -> Schedule:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=lr)
+    return Schedule(SchedulerSettings(**settings), optimizer, EPOCHS, warmup)
+
+
+def rate(course: Schedule) -> float:
+    return float(course.optimizer.param_groups[0]["lr"])
+
+
+def theirs(cls: Any, n: int, lr: float = 0.1, **arguments: Any) -> list[float]:
+    """The first `n` rates of one of PyTorch's schedulers."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=lr)
+    scheduler = cls(optimizer, **arguments)
+    rates = []
+    for _ in range(n):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def ours(course: Schedule, progresses: list[float]) -> list[float]:
+    rates = []
+    for progress in progresses:
+        course.before_step(progress)
+        rates.append(rate(course))
+    return rates
+
+
+@pytest.mark.parametrize("step_size", [1, 3, 7, 20])
+def test_step_is_pytorchs_step_lr(step_size: int) -> None:
+    course = schedule(type="step", step_size=step_size, gamma=0.3)
+    found = ours(course, [epoch / EPOCHS for epoch in range(EPOCHS)])
+    assert found == pytest.approx(theirs(lr_scheduler.StepLR, EPOCHS, step_size=step_size, gamma=0.3), rel=1e-9)
+
+
+def test_step_keeps_its_rate_within_an_epoch() -> None:
+    course = schedule(type="step", step_size=1, gamma=0.5)
+    found = ours(course, [(epoch + part / STEPS) / EPOCHS for epoch in range(3) for part in range(STEPS)])
+    assert found == [0.1] * STEPS + [0.05] * STEPS + [0.025] * STEPS
+
+
+def test_cosine_is_pytorchs_cosine_annealing() -> None:
+    found = ours(schedule(type="cosine"), [epoch / EPOCHS for epoch in range(EPOCHS + 1)])
+    expected = theirs(lr_scheduler.CosineAnnealingLR, EPOCHS + 1, T_max=EPOCHS)
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+@pytest.mark.parametrize("pct_start", [0.1, 0.3, 0.6])
+def test_one_cycle_is_pytorchs_one_cycle(anneal: str, pct_start: float) -> None:
+    total = EPOCHS * STEPS
+    course = schedule(type="one_cycle", anneal_strategy=anneal, pct_start=pct_start, div_factor=10.0)
+    expected = theirs(
+        lr_scheduler.OneCycleLR, total, max_lr=0.1, total_steps=total, pct_start=pct_start, div_factor=10.0,
+        anneal_strategy=anneal, cycle_momentum=False,
+    )  # fmt: skip
+    # Theirs ends each phase one step early, so that the last of the steps has the last rate.
+    assert ours(course, [step / total for step in range(total)]) == pytest.approx(
+        expected, abs=0.1 * 2.0 / (0.1 * total)
+    )
+    assert ours(course, [0.0, pct_start, 1.0]) == pytest.approx([0.01, 0.1, 0.01 / 1e4])
+
+
+LOSSES = [3.0, 2.0, 2.0, 2.0, 2.0, 1.9, 1.95, 1.95, 1.95, 1.95, 1.95, 1.95, 1.8, 1.9, 1.9, 1.9, 1.9, 1.9, 1.9, 1.9]
+
+
+@pytest.mark.parametrize("patience", [0, 1, 2, 5])
+@pytest.mark.parametrize("min_lr", [0.0, 0.02, 0.5])
+def test_plateau_is_pytorchs_reduce_on_plateau(patience: int, min_lr: float) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    other = lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=patience, threshold=0.0, threshold_mode="abs", min_lr=min_lr
+    )
+    course = schedule(type="reduce_on_plateau", factor=0.5, patience=patience, min_lr=min_lr)
+    for epoch, loss in enumerate(LOSSES):
+        course.after_evaluation(loss)
+        other.step(loss)
+        course.before_step(epoch / EPOCHS)
+        assert rate(course) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "step", "constant", "reduce_on_plateau"])
+def test_warm_up_rises_from_zero_in_a_straight_line(kind: str) -> None:
+    course = schedule(warmup=0.2, type=kind)
+    assert ours(course, [0.0, 0.05, 0.1, 0.2]) == pytest.approx([0.0, 0.025, 0.05, 0.1])
+
+
+def test_cosine_after_warm_up_ends_at_zero() -> None:
+    course = schedule(warmup=0.2, type="cosine")
+    assert ours(course, [0.6, 1.0, 1.5]) == pytest.approx([0.05, 0.0, 0.0], abs=1e-12)
+
+
+def test_warm_up_in_steps_is_a_share_of_the_span() -> None:
+    assert warmup_part(SchedulerSettings(warmup_steps=100), STEPS, EPOCHS) == pytest.approx(0.1)
+    assert warmup_part(SchedulerSettings(warmup_steps=10**9), STEPS, EPOCHS) < 1.0
+    assert warmup_part(SchedulerSettings(warmup_steps=100, warmup_fraction=0.3), STEPS, EPOCHS) == 0.3
+
+
+def test_a_new_rung_forgets_losses_but_keeps_the_rate() -> None:
+    course = schedule(type="reduce_on_plateau", patience=0)
+    course.after_evaluation(1.0)
+    course.after_evaluation(2.0)
+    course.new_rung()
+    assert (course.best, course.stale) == (math.inf, 0)
+    course.after_evaluation(5.0)
+    course.before_step(0.5)
+    assert rate(course) == pytest.approx(0.05)
+    other = schedule(type="reduce_on_plateau", patience=0)
+    other.load_state_dict(course.state_dict())
+    other.before_step(0.5)
+    assert rate(other) == rate(course)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cls", "expected"),
+    [
+        ({"type": "adam", "betas": [0.8, 0.9], "eps": 1e-6}, torch.optim.Adam, {"betas": (0.8, 0.9), "eps": 1e-6}),
+        ({"type": "adamw"}, torch.optim.AdamW, {"weight_decay": 0.01, "betas": (0.9, 0.999)}),
+        (
+            {"type": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+            torch.optim.SGD,
+            {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+        ),
+        (
+            {"type": "rmsprop", "alpha": 0.5, "centered": True},
+            torch.optim.RMSprop,
+            {"alpha": 0.5, "centered": True, "momentum": 0},
+        ),
+    ],
+)
+def test_what_is_not_said_is_pytorchs_default(settings: dict[str, Any], cls: type, expected: dict[str, Any]) -> None:
+    optimizer = build_optimizer(OptimizerSettings(**settings), parts())
+    assert type(optimizer) is cls
+    assert {name: optimizer.defaults[name] for name in expected} == expected
+
+
+def test_the_pretrained_part_has_a_rate_of_its_own() -> None:
+    optimizer = build_optimizer(OptimizerSettings(lr=1e-2, encoder_lr=1e-3), parts())
+    assert [(group["lr"], group["params"][0].numel()) for group in optimizer.param_groups] == [(1e-2, 2), (1e-3, 3)]
+    course = Schedule(SchedulerSettings(type="cosine"), optimizer, EPOCHS, 0.0)
+    course.before_step(0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([5e-3, 5e-4])
+    assert len(build_optimizer(OptimizerSettings(), Parts(parts().main)).param_groups) == 1
