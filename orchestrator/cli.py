@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 
 from orchestrator.ladder import Budget
-from orchestrator.request import Request, make_plan
+from orchestrator.options import Request
+from orchestrator.request import make_plan
 from trainer.api import ConfigError, Problem, TrainingError
 
 app = typer.Typer(
@@ -92,7 +93,7 @@ def _request(
         budget=Budget(budget_epochs, budget_subset, budget_size, budget_val_subset),
         n_trials=n_trials,
         pruner=pruner,
-        threshold=early_stop_threshold,
+        early_stop_threshold=early_stop_threshold,
         timeout=timeout,
         max_gpu_hours=max_gpu_hours,
         max_failures=max_failures,

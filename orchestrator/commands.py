@@ -14,15 +14,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from orchestrator.disk import CheckpointKeeper
 from orchestrator.driver import Driver, Ending, Stop, Watcher
 from orchestrator.folder import open_full, open_search, read_plan
 from orchestrator.live import open_view, summary_line
 from orchestrator.lock import StudyLock
+from orchestrator.options import Request
 from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_environment, write_plan
 from orchestrator.plan import Plan, merge
 from orchestrator.promote import chosen, crown
 from orchestrator.records import next_steps
-from orchestrator.request import Request, make_plan
+from orchestrator.request import make_plan
 from orchestrator.retry import reopen_failed
 from orchestrator.slots import SLOTS
 from orchestrator.slots.slot import Beat, Slot, Slots
@@ -172,6 +174,7 @@ class _Office:
         elapsed = state.seconds_before if self._seconds is None else self._seconds
         driver = Driver(
             stage, self._slots, self.plan.limits, self.watcher, self.stop,
+            keeper=CheckpointKeeper(self.plan) if stage.noun == "trial" else None,
             seconds_before=elapsed, slot_seconds_elsewhere=before,
         )  # fmt: skip
         ending = driver.run()

@@ -9,11 +9,12 @@ until nothing is left to do, a limit is reached, or someone says stop:
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from orchestrator.disk import CheckpointKeeper
+from orchestrator.failures import LOST_RETRIES, SLOT_LOSSES, FailurePolicy
 from orchestrator.plan import Limits
 from orchestrator.policy.policy import Ask, Continue
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Slots, Started
@@ -22,9 +23,6 @@ from orchestrator.stage import Stage, base_values
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, TrialState
 from trainer.api import dump_yaml, write_whole
 
-LOST_RETRIES = 2
-SAME_FAILURES = 3  # so many code, config or data failures in a row with the same words stop the study
-SLOT_FAILURES = 3  # so many different trials lost in a row on one slot set it aside
 _STOP_SECONDS = 25.0
 _WAIT_SECONDS = 0.25
 _TIME_KEPT_SECONDS = 10.0
@@ -61,6 +59,7 @@ class Driver:
     limits: Limits
     watcher: Watcher
     stop: Stop
+    keeper: CheckpointKeeper | None = None
     clock: Callable[[], float] = time.monotonic
     seconds_before: float = 0.0
     slot_seconds_elsewhere: float = 0.0
@@ -68,13 +67,12 @@ class Driver:
     why: str = ""
     _started: float = 0.0
     _time_kept: float = 0.0
-    _streak: tuple[str, int] = ("", 0)
-    _aside: set[str] = field(default_factory=set)
-    _slot_lost: Counter[str] = field(default_factory=Counter)
+    _failures: FailurePolicy = field(init=False)
 
     def run(self) -> Ending:
         """Works until there is nothing left to do; returns how it ended."""
         self._started = self.clock()
+        self._failures = FailurePolicy(self.limits.max_failures)
         self._judge_interrupted()
         while True:
             if self.stop.times:
@@ -125,7 +123,7 @@ class Driver:
 
     def _fill_slots(self) -> None:
         for slot in sorted(self.slots.slots, key=lambda slot: slot.name):
-            while slot.busy_with is None and slot.name not in self._aside:
+            while slot.busy_with is None and slot.name not in self._failures.aside:
                 if not self._start_something(slot):
                     return
 
@@ -196,10 +194,10 @@ class Driver:
         elif isinstance(event, Evaluated):
             self._evaluated(trial, event)
         elif isinstance(event, Ended):
-            self._slot_lost[slot.name] = 0
+            self._failures.slice_ended(slot.name)
             self._ended(trial, event)
         elif isinstance(event, Failed):
-            self._slot_lost[slot.name] = 0
+            self._failures.slice_failed(slot.name)
             self._fail(trial, event.kind, event.line)
         elif isinstance(event, Lost):
             self._lost(slot, trial, event)
@@ -221,7 +219,6 @@ class Driver:
     def _ended(self, trial: TrialState, event: Ended) -> None:
         outcome = event.outcome
         trial.checkpoint, trial.device = outcome.checkpoint, f"{outcome.device}, {outcome.precision}"
-        self._streak = ("", 0)
         if outcome.ending == "interrupted":
             return  # its checkpoint stands; the policy takes it up again, in this call or in the next
         self._judge(trial, _why_ended(outcome.ending, outcome.reason, trial, self.stage.epochs(trial)))
@@ -237,35 +234,23 @@ class Driver:
     def _lost(self, slot: Slot, trial: TrialState, event: Lost) -> None:
         trial.retries += 1
         label = self.stage.label(trial)
-        self._slot_lost[slot.name] += 1
+        others = [s for s in self.slots.slots if s is not slot and s.name not in self._failures.aside]
+        if self._failures.slice_lost(slot.name, len(others)):
+            self.watcher.line(f"{slot.name} lost {SLOT_LOSSES} slices in a row and is set aside")
         if trial.retries <= LOST_RETRIES:
             words = f"goes on from its checkpoint (retry {trial.retries} of {LOST_RETRIES})"
             self._record(trial, f"{label} {event.kind} on {slot.name}: {event.line}; {words}")
         else:
             self._fail(trial, event.kind, f"{event.line}, {trial.retries} times")
-        others = [s for s in self.slots.slots if s is not slot and s.name not in self._aside]
-        if self._slot_lost[slot.name] >= SLOT_FAILURES and others:
-            self._aside.add(slot.name)
-            self.watcher.line(f"{slot.name} lost {SLOT_FAILURES} slices in a row and is set aside")
 
     def _fail(self, trial: TrialState, kind: str, line: str) -> None:
         trial.status, trial.failure_kind, trial.failure_line = FAILED, kind, line
         self._record(trial, f"{self.stage.label(trial)} failed ({kind}): {line}")
         self.stage.policy.closed(trial)
-        words, times = self._streak
-        counts = kind in ("code", "config", "data")
-        self._streak = (line, times + 1 if words == line else 1) if counts else ("", 0)
-        retried = {trial.retry_of for trial in self.stage.state.in_order()}
-        failed = [t for t in self.stage.state.with_status(FAILED) if t.origin is None and t.number not in retried]
-        failures = len(failed)
-        if self.ending == "done":
-            if self._streak[1] >= SAME_FAILURES:
-                self.why = f"{SAME_FAILURES} trials in a row failed in the same way: {line}"
-            elif failures >= self.limits.max_failures:
-                self.why = f"{failures} trials failed (--max-failures {self.limits.max_failures})"
-            if self.why:
-                self.ending = "failures"
-                self.watcher.line(f"no new trials: {self.why}")
+        why = self._failures.give_up(kind, line, self.stage.state)
+        if why and self.ending == "done":
+            self.ending, self.why = "failures", why
+            self.watcher.line(f"no new trials: {why}")
 
     def _record(self, trial: TrialState, line: str) -> None:
         """One line for every change of a trial's state: in the log, in the study, in the CSV."""
@@ -276,6 +261,10 @@ class Driver:
         self.stage.study.decided(trial)
         self.watcher.line(line)
         self.watcher.changed(self.stage, trial, final=trial.is_final)
+        if trial.is_final and self.keeper is not None:
+            for other in self.keeper.trim(self.stage.state):
+                self.stage.study.kept(other)
+                self.watcher.line(f"checkpoints of {self.stage.label(other)} deleted (--max-checkpoint-gb)")
 
     def _wind_down(self) -> Ending:
         """Asks every slot to checkpoint and end; what is not done in time, or at a second Ctrl-C, is killed."""

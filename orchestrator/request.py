@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.resources
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.ladder import SIZE, Budget, refused_in_trials, single_rung
-from orchestrator.plan import Limits, Places, Plan
+from orchestrator.options import Mistakes, Request, limits_of, places_of, read_options
+from orchestrator.plan import Plan
 from orchestrator.search import NEEDS_COMPLETED, pruner_settings
 from orchestrator.space import Shape, shape_of
-from orchestrator.trialsfile import TrialsFile, read_trials_file, seconds
+from orchestrator.trialsfile import TrialsFile, read_trials_file
 from trainer.api import (
     ConfigError,
     DataError,
@@ -33,54 +33,9 @@ from trainer.api import (
 DEFAULT_CONFIG = "default.yaml"
 
 
-@dataclass(frozen=True)
-class Request:
-    """The arguments of `run` and `plan`; None stands for what was not said."""
-
-    trials: Path
-    assignments: Sequence[str] = ()
-    base_config: Path | None = None
-    study: str | None = None
-    output_dir: Path = Path("outputs")
-    seed: int | None = None
-    budget: Budget = field(default_factory=Budget)
-    n_trials: int | None = None
-    pruner: str | None = None
-    threshold: float | None = None
-    timeout: str | None = None
-    max_gpu_hours: float | None = None
-    max_failures: int | None = None
-    max_checkpoint_gb: float | None = None
-    stall_timeout: str | None = None
-    workers: int | None = None
-    threads_per_slot: int | None = None
-    storage: str = ""
-    promote: int | None = None
-    promote_seeds: int | None = None
-
-
-class _Mistakes:
-    """Collects problems from steps that raise `ConfigError`, so that all are said together."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def add(self, where: str, what: str) -> None:
-        self.problems.append(Problem(where, what))
-
-    def take(self, error: ConfigError, prefix: str = "") -> None:
-        for problem in error.problems:
-            where = ": ".join(part for part in (prefix, problem.where) if part)
-            self.problems.append(Problem(where, problem.what))
-
-    def raise_if_any(self) -> None:
-        if self.problems:
-            raise ConfigError(list(dict.fromkeys(self.problems)))
-
-
 def make_plan(request: Request) -> tuple[Plan, DataSummary]:
     """The plan that a request asks for, and the data that it will train on."""
-    mistakes = _Mistakes()
+    mistakes = Mistakes()
     file = read_trials_file(request.trials)
     base, said = _base(request, file, mistakes)
     mistakes.raise_if_any()
@@ -93,11 +48,11 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         mistakes.take(error, "--budget-size")
     trials = _trials(file, base, request.assignments, mistakes)
     maximize = metric_of(base).direction == "maximize"
-    numbers = _numbers(request, file, mistakes)
+    numbers = read_options(request, file, mistakes)
     pruner: dict[str, Any] = {"name": "none"}
     try:
         wanted = request.pruner or file.search.get("pruner", "median")
-        pruner = pruner_settings(wanted, numbers["threshold"], maximize)
+        pruner = pruner_settings(wanted, numbers["early_stop_threshold"], maximize)
     except ConfigError as error:
         mistakes.take(error)
     summary = full = None
@@ -121,14 +76,14 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         trials=tuple(trials),
         shapes=_shapes(base, trials),
         pruner=pruner,
-        threshold=numbers["threshold"],
+        threshold=numbers["early_stop_threshold"],
         seed=numbers["seed"] if numbers["seed"] is not None else base.seed,
         n_trials=numbers["n_trials"] or len(trials),
         data_fingerprint=summary.fingerprint,
-        limits=_limits(numbers),
-        places=_places(request),
-        promote=numbers["promote"],
-        promote_seeds=numbers["promote_seeds"],
+        limits=limits_of(numbers),
+        places=places_of(request),
+        promote=numbers["promote"] or 0,
+        promote_seeds=numbers["promote_seeds"] or 1,
         storage=request.storage,
         warmup_steps=base.training.scheduler.warmup_steps,
         full_steps_per_epoch=-(-full.train_rows // group),
@@ -146,7 +101,7 @@ def shipped_config(name: str) -> Path:
     return here if here.is_file() else Path(__file__).parent.parent / "configs" / name
 
 
-def _base(request: Request, file: TrialsFile, mistakes: _Mistakes) -> tuple[RunConfig | None, set[str]]:
+def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> tuple[RunConfig | None, set[str]]:
     """The full-budget configuration, and the canonical keys that anything in it said."""
     if request.base_config is not None:
         path = request.base_config
@@ -191,7 +146,7 @@ def _portable(base: RunConfig, said: set[str]) -> dict[str, Any]:
     return plain
 
 
-def _budget(request: Request, file: TrialsFile, mistakes: _Mistakes) -> Budget:
+def _budget(request: Request, file: TrialsFile, mistakes: Mistakes) -> Budget:
     found: dict[str, int | None] = {}
     for axis in ("epochs", "subset", "size", "val_subset"):
         flag = getattr(request.budget, axis)
@@ -205,7 +160,7 @@ def _budget(request: Request, file: TrialsFile, mistakes: _Mistakes) -> Budget:
 
 
 def _trials(
-    file: TrialsFile, base: RunConfig, assignments: Sequence[str], mistakes: _Mistakes
+    file: TrialsFile, base: RunConfig, assignments: Sequence[str], mistakes: Mistakes
 ) -> list[Mapping[str, Any]]:
     fixed = canonical_overrides(parse_assignments(assignments), base.task)
     source = base.plain()
@@ -251,65 +206,6 @@ def dotted(tree: Mapping[str, Any], path: str) -> Any:
     return node
 
 
-def _numbers(request: Request, file: TrialsFile, mistakes: _Mistakes) -> dict[str, Any]:
-    """Every scalar option, from its flag or else from the file, checked."""
-    search, limits, promote = file.search, file.limits, file.promote
-    table: tuple[tuple[str, str, Any, Any, type | tuple[type, ...], float | None], ...] = (
-        ("seed", "--seed", request.seed, search.get("seed"), int, 0),
-        ("n_trials", "--n-trials", request.n_trials, search.get("n_trials"), int, 1),
-        ("threshold", "--early-stop-threshold", request.threshold, search.get("early_stop_threshold"), (int, float), None),
-        ("gpu_hours", "--max-gpu-hours", request.max_gpu_hours, limits.get("max_gpu_hours"), (int, float), 0),
-        ("failures", "--max-failures", request.max_failures, limits.get("max_failures"), int, 1),
-        ("checkpoint_gb", "--max-checkpoint-gb", request.max_checkpoint_gb, limits.get("max_checkpoint_gb"), (int, float), 0),
-        ("promote", "--promote", request.promote, promote.get("top"), int, 0),
-        ("promote_seeds", "--promote-seeds", request.promote_seeds, promote.get("seeds"), int, 1),
-        ("workers", "--workers", request.workers, None, int, 1),
-        ("threads", "--threads-per-slot", request.threads_per_slot, None, int, 1),
-    )  # fmt: skip
-    found: dict[str, Any] = {}
-    for name, flag, said, from_file, kind, least in table:
-        value = said if said is not None else from_file
-        if value is not None:
-            fits = isinstance(value, kind) and not isinstance(value, bool) and value == value
-            if not fits or (least is not None and value < least):
-                words = "a whole number" if kind is int else "a number"
-                mistakes.add(
-                    flag, f"must be {words}{f' of at least {least}' if least is not None else ''}, not {value!r}"
-                )
-                value = None
-        found[name] = value
-    found["promote"] = found["promote"] or 0
-    found["promote_seeds"] = found["promote_seeds"] or 1
-    for name, flag, said in (
-        ("timeout", "--timeout", request.timeout if request.timeout is not None else limits.get("timeout")),
-        ("stall", "--stall-timeout", request.stall_timeout),
-    ):
-        found[name] = seconds(said) if said is not None else None
-        if said is not None and not found[name]:
-            mistakes.add(flag, f"must be a time such as 90s, 30m or 2h, not {said!r}")
-    sampler = search.get("sampler")
-    if sampler is not None:
-        mistakes.add(f"{file.path}: search.sampler", "a list of trials is searched in its order and takes no sampler")
-    return found
-
-
-def _limits(numbers: Mapping[str, Any]) -> Limits:
-    usual = Limits()
-    return Limits(
-        timeout_seconds=numbers["timeout"],
-        max_gpu_hours=numbers["gpu_hours"],
-        max_failures=numbers["failures"] or usual.max_failures,
-        max_checkpoint_gb=usual.max_checkpoint_gb if numbers["checkpoint_gb"] is None else numbers["checkpoint_gb"],
-        stall_seconds=numbers["stall"] or usual.stall_seconds,
-    )
-
-
-def _places(request: Request) -> Places:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = request.workers or 1
-    return Places(workers, request.threads_per_slot or max(1, cores // workers))
-
-
 def _folder_name(name: str) -> str:
     wrong = not name.strip() or name.startswith(".") or any(sign in name for sign in "/\\\0\n")
     if wrong:
@@ -342,7 +238,7 @@ def _notes(
         notes.append(
             f"the {pruner['name']} pruner needs {first} completed trials first: it can prune none of {planned}"
         )
-    threshold, metric = numbers["threshold"], metric_of(base)
+    threshold, metric = numbers["early_stop_threshold"], metric_of(base)
     if metric.name == "bleu" and threshold is not None and 0 < threshold <= 1:
         notes.append(
             f"warning: BLEU is on a scale of 0 to 100; a threshold of {threshold:g} eliminates next to nothing"

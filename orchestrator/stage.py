@@ -71,10 +71,10 @@ class SearchStage:
         self.state = study.load()
         maximize = plan.metric.direction == "maximize"
         oracle = None if plan.pruner["name"] == "none" else PrunerOracle(plan.pruner, maximize)
+        planned = 0 if plan.closed else min(plan.n_trials, len(plan.trials))
         self.policy: Policy = PrunedPolicy(
-            plan.metric, plan.top, 0 if plan.closed else min(plan.n_trials, len(plan.trials)), plan.pruner, oracle, plan.threshold,
-            plan.duplicates,
-        )  # fmt: skip
+            plan.metric, plan.top, planned, plan.pruner, oracle, plan.threshold, plan.duplicates
+        )
         _teach(self.policy, self.state)
 
     def new_trial(self, index: int) -> TrialState:

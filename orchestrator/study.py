@@ -73,6 +73,10 @@ class Study:
         attrs = retried(lambda: self._storage.get_study_user_attrs(self._study_id))
         self._ids = {trial.number: trial._trial_id for trial in frozen}
         trials = {trial.number: _trial_state(trial) for trial in frozen}
+        for trial in trials.values():
+            if trial.origin is not None:  # a duplicate has no evaluations of its own
+                origin = trials[trial.origin]
+                trial.values, trial.losses = dict(origin.values), dict(origin.losses)
         last = max((sequence for t in trials.values() for sequence, _ in t.decisions), default=0)
         return StudyState(trials, float(attrs.get("seconds", 0.0)), last)
 
@@ -107,13 +111,13 @@ class Study:
     def evaluated(self, trial: TrialState, epoch: int) -> None:
         """Writes the evaluation of an epoch and what is known of the trial with it."""
         trial_id, value = self._ids[trial.number], trial.values[epoch]
-        self._keep(trial)
+        self.kept(trial)
         retried(lambda: self._storage.set_trial_intermediate_value(trial_id, epoch, value))
 
     def decided(self, trial: TrialState) -> None:
         """Writes a trial's status with its reason; the status last, so that it never stands without them."""
         trial_id = self._ids[trial.number]
-        self._keep(trial)
+        self.kept(trial)
         self._set(trial, "decisions", [list(decision) for decision in trial.decisions])
         self._set(trial, "reason", trial.reason)
         state = _STATES[trial.status]
@@ -129,7 +133,8 @@ class Study:
         self._storage.remove_session()
         self._storage.engine.dispose()
 
-    def _keep(self, trial: TrialState) -> None:
+    def kept(self, trial: TrialState) -> None:
+        """Writes what is known of a trial beside its values."""
         kept = {name: getattr(trial, name) for name in _KEPT}
         kept["losses"] = {str(epoch): loss for epoch, loss in trial.losses.items()}
         self._set(trial, "kept", kept)

@@ -15,7 +15,7 @@ SECTIONS = ("base_config", "overrides", "trials", "budget", "search", "limits", 
 _KEYS: dict[str, tuple[str, ...]] = {
     "budget": ("epochs", "subset", "size", "val_subset"),
     "search": ("sampler", "pruner", "n_trials", "seed", "early_stop_threshold"),
-    "limits": ("timeout", "max_gpu_hours", "max_failures", "max_checkpoint_gb"),
+    "limits": ("timeout", "stall_timeout", "max_gpu_hours", "max_failures", "max_checkpoint_gb"),
     "promote": ("top", "seeds"),
 }
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

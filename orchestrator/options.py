@@ -1,0 +1,138 @@
+"""The arguments of `run` and `plan`, and every scalar option among them read and checked."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.ladder import Budget
+from orchestrator.plan import Limits, Places
+from orchestrator.trialsfile import TrialsFile, seconds
+from trainer.api import ConfigError, Problem
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `run` and `plan`; None stands for what was not said."""
+
+    trials: Path
+    assignments: Sequence[str] = ()
+    base_config: Path | None = None
+    study: str | None = None
+    output_dir: Path = Path("outputs")
+    seed: int | None = None
+    budget: Budget = field(default_factory=Budget)
+    n_trials: int | None = None
+    pruner: str | None = None
+    early_stop_threshold: float | None = None
+    timeout: str | None = None
+    max_gpu_hours: float | None = None
+    max_failures: int | None = None
+    max_checkpoint_gb: float | None = None
+    stall_timeout: str | None = None
+    workers: int | None = None
+    threads_per_slot: int | None = None
+    storage: str = ""
+    promote: int | None = None
+    promote_seeds: int | None = None
+
+
+class Mistakes:
+    """Collects problems from steps that raise `ConfigError`, so that all are said together."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def add(self, where: str, what: str) -> None:
+        self.problems.append(Problem(where, what))
+
+    def take(self, error: ConfigError, prefix: str = "") -> None:
+        for problem in error.problems:
+            where = ": ".join(part for part in (prefix, problem.where) if part)
+            self.problems.append(Problem(where, problem.what))
+
+    def raise_if_any(self) -> None:
+        if self.problems:
+            raise ConfigError(list(dict.fromkeys(self.problems)))
+
+
+@dataclass(frozen=True)
+class Option:
+    """A number that a flag sets, or a key in a section of the trials file. `least` None: any number."""
+
+    name: str
+    section: str
+    key: str
+    whole: bool
+    least: float | None
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+
+OPTIONS = (
+    Option("seed", "search", "seed", True, 0),
+    Option("n_trials", "search", "n_trials", True, 1),
+    Option("early_stop_threshold", "search", "early_stop_threshold", False, None),
+    Option("max_gpu_hours", "limits", "max_gpu_hours", False, 0),
+    Option("max_failures", "limits", "max_failures", True, 1),
+    Option("max_checkpoint_gb", "limits", "max_checkpoint_gb", False, 0),
+    Option("promote", "promote", "top", True, 0),
+    Option("promote_seeds", "promote", "seeds", True, 1),
+    Option("workers", "", "", True, 1),
+    Option("threads_per_slot", "", "", True, 1),
+)
+
+
+def read_options(request: Request, file: TrialsFile, mistakes: Mistakes) -> dict[str, Any]:
+    """Every scalar option by its name, from its flag or else from the file; None where neither says it."""
+    found: dict[str, Any] = {}
+    for option in OPTIONS:
+        said = getattr(request, option.name)
+        value = (
+            said if said is not None else (getattr(file, option.section).get(option.key) if option.section else None)
+        )
+        found[option.name] = value if value is None or _fits(option, value, mistakes) else None
+    for name, said in (("timeout", request.timeout), ("stall_timeout", request.stall_timeout)):
+        text = said if said is not None else file.limits.get(name)
+        found[name] = seconds(text) if text is not None else None
+        if text is not None and not found[name]:
+            what = f"must be a time such as 90s, 30m or 2h, not {text!r}"
+            mistakes.add(f"--{name.replace('_', '-')}", what)
+    if "sampler" in file.search:
+        mistakes.add(f"{file.path}: search.sampler", "a list of trials is searched in its order and takes no sampler")
+    return found
+
+
+def _fits(option: Option, value: Any, mistakes: Mistakes) -> bool:
+    is_number = isinstance(value, int if option.whole else int | float) and not isinstance(value, bool)
+    if is_number and math.isfinite(value) and (option.least is None or value >= option.least):
+        return True
+    kind = "a whole number" if option.whole else "a number"
+    bound = "" if option.least is None else f" of at least {option.least:g}"
+    mistakes.add(option.flag, f"must be {kind}{bound}, not {value!r}")
+    return False
+
+
+def limits_of(numbers: Mapping[str, Any]) -> Limits:
+    usual = Limits()
+    return Limits(
+        timeout_seconds=numbers["timeout"],
+        max_gpu_hours=numbers["max_gpu_hours"],
+        max_failures=numbers["max_failures"] or usual.max_failures,
+        max_checkpoint_gb=usual.max_checkpoint_gb
+        if numbers["max_checkpoint_gb"] is None
+        else numbers["max_checkpoint_gb"],
+        stall_seconds=numbers["stall_timeout"] or usual.stall_seconds,
+    )
+
+
+def places_of(request: Request) -> Places:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = request.workers or 1
+    return Places(workers, request.threads_per_slot or max(1, cores // workers))
