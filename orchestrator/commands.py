@@ -26,12 +26,11 @@ from orchestrator.promote import chosen, crown
 from orchestrator.records import next_steps
 from orchestrator.request import make_plan
 from orchestrator.retry import reopen_failed
-from orchestrator.slots import SLOTS
+from orchestrator.slots import opener
 from orchestrator.slots.slot import Beat, Slot, Slots
 from orchestrator.stage import FullStage, SearchStage, Stage
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from trainer.api import ConfigError, Problem, prepare_data
-from trainer.tasks import load
 
 DONE, FAILURE, USAGE, TOO_MANY_FAILURES = 0, 1, 2, 3
 
@@ -167,7 +166,7 @@ class _Office:
             return "done"
         if self._slots is None:
             places = self.plan.places
-            opened: Slots = load(SLOTS["local"])(
+            opened: Slots = opener("local")(
                 places.workers, places.threads_per_slot, self.plan.folder, self.plan.limits.stall_seconds
             )
             self._slots = opened

@@ -195,7 +195,7 @@ class RunConfig(Section):
     device: str = setting("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     data: DataSettings
     training: TrainingSettings = TrainingSettings()
-    checkpoint: CheckpointSettings = CheckpointSettings()
+    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)  # its folder is a path of the moment
     logging: LoggingSettings = LoggingSettings()
 
     @property

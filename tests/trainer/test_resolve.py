@@ -258,6 +258,7 @@ def test_paths_are_made_absolute_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert config.checkpoint.dir == tmp_path / "there"
     assert config.checkpoint.resume == tmp_path / "last.pth"
     assert config.logging_dir == config.checkpoint.dir
+    assert resolve_config({"task": "captioning", "data": {"scenes": {}}}).checkpoint.dir == tmp_path / "checkpoints"
 
 
 def test_the_configuration_is_frozen() -> None:
