@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from orchestrator.disk import CheckpointKeeper
-from orchestrator.driver import Driver, Ending, Stop, Watcher
-from orchestrator.folder import open_full, open_search, read_plan
+from orchestrator.driver import Driver, Ending, Stop
+from orchestrator.folder import open_full, open_search, read_full, read_plan, read_state
 from orchestrator.live import open_view, summary_line
 from orchestrator.lock import StudyLock
 from orchestrator.options import Request
@@ -27,35 +27,13 @@ from orchestrator.records import next_steps
 from orchestrator.request import make_plan
 from orchestrator.retry import reopen_failed
 from orchestrator.slots import opener
-from orchestrator.slots.slot import Beat, Slot, Slots
+from orchestrator.slots.slot import Slots
 from orchestrator.stage import FullStage, SearchStage, Stage
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
+from orchestrator.watcher import Watcher, Watchers
 from trainer.api import ConfigError, Problem, prepare_data
 
 DONE, FAILURE, USAGE, TOO_MANY_FAILURES = 0, 1, 2, 3
-
-
-class Watchers:
-    """Several watchers as one."""
-
-    def __init__(self, *watchers: Watcher) -> None:
-        self.watchers = watchers
-
-    def line(self, text: str) -> None:
-        for watcher in self.watchers:
-            watcher.line(text)
-
-    def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
-        for watcher in self.watchers:
-            watcher.changed(stage, trial, final)
-
-    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
-        for watcher in self.watchers:
-            watcher.beat(stage, slot, beat)
-
-    def tick(self, stage: Stage) -> None:
-        for watcher in self.watchers:
-            watcher.tick(stage)
 
 
 def run(request: Request, console: Console, force: bool = False) -> int:
@@ -102,7 +80,7 @@ def close(folder: Path, console: Console) -> int:
             study.decided(trial)
             console.print(trial.reason, markup=False, highlight=False)
         write_plan(plan)
-        StudyFiles(plan, state, open_full(plan).load()).finish()
+        StudyFiles(plan, state, read_full(plan)).finish()
         study.close()
     console.print(f"closed: {summary_line(plan, state)}", markup=False, highlight=False)
     return DONE
@@ -110,8 +88,7 @@ def close(folder: Path, console: Console) -> int:
 
 def report(folder: Path) -> Path:
     """`report`: CSV and HTML rebuilt from the study alone."""
-    plan = read_plan(folder)
-    files = StudyFiles(plan, open_search(plan).load(), open_full(plan).load())
+    files = StudyFiles(*read_state(folder))
     files.refresh_all()
     return folder / "report.html"
 
@@ -122,8 +99,7 @@ def _work(plan: Plan, console: Console, lock: StudyLock, top: int, seeds: int, s
     write_environment(plan)
     build_data(plan, console)
     stage = SearchStage(plan, open_search(plan))
-    full_study = open_full(plan)
-    files = StudyFiles(plan, stage.state, full_study.load())
+    files = StudyFiles(plan, stage.state, read_full(plan))
     with open_view(console, plan) as view, _signals() as stop:
         watcher = Watchers(files, view)
         office = _Office(plan, watcher, stop)
@@ -138,7 +114,7 @@ def _work(plan: Plan, console: Console, lock: StudyLock, top: int, seeds: int, s
                     watcher.line(f"{len(runs) // seeds} of {top} trials can be promoted: no more completed")
                 if not runs and not search:
                     raise ConfigError([Problem(str(plan.folder), "no trial has completed; there is none to promote")])
-                full = FullStage(plan, full_study, runs)
+                full = FullStage(plan, open_full(plan), runs)
                 files.full = full.state
                 ending = office.drive(full, before=stage.state.slot_seconds())
                 if ending == "done":
@@ -204,6 +180,9 @@ def _conclude(
     if ending == "stopped":
         say("stopped; the same command carries on")
         return 128 + (stop.number or signal.SIGTERM)
+    if ending == "disk":
+        say("stopped: a trial's files could not be written; make room, and the same command carries on")
+        return FAILURE
     own = [trial for trial in search.in_order() if trial.origin is None]
     all_failed = bool(own) and all(trial.status == FAILED for trial in own)
     if all_failed or ending == "failures":

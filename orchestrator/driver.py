@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from orchestrator.disk import CheckpointKeeper
 from orchestrator.failures import LOST_RETRIES, SLOT_LOSSES, FailurePolicy
@@ -21,22 +21,15 @@ from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost,
 from orchestrator.space import as_json
 from orchestrator.stage import Stage, base_values
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, TrialState
+from orchestrator.watcher import Watcher
 from trainer.api import dump_yaml, write_whole
 
 _STOP_SECONDS = 25.0
 _WAIT_SECONDS = 0.25
 _TIME_KEPT_SECONDS = 10.0
 
-Ending = Literal["done", "limit", "failures", "stopped"]
-
-
-class Watcher(Protocol):
-    """Someone who looks on: the terminal, the files of the study folder."""
-
-    def line(self, text: str) -> None: ...
-    def changed(self, stage: Stage, trial: TrialState, final: bool) -> None: ...
-    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None: ...
-    def tick(self, stage: Stage) -> None: ...
+Ending = Literal["done", "limit", "disk", "failures", "stopped"]
+_NO_NEW_SLICES = ("limit", "disk")
 
 
 @dataclass
@@ -85,7 +78,7 @@ class Driver:
             self._handle_events()
             self._keep_time()
             self.watcher.tick(self.stage)
-        if self.ending == "limit":
+        if self.ending in _NO_NEW_SLICES:
             self._pause_running(self.why)
         self.stage.study.spent(self.seconds())
         return self.ending
@@ -129,7 +122,7 @@ class Driver:
 
     def _start_something(self, slot: Slot) -> bool:
         busy = {other.busy_with for other in self.slots.slots if other.busy_with is not None}
-        step = self.stage.policy.next(self.stage.state, busy) if self.ending != "limit" else None
+        step = self.stage.policy.next(self.stage.state, busy) if self.ending not in _NO_NEW_SLICES else None
         if isinstance(step, Ask):
             if self.ending == "failures":
                 return False  # what runs is finished, nothing new begins
@@ -244,6 +237,9 @@ class Driver:
             self._fail(trial, event.kind, f"{event.line}, {trial.retries} times")
 
     def _fail(self, trial: TrialState, kind: str, line: str) -> None:
+        if kind == "disk":  # no fault of the trial: it waits for room with its last checkpoint
+            self.ending, self.why = "disk", line
+            return
         trial.status, trial.failure_kind, trial.failure_line = FAILED, kind, line
         self._record(trial, f"{self.stage.label(trial)} failed ({kind}): {line}")
         self.stage.policy.closed(trial)

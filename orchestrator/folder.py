@@ -15,7 +15,9 @@ from trainer.api import ConfigError, Problem, read_config_file
 def read_state(folder: Path) -> tuple[Plan, StudyState, StudyState]:
     """Plan, search and full runs of a study folder, for looking at."""
     plan = read_plan(folder)
-    return plan, open_search(plan).load(), open_full(plan).load()
+    if not plan.storage and not (plan.folder / "study.db").is_file():
+        raise ConfigError([Problem(str(plan.folder), "holds no study.db: the study has not begun, or was moved")])
+    return plan, Study.read(plan.storage_url, plan.name), read_full(plan)
 
 
 def read_plan(folder: Path) -> Plan:
@@ -29,6 +31,11 @@ def read_plan(folder: Path) -> Plan:
 def open_search(plan: Plan) -> Study:
     about = {"metric": plan.metric.label, "budget": plan.top.words(), "folder": str(plan.folder)}
     return Study.open(plan.storage_url, plan.name, plan.metric.direction == "maximize", plan.shapes, about)
+
+
+def read_full(plan: Plan) -> StudyState:
+    """The promoted runs; none where nothing was promoted yet."""
+    return Study.read(plan.storage_url, full_study_name(plan))
 
 
 def open_full(plan: Plan) -> Study:

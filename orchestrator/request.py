@@ -183,12 +183,25 @@ def _trials(
                 mistakes.add(f"{where}: {key}", "is set by the trial and on the command line; say it once")
         if wrong:
             continue
-        try:
-            resolve_config(source, overrides)
-        except ConfigError as error:
-            mistakes.take(error, where)
+        _check_trial(source, overrides, metric_of(base).name, where, mistakes)
         found.append({key: list(v) if isinstance(v, tuple) else v for key, v in overrides.items()})
     return found
+
+
+def _check_trial(
+    source: Mapping[str, Any], overrides: Mapping[str, Any], metric: str, where: str, mistakes: Mistakes
+) -> None:
+    """A trial's own configuration: valid, judged by the study's metric, its own files readable."""
+    try:
+        config = resolve_config(source, overrides)
+        if metric_of(config).name != metric:
+            mistakes.add(where, f"changes the metric from {metric} to {metric_of(config).name}: trials must share one")
+        if any(key.startswith("data.") for key in overrides):
+            check_data(config)
+    except ConfigError as error:
+        mistakes.take(error, where)
+    except DataError as error:
+        mistakes.add(f"{where}: data", str(error))
 
 
 def _shapes(base: RunConfig, trials: Sequence[Mapping[str, Any]]) -> dict[str, Shape]:

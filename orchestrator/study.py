@@ -18,11 +18,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import event
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError as SqlError
+from sqlalchemy.exc import InterfaceError
 
 from orchestrator.space import Shape, distribution, optuna_value
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
-from trainer.api import ConfigError, Problem
+from trainer.api import ConfigError, Problem, TrainingError
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -37,6 +38,7 @@ _STATES = {
 _STATUSES = {state: status for status, state in _STATES.items()}
 _BUSY_SECONDS = 60.0
 _PATIENCE_SECONDS = 3600.0  # a database that comes back within the hour costs no trial
+_OPEN_SECONDS = 120.0  # at the start a server that is not there is more likely a mistake
 # What is kept of a trial in one attribute, rewritten with each evaluation.
 _KEPT = (
     "rung", "step", "seconds", "retries", "checkpoint", "device", "failure_kind", "failure_line", "losses",
@@ -55,10 +57,8 @@ class Study:
         """Opens or creates a study; `about` is shown with it in the dashboard."""
         storage = open_storage(url)
         direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
-        names = {study.study_name: study for study in retried(storage.get_all_studies)}
-        if name in names:
-            study_id = names[name]._study_id
-        else:
+        study_id = _study_id(storage, name)
+        if study_id is None:
             study_id = retried(lambda: storage.create_new_study([direction], name))
         study = cls(storage, study_id, shapes)
         there = retried(lambda: storage.get_study_user_attrs(study_id))
@@ -66,6 +66,15 @@ class Study:
             if there.get(key) != value:
                 retried(lambda key=key, value=value: storage.set_study_user_attr(study_id, key, value))  # type: ignore[misc]
         return study
+
+    @classmethod
+    def read(cls, url: str, name: str) -> StudyState:
+        """What is known of a study, for looking at: creates nothing; empty where there is no such study."""
+        storage = open_storage(url)
+        study_id = _study_id(storage, name)
+        state = cls(storage, study_id, {}).load() if study_id is not None else StudyState()
+        storage.engine.dispose()
+        return state
 
     def load(self) -> StudyState:
         """Everything known of all trials, rebuilt from the study alone."""
@@ -144,6 +153,11 @@ class Study:
         retried(lambda: self._storage.set_trial_user_attr(trial_id, key, value))
 
 
+def _study_id(storage: RDBStorage, name: str) -> int | None:
+    studies = retried(storage.get_all_studies)
+    return next((study._study_id for study in studies if study.study_name == name), None)
+
+
 def open_storage(url: str) -> RDBStorage:
     """Optuna's storage behind a URL; SQLite in write-ahead mode with a long busy time-out.
 
@@ -155,7 +169,7 @@ def open_storage(url: str) -> RDBStorage:
     if sqlite:
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     try:
-        storage = retried(lambda: RDBStorage(url, engine_kwargs=arguments))
+        storage = retried(lambda: RDBStorage(url, engine_kwargs=arguments), _OPEN_SECONDS)
     except ImportError as error:
         raise ConfigError([Problem("--storage", f"{url}: {error}")]) from None
     if sqlite:
@@ -169,21 +183,32 @@ def open_storage(url: str) -> RDBStorage:
     return storage
 
 
-def retried(work: Callable[[], Result]) -> Result:
+def retried(work: Callable[[], Result], patience_seconds: float = _PATIENCE_SECONDS) -> Result:
     """Does database work; a locked database or a lost server is waited for, and said once."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     pause = 0.1
     while True:
         try:
             return work()
-        except (OperationalError, InterfaceError, optuna.exceptions.StorageInternalError) as error:
+        except (SqlError, InterfaceError, optuna.exceptions.StorageInternalError) as error:
             cause = error.__cause__ or error
             if time.monotonic() > deadline or not _passing(str(cause)):
-                raise
+                raise DatabaseError(
+                    f"the study's database cannot be used: {first_line(str(cause))}; what it recorded before is "
+                    "intact, and the same command carries on"
+                ) from error
             if pause == 0.1:
-                log.warning("the study's database does not answer (%s); trying again", str(cause).splitlines()[0])
+                log.warning("the study's database does not answer (%s); trying again", first_line(str(cause)))
             time.sleep(pause)
             pause = min(pause * 2, 5.0)
+
+
+class DatabaseError(TrainingError):
+    """The study's database refuses: no room, no permission, no server, or no database at all."""
+
+
+def first_line(message: str) -> str:
+    return message.strip().splitlines()[0] if message.strip() else "no reason given"
 
 
 def _passing(message: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, WriteError
 
 FORMAT = 1
 LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
@@ -67,7 +67,7 @@ def save_checkpoint(state: Mapping[str, Any], path: Path, keep: Path | None = No
         needed = temporary.stat().st_size if temporary.exists() else 0
         temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
-        raise CheckpointError(
+        raise WriteError(
             f"{path}: could not be written ({first_line(error)}); {free / 1e6:.0f} MB are free in "
             f"{path.parent}, at least {needed / 1e6:.0f} MB were needed; older checkpoints are intact"
         ) from error

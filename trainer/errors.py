@@ -4,6 +4,7 @@
     ├── ConfigError         the configuration is wrong; lists every mistake
     ├── DataError           a file is missing, unreadable or holds nothing usable
     ├── CheckpointError     a checkpoint is damaged, foreign, or of another configuration
+    │   └── WriteError      a run's files cannot be written: the disk is full, or the folder is gone
     ├── DeviceError         the device asked for is not there
     ├── NonFiniteLoss       the loss or the metric became NaN or infinite
     └── OutOfMemory         the device has too little memory for the batch
@@ -51,6 +52,12 @@ class DataError(TrainingError):
 
 class CheckpointError(TrainingError):
     kind = "data"
+
+
+class WriteError(CheckpointError):
+    """A run cannot write its files: the disk is full, or the folder is gone. What was written before is intact."""
+
+    kind = "disk"
 
 
 class DeviceError(TrainingError):

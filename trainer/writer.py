@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from trainer.checkpoint import BEST, LAST, PREVIOUS, copy_checkpoint, remove_leftovers, rotate_and_save
 from trainer.config import RunConfig
-from trainer.errors import CheckpointError, ConfigError, Problem
+from trainer.errors import ConfigError, Problem, WriteError
 from trainer.outcome import Evaluation
 from trainer.task import Scores
 from trainer.textfiles import METRICS, SAMPLES, write_whole
@@ -94,6 +94,6 @@ def _said(folder: Path) -> Iterator[None]:
     except OSError as error:
         what = f"{error.filename or folder} could not be written ({error.strerror or error})"
         free = shutil.disk_usage(folder).free / 1e6
-        raise CheckpointError(
+        raise WriteError(
             f"{what}; {free:.0f} MB are free in {folder}; the checkpoints there are intact"
         ) from error

@@ -65,6 +65,27 @@ def greedy(decoder: Decoder, vocabulary: Vocabulary, image: torch.Tensor, longes
     return said
 
 
+def plain_beams(decoder: Decoder, vocabulary: Vocabulary, image: torch.Tensor, beams: int, longest: int) -> list[int]:
+    """Beam search as one would say it: grow every open caption by every word, keep the best few by their mean."""
+    end = vocabulary.word_to_idx[END]
+    allowed = [n for word, n in vocabulary.word_to_idx.items() if word not in (PAD, START, UNKNOWN)]
+    kept: list[tuple[float, list[int]]] = [(0.0, [])]
+    for _ in range(longest):
+        closed = [(score, words) for score, words in kept if words and words[-1] == end]
+        grown = [[*words, word] for _, words in kept if not words or words[-1] != end for word in allowed]
+        scored = [(mean_log_p(decoder, vocabulary, image, words), words) for words in grown]
+        kept = sorted([*closed, *scored], reverse=True)[:beams]
+    return kept[0][1]
+
+
+@pytest.mark.parametrize("beams", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(4))
+def test_equal_to_a_plain_beam_search(beams: int, seed: int) -> None:
+    decoder, vocabulary, images = parts(words=6, seed=seed)
+    expected = [plain_beams(decoder, vocabulary, image, beams, 5) for image in images]
+    assert search(decoder, images, vocabulary, beams, 5) == expected
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_one_beam_is_greedy(seed: int) -> None:
     decoder, vocabulary, images = parts(words=12, seed=seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.amp import GradScaler
 from trainer_parts import tiny, trained
 
 from trainer.api import ConfigError, DeviceError
@@ -79,11 +80,11 @@ def test_a_step_clips_the_global_norm_and_clears(grad_clip: float, moved: list[f
     assert second.grad is None
 
 
-@needs_gpu
-def test_fp16_gradients_are_unscaled_before_clipping() -> None:
-    weight = nn.Parameter(torch.zeros(2, device="cuda"))
-    scaler = Precision(CUDA, torch.float16, "").scaler()
-    scaler.scale((weight * torch.tensor([3.0, 4.0], device="cuda")).sum()).backward()
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_scaled_gradients_are_unscaled_before_clipping(device: str) -> None:
+    weight = nn.Parameter(torch.zeros(2, device=device))
+    scaler = GradScaler(device, init_scale=1024.0)
+    scaler.scale((weight * torch.tensor([3.0, 4.0], device=device)).sum()).backward()
     optimizer_step(torch.optim.SGD([weight], lr=1.0), scaler, [weight], 1.0)
     assert (-weight.detach()).tolist() == pytest.approx([0.6, 0.8], rel=1e-4)
 
