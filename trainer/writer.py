@@ -94,6 +94,4 @@ def _said(folder: Path) -> Iterator[None]:
     except OSError as error:
         what = f"{error.filename or folder} could not be written ({error.strerror or error})"
         free = shutil.disk_usage(folder).free / 1e6
-        raise WriteError(
-            f"{what}; {free:.0f} MB are free in {folder}; the checkpoints there are intact"
-        ) from error
+        raise WriteError(f"{what}; {free:.0f} MB are free in {folder}; the checkpoints there are intact") from error

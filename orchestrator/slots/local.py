@@ -40,6 +40,8 @@ class LocalSlot:
         """Starts the process; it imports torch while the driver goes on."""
         ours, theirs = socket.socketpair()
         environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads), MKL_NUM_THREADS=str(self.threads))
+        # Threads that spin while they wait take the cores from whoever else runs here: other slots, other people.
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_PACKAGE_PARENT, os.environ.get("PYTHONPATH")]))
         if self.gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self.gpu
