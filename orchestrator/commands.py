@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from orchestrator.disk import CheckpointKeeper
 from orchestrator.driver import Driver, Ending, Stop
+from orchestrator.failures import FailurePolicy
 from orchestrator.folder import open_full, open_search, read_full, read_plan, read_state
 from orchestrator.live import open_view, summary_line
 from orchestrator.lock import StudyLock
@@ -40,30 +41,30 @@ def run(request: Request, console: Console, force: bool = False) -> int:
     """`run`: plan, search, report, promote; on a study that exists, carry on."""
     plan, _ = make_plan(request)
     prepare_folder(plan)
-    with StudyLock(plan.folder) as lock:
+    with StudyLock(plan.folder):
         if (plan.folder / PLAN).exists():
             plan = merge(read_plan(plan.folder), plan, force)
         for note in plan.notes:
             console.print(note, markup=False, highlight=False, soft_wrap=True)
-        return _work(plan, console, lock, plan.promote, plan.promote_seeds, search=True)
+        return _work(plan, console, plan.promote, plan.promote_seeds, search=True)
 
 
 def promote(folder: Path, top: int, seeds: int, console: Console) -> int:
     """`promote`: full training of the best, later."""
     plan = read_plan(folder)
-    with StudyLock(folder) as lock:
-        return _work(plan, console, lock, top, seeds, search=False)
+    with StudyLock(folder):
+        return _work(plan, console, top, seeds, search=False)
 
 
 def retry(folder: Path, console: Console) -> int:
     """`retry --failed`: failed trials once more, from their checkpoints."""
     plan = read_plan(folder)
-    with StudyLock(folder) as lock:
+    with StudyLock(folder):
         study = open_search(plan)
         count = reopen_failed(plan, study)
         study.close()
         console.print(f"{count} failed trial{'' if count == 1 else 's'} tried again", highlight=False)
-        return _work(plan, console, lock, plan.promote, plan.promote_seeds, search=True)
+        return _work(plan, console, plan.promote, plan.promote_seeds, search=True)
 
 
 def close(folder: Path, console: Console) -> int:
@@ -93,12 +94,13 @@ def report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def _work(plan: Plan, console: Console, lock: StudyLock, top: int, seeds: int, search: bool) -> int:
+def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool) -> int:
     """Searches (where asked) and promotes, over one set of slots."""
+    study = open_search(plan)  # before the plan is written: one with a wrong URL must not bind the next call
     write_plan(plan)
     write_environment(plan)
     build_data(plan, console)
-    stage = SearchStage(plan, open_search(plan))
+    stage = SearchStage(plan, study)
     files = StudyFiles(plan, stage.state, read_full(plan))
     with open_view(console, plan) as view, _signals() as stop:
         watcher = Watchers(files, view)
@@ -122,7 +124,6 @@ def _work(plan: Plan, console: Console, lock: StudyLock, top: int, seeds: int, s
         finally:
             office.close()
             files.finish()
-            lock.touch()
     return _conclude(plan, stage.state, files.full, ending, stop, console)
 
 
@@ -139,7 +140,7 @@ class _Office:
         state = stage.state
         open_work = stage.policy.next(state, ()) is not None or state.with_status(RUNNING, PAUSED)
         if not open_work:
-            return "done"
+            return "failures" if FailurePolicy(self.plan.limits.max_failures).too_many(state) else "done"
         if self._slots is None:
             places = self.plan.places
             opened: Slots = opener("local")(

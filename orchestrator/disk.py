@@ -33,7 +33,9 @@ class CheckpointKeeper:
                 path.unlink(missing_ok=True)
             total -= self._sizes[trial.number]
             self._sizes[trial.number] = 0
-            trial.checkpoint = ""
+            for other in state.in_order():
+                if trial.number in (other.number, other.origin):
+                    other.checkpoint = ""
             dropped.append(trial)
         return dropped
 

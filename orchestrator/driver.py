@@ -66,6 +66,7 @@ class Driver:
         """Works until there is nothing left to do; returns how it ended."""
         self._started = self.clock()
         self._failures = FailurePolicy(self.limits.max_failures)
+        self._give_up(self._failures.too_many(self.stage.state))
         self._judge_interrupted()
         while True:
             if self.stop.times:
@@ -109,9 +110,11 @@ class Driver:
         return ""
 
     def _judge_interrupted(self) -> None:
-        """A kill may have come between an evaluation and its judgement: it is given now, as it would have been."""
+        """A kill may have come between an evaluation, or a duplicate, and its judgement: it is given now."""
         for trial in self.stage.state.with_status(RUNNING, PAUSED):
-            if trial.values and trial.origin is None:
+            if trial.origin is not None:
+                self._take_over(trial, self.stage.state.trials[trial.origin])
+            elif trial.values:
                 self._judge(trial, "")
 
     def _fill_slots(self) -> None:
@@ -159,21 +162,22 @@ class Driver:
         """Opens a trial; one whose configuration is known already takes the earlier result."""
         trial = self.stage.new_trial(index)
         state = self.stage.state
-        same = [t for t in state.in_order() if trial.config_key and t.config_key == trial.config_key]
-        origin = next((t for t in same if t.origin is None and t.is_final), None)
+        origin = state.original(trial.config_key)
         if origin is not None:
             trial.origin = origin.number
         self.stage.study.add(trial, base_values(self.stage.plan))
         state.trials[trial.number] = trial
         if origin is not None:
-            trial.status, trial.rung = origin.status, origin.rung
-            trial.values, trial.losses = dict(origin.values), dict(origin.losses)
-            trial.failure_kind, trial.checkpoint = origin.failure_kind, origin.checkpoint
-            label = f"{self.stage.label(trial)} {trial.status}"
-            self._record(trial, f"{label}: the same configuration as trial {origin.trial_id}")
+            self._take_over(trial, origin)
         else:
             self.watcher.changed(self.stage, trial, final=False)
         return trial
+
+    def _take_over(self, trial: TrialState, origin: TrialState) -> None:
+        """Gives a duplicate its original's result."""
+        trial.take_result(origin)
+        words = f"{trial.status}: the same configuration as trial {origin.trial_id}"
+        self._record(trial, f"{self.stage.label(trial)} {words}")
 
     def _handle_events(self) -> None:
         for slot in self.slots.slots:
@@ -219,22 +223,23 @@ class Driver:
     def _judge(self, trial: TrialState, stopped_because: str) -> None:
         verdict = self.stage.policy.judge(trial, self.stage.state, stopped_because)
         if verdict.action == "go_on":
+            self.stage.study.kept(trial)
             return
         trial.status = COMPLETED if verdict.action == "complete" else PRUNED
         self._record(trial, f"{self.stage.label(trial)} {trial.status} {verdict.reason}")
         self.stage.policy.closed(trial)
 
     def _lost(self, slot: Slot, trial: TrialState, event: Lost) -> None:
-        trial.retries += 1
-        label = self.stage.label(trial)
+        label, times = self.stage.label(trial), self.stage.state.lost_before(trial)
         others = [s for s in self.slots.slots if s is not slot and s.name not in self._failures.aside]
         if self._failures.slice_lost(slot.name, len(others)):
             self.watcher.line(f"{slot.name} lost {SLOT_LOSSES} slices in a row and is set aside")
-        if trial.retries <= LOST_RETRIES:
-            words = f"goes on from its checkpoint (retry {trial.retries} of {LOST_RETRIES})"
+        if times < LOST_RETRIES:
+            trial.retries += 1
+            words = f"goes on from its checkpoint (retry {times + 1} of {LOST_RETRIES})"
             self._record(trial, f"{label} {event.kind} on {slot.name}: {event.line}; {words}")
         else:
-            self._fail(trial, event.kind, f"{event.line}, {trial.retries} times")
+            self._fail(trial, event.kind, f"{event.line}, {times + 1} times")
 
     def _fail(self, trial: TrialState, kind: str, line: str) -> None:
         if kind == "disk":  # no fault of the trial: it waits for room with its last checkpoint
@@ -243,7 +248,9 @@ class Driver:
         trial.status, trial.failure_kind, trial.failure_line = FAILED, kind, line
         self._record(trial, f"{self.stage.label(trial)} failed ({kind}): {line}")
         self.stage.policy.closed(trial)
-        why = self._failures.give_up(kind, line, self.stage.state)
+        self._give_up(self._failures.give_up(kind, line, self.stage.state))
+
+    def _give_up(self, why: str) -> None:
         if why and self.ending == "done":
             self.ending, self.why = "failures", why
             self.watcher.line(f"no new trials: {why}")
@@ -259,7 +266,7 @@ class Driver:
         self.watcher.changed(self.stage, trial, final=trial.is_final)
         if trial.is_final and self.keeper is not None:
             for other in self.keeper.trim(self.stage.state):
-                self.stage.study.kept(other)
+                self.stage.study.dropped(other)
                 self.watcher.line(f"checkpoints of {self.stage.label(other)} deleted (--max-checkpoint-gb)")
 
     def _wind_down(self) -> Ending:

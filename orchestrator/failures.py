@@ -48,8 +48,12 @@ class FailurePolicy:
             self._streak = ("", 0)
         if self._streak[1] >= SAME_FAILURES:
             return f"{SAME_FAILURES} trials in a row failed in the same way: {line}"
+        return self.too_many(state)
+
+    def too_many(self, state: StudyState) -> str:
+        """Words on a study that has failed too often over all its calls; empty where it has not."""
         retried = {trial.retry_of for trial in state.in_order()}
         failed = [t for t in state.with_status(FAILED) if t.origin is None and t.number not in retried]
-        if len(failed) >= self.max_failures:
-            return f"{len(failed)} trials failed (--max-failures {self.max_failures})"
-        return ""
+        if len(failed) < self.max_failures:
+            return ""
+        return f"{len(failed)} trial{'' if len(failed) == 1 else 's'} failed (--max-failures {self.max_failures})"

@@ -6,7 +6,9 @@ import fcntl
 import json
 import os
 import socket
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -15,6 +17,7 @@ from trainer.api import TrainingError
 
 LOCK = "driver.lock"
 _FOREIGN_SECONDS = 60.0  # a holder on another host touches its lock more often than this
+_TOUCH_SECONDS = 15.0
 
 
 class StudyInUse(TrainingError):
@@ -28,6 +31,7 @@ class StudyLock:
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOCK
         self._file: IO[str] | None = None
+        self._released = threading.Event()
 
     def __enter__(self) -> StudyLock:
         file = self.path.open("a+", encoding="utf-8")
@@ -44,13 +48,17 @@ class StudyLock:
             raise StudyInUse(f"{self.path.parent} is in use by {_words(holder)}; wait for it or stop it")
         self._file = file
         self._write({"pid": os.getpid(), "host": socket.gethostname(), "started": time.strftime("%Y-%m-%d %H:%M:%S")})
+        threading.Thread(target=self._stay_fresh, daemon=True).start()
         return self
 
-    def touch(self) -> None:
-        """Says that the holder lives."""
-        os.utime(self.path)
+    def _stay_fresh(self) -> None:
+        """Says that the holder lives, whatever it is busy with; ends with it."""
+        while not self._released.wait(_TOUCH_SECONDS):
+            with suppress(OSError):  # a full or distant disk: the next time
+                os.utime(self.path)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._released.set()
         if self._file is not None:
             self._write({})
             self._file.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,14 @@ class Mistakes:
         for problem in error.problems:
             where = ": ".join(part for part in (prefix, problem.where) if part)
             self.problems.append(Problem(where, problem.what))
+
+    @contextmanager
+    def collected(self, prefix: str = "") -> Iterator[None]:
+        """Takes what the block raises as `ConfigError`; the rest of the block is left out."""
+        try:
+            yield
+        except ConfigError as error:
+            self.take(error, prefix)
 
     def raise_if_any(self) -> None:
         if self.problems:

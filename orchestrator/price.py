@@ -14,7 +14,8 @@ def price(plan: Plan) -> list[str]:
     epochs = (planned - repeats) * plan.top.epochs
     lines = [f"{planned - repeats} trials × {plan.top.epochs} epochs = {epochs} epochs at most ({plan.top.words()})"]
     if repeats:
-        lines.append(f"{repeats} further trial{'' if repeats == 1 else 's'} repeat a configuration and take its result")
+        words = "trial repeats a configuration and takes" if repeats == 1 else "trials repeat a configuration and take"
+        lines.append(f"{repeats} further {words} its result")
     warmup = plan.warmup({})
     if warmup is not None:
         lines.append(f"warm-up: {min(warmup, LONGEST_WARMUP):.3g} of a trial's progress, as in full training")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.resources
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,8 @@ from orchestrator.search import NEEDS_COMPLETED, pruner_settings
 from orchestrator.space import Shape, shape_of
 from orchestrator.trialsfile import TrialsFile, read_trials_file
 from trainer.api import (
-    ConfigError,
     DataError,
     DataSummary,
-    Problem,
     RunConfig,
     canonical_overrides,
     check_data,
@@ -33,45 +32,42 @@ from trainer.api import (
 DEFAULT_CONFIG = "default.yaml"
 
 
+@dataclass(frozen=True)
+class _Base:
+    """What trials start from: the full-budget configuration, None where it has mistakes.
+
+    `said` are the canonical keys that anything set, `fixed` those that the command line set.
+    """
+
+    task: str | None = None
+    config: RunConfig | None = None
+    said: Collection[str] = ()
+    fixed: Collection[str] = ()
+
+
 def make_plan(request: Request) -> tuple[Plan, DataSummary]:
     """The plan that a request asks for, and the data that it will train on."""
     mistakes = Mistakes()
     file = read_trials_file(request.trials)
-    base, said = _base(request, file, mistakes)
-    mistakes.raise_if_any()
-    assert base is not None, "a base with mistakes has raised them"
+    mistakes.problems += file.problems
+    found = _base(request, file, mistakes)
+    name = _folder_name(request.study or request.trials.stem, mistakes)
+    trials = _trials(file, found, mistakes)
     budget = _budget(request, file, mistakes)
-    rung = single_rung(budget, base)
-    try:
-        resolve_config(base.plain(), {SIZE: rung.size})
-    except ConfigError as error:
-        mistakes.take(error, "--budget-size")
-    trials = _trials(file, base, request.assignments, mistakes)
-    maximize = metric_of(base).direction == "maximize"
     numbers = read_options(request, file, mistakes)
-    pruner: dict[str, Any] = {"name": "none"}
-    try:
-        wanted = request.pruner or file.search.get("pruner", "median")
-        pruner = pruner_settings(wanted, numbers["early_stop_threshold"], maximize)
-    except ConfigError as error:
-        mistakes.take(error)
-    summary = full = None
-    try:
-        full = check_data(base)
-        budgeted = {"training.subset_size": rung.subset, "data.val_subset_size": rung.val_subset}
-        summary = check_data(resolve_config(base.plain(), budgeted))
-    except DataError as error:
-        mistakes.add("data", str(error))
+    pruner = _pruner(request, file, numbers["early_stop_threshold"], found.config, mistakes)
+    data = _data(found.config, budget, mistakes)
     mistakes.raise_if_any()
-    assert summary is not None, "data with mistakes has raised them"
-    assert full is not None, "as above"
-    name = request.study or request.trials.stem
-    folder = Path(os.path.abspath(request.output_dir)) / _folder_name(name)  # noqa: PTH100 - no symlink resolution
+    base = found.config
+    assert base is not None, "a base with mistakes has raised them"
+    assert data is not None, "as above"
+    full, summary = data
+    rung = single_rung(budget, base)
     group = base.training.batch_size * base.training.accumulate_grad_batches
     plan = Plan(
         name=name,
-        folder=folder,
-        base=_portable(base, said),
+        folder=Path(os.path.abspath(request.output_dir)) / name,  # noqa: PTH100 - no symlink resolution
+        base=_portable(base, found.said),
         rungs=(rung,),
         trials=tuple(trials),
         shapes=_shapes(base, trials),
@@ -88,7 +84,7 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         warmup_steps=base.training.scheduler.warmup_steps,
         full_steps_per_epoch=-(-full.train_rows // group),
         full_images=full.train_images,
-        own_checkpoint_dir="checkpoint.dir" in said,
+        own_checkpoint_dir="checkpoint.dir" in found.said,
         notes=tuple(_notes(budget, rung, base, pruner, numbers, summary, len(trials))),
     )
     return plan, summary
@@ -101,8 +97,8 @@ def shipped_config(name: str) -> Path:
     return here if here.is_file() else Path(__file__).parent.parent / "configs" / name
 
 
-def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> tuple[RunConfig | None, set[str]]:
-    """The full-budget configuration, and the canonical keys that anything in it said."""
+def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> _Base:
+    """Base file, the trials file's overrides and the command line, as far as they can be read."""
     if request.base_config is not None:
         path = request.base_config
     elif file.base_config is not None:
@@ -110,34 +106,61 @@ def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> tuple[RunCo
     else:
         path = Path("configs") / DEFAULT_CONFIG
         path = path if path.is_file() else shipped_config(DEFAULT_CONFIG)
-    try:
+    before = len(mistakes.problems)
+    source: Mapping[str, Any] | None = None
+    assignments: Mapping[str, Any] = {}
+    task = None
+    with mistakes.collected():
         source = read_config_file(path)
+    with mistakes.collected():
         assignments = parse_assignments(request.assignments)
-    except ConfigError as error:
-        mistakes.take(error)
-        return None, set()
-    layers = (("", source), (f"{file.path}: overrides", file.overrides), ("command line", assignments))
-    try:
-        task = task_of(source, file.overrides, assignments)
-    except ConfigError as error:
-        mistakes.take(error, str(path))
-        return None, set()
+    if source is not None:
+        with mistakes.collected(str(path)):
+            task = task_of(source, file.overrides, assignments)
+    if source is None or task is None:
+        return _Base()
+    layers = {str(path): source, f"{file.path}: overrides": file.overrides, "command line": assignments}
     merged: dict[str, Any] = {"task": task}
-    for where, layer in layers:
-        try:
-            merged.update(canonical_overrides(layer, task))
-        except ConfigError as error:
-            mistakes.take(error, where or str(path))
-    if mistakes.problems:
-        return None, set()
+    canonical: dict[str, Any] = {}
+    for where, layer in layers.items():
+        canonical = {}
+        with mistakes.collected(where):
+            canonical = canonical_overrides(layer, task)
+            merged.update(canonical)
+    if len(mistakes.problems) > before:
+        return _Base(task, fixed=canonical)
+    config = None
+    with mistakes.collected("base configuration"):
+        config = resolve_config(merged)
+    return _Base(task, config, merged, canonical)
+
+
+def _pruner(
+    request: Request, file: TrialsFile, threshold: float | None, base: RunConfig | None, mistakes: Mistakes
+) -> dict[str, Any]:
+    maximize = base is None or metric_of(base).direction == "maximize"
+    with mistakes.collected():
+        return pruner_settings(request.pruner or file.search.get("pruner", "median"), threshold, maximize)
+    return {"name": "none"}
+
+
+def _data(base: RunConfig | None, budget: Budget, mistakes: Mistakes) -> tuple[DataSummary, DataSummary] | None:
+    """The data of full training and of a trial, checked; None where either has mistakes."""
+    if base is None:
+        return None
+    rung = single_rung(budget, base)
+    with mistakes.collected("--budget-size"):
+        resolve_config(base.plain(), {SIZE: rung.size})
     try:
-        return resolve_config(merged), set(merged)
-    except ConfigError as error:
-        mistakes.take(error, "base configuration")
-        return None, set()
+        full = check_data(base)
+        budgeted = {"training.subset_size": rung.subset, "data.val_subset_size": rung.val_subset}
+        return full, check_data(resolve_config(base.plain(), budgeted))
+    except DataError as error:
+        mistakes.add("data", str(error))
+        return None
 
 
-def _portable(base: RunConfig, said: set[str]) -> dict[str, Any]:
+def _portable(base: RunConfig, said: Collection[str]) -> dict[str, Any]:
     """The base as plain data; a folder for checkpoints that nobody named stays relative."""
     plain = base.plain()
     if "checkpoint.dir" not in said:
@@ -159,49 +182,32 @@ def _budget(request: Request, file: TrialsFile, mistakes: Mistakes) -> Budget:
     return Budget(**found)
 
 
-def _trials(
-    file: TrialsFile, base: RunConfig, assignments: Sequence[str], mistakes: Mistakes
-) -> list[Mapping[str, Any]]:
-    fixed = canonical_overrides(parse_assignments(assignments), base.task)
-    source = base.plain()
+def _trials(file: TrialsFile, base: _Base, mistakes: Mistakes) -> list[Mapping[str, Any]]:
+    """Every trial's canonical keys. Without a base that stands, its keys are checked but not their constraints."""
     found: list[Mapping[str, Any]] = []
+    if base.task is None:
+        return found
+    known = known_keys(base.task)
+    source = base.config.plain() if base.config is not None else None
     for number, trial in enumerate(file.trials, start=1):
         where = f"{file.path}, trial {number}"
-        try:
+        before = len(mistakes.problems)
+        overrides: Mapping[str, Any] = {}
+        with mistakes.collected(where):
             overrides = canonical_overrides(trial, base.task)
-        except ConfigError as error:
-            mistakes.take(error, where)
-            continue
-        wrong = False
         for key in overrides:
             if refused_in_trials(key):
-                wrong = True
                 what = "belongs to the budget or to the study, not to a trial; use the flags or `overrides`"
                 mistakes.add(f"{where}: {key}", what)
-            elif key in fixed:
-                wrong = True
+            elif key not in known:
+                mistakes.add(f"{where}: {key}", "is a section; a trial sets its keys, one by one")
+            elif key in base.fixed:
                 mistakes.add(f"{where}: {key}", "is set by the trial and on the command line; say it once")
-        if wrong:
-            continue
-        _check_trial(source, overrides, metric_of(base).name, where, mistakes)
+        if source is not None and len(mistakes.problems) == before:
+            with mistakes.collected(where):
+                resolve_config(source, overrides)
         found.append({key: list(v) if isinstance(v, tuple) else v for key, v in overrides.items()})
     return found
-
-
-def _check_trial(
-    source: Mapping[str, Any], overrides: Mapping[str, Any], metric: str, where: str, mistakes: Mistakes
-) -> None:
-    """A trial's own configuration: valid, judged by the study's metric, its own files readable."""
-    try:
-        config = resolve_config(source, overrides)
-        if metric_of(config).name != metric:
-            mistakes.add(where, f"changes the metric from {metric} to {metric_of(config).name}: trials must share one")
-        if any(key.startswith("data.") for key in overrides):
-            check_data(config)
-    except ConfigError as error:
-        mistakes.take(error, where)
-    except DataError as error:
-        mistakes.add(f"{where}: data", str(error))
 
 
 def _shapes(base: RunConfig, trials: Sequence[Mapping[str, Any]]) -> dict[str, Shape]:
@@ -219,10 +225,9 @@ def dotted(tree: Mapping[str, Any], path: str) -> Any:
     return node
 
 
-def _folder_name(name: str) -> str:
-    wrong = not name.strip() or name.startswith(".") or any(sign in name for sign in "/\\\0\n")
-    if wrong:
-        raise ConfigError([Problem("--study", f"{name!r} cannot be the name of a folder")])
+def _folder_name(name: str, mistakes: Mistakes) -> str:
+    if not name.strip() or name.startswith(".") or any(sign in name for sign in "/\\\0\n"):
+        mistakes.add("--study", f"{name!r} cannot be the name of a folder")
     return name
 
 

@@ -6,6 +6,8 @@ that asking costs no database access and never disturbs what is recorded.
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,9 +48,12 @@ def _threshold(options: Mapping[str, Any]) -> BasePruner:
 
 
 def _patient(options: Mapping[str, Any]) -> BasePruner:
+    from optuna.exceptions import ExperimentalWarning
     from optuna.pruners import PatientPruner
 
-    return PatientPruner(_median(options), options["patience"], options["min_delta"])
+    with warnings.catch_warnings():  # that Optuna may change it some day is no news for who runs a study
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return PatientPruner(_median(options), options["patience"], options["min_delta"])
 
 
 _COMPARED = {"n_startup_trials": STARTUP_TRIALS, "n_warmup_steps": 0}
@@ -83,9 +88,9 @@ def pruner_settings(said: Any, threshold: float | None, maximize: bool) -> dict[
         if key not in options
     ]
     problems += [
-        Problem(f"pruner {name}", f"{key} must be a number, not {value!r}")
+        Problem(f"pruner {name}", f"{key} must be {kind_words}, not {value!r}")
         for key, value in given.items()
-        if key in options and (isinstance(value, bool) or not isinstance(value, int | float))
+        if key in options and (kind_words := _misfit(options[key], value))
     ]
     if problems:
         raise ConfigError(problems)
@@ -101,6 +106,13 @@ def pruner_settings(said: Any, threshold: float | None, maximize: bool) -> dict[
         except (ValueError, TypeError) as error:
             raise ConfigError([Problem(f"pruner {name}", str(error))]) from None
     return {"name": name, **options}
+
+
+def _misfit(usual: Any, value: Any) -> str:
+    """What an option must be, where a value is not that: whole numbers are those whose default is one."""
+    whole = isinstance(usual, int)
+    is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    return "" if is_number and math.isfinite(value) else "a whole number" if whole else "a number"
 
 
 class PrunerOracle:

@@ -66,6 +66,12 @@ class TrialState:
     def is_final(self) -> bool:
         return self.status in FINAL
 
+    def take_result(self, origin: TrialState) -> None:
+        """Makes this trial a duplicate of `origin`: its status and values, but no time or epochs of its own."""
+        self.origin, self.status, self.rung = origin.number, origin.status, origin.rung
+        self.values, self.losses, self.checkpoint = dict(origin.values), dict(origin.losses), origin.checkpoint
+        self.failure_kind, self.failure_line = origin.failure_kind, origin.failure_line
+
 
 @dataclass
 class StudyState:
@@ -84,6 +90,17 @@ class StudyState:
     def asked(self) -> set[int]:
         """Places in the plan's list that have a trial already."""
         return {trial.index for trial in self.trials.values()}
+
+    def original(self, config_key: str) -> TrialState | None:
+        """The trial that has a configuration's result; a retry's where it was tried again."""
+        done = [t for t in self.in_order() if t.origin is None and t.is_final and t.config_key == config_key]
+        return done[-1] if done and config_key else None
+
+    def lost_before(self, trial: TrialState) -> int:
+        """How often a trial lost its process; what it had lost before a `retry` does not count."""
+        if trial.retry_of is None:
+            return trial.retries
+        return trial.retries - self.trials[trial.retry_of].retries - 1
 
     def slot_seconds(self) -> float:
         """Time that slots spent on trials: GPU-seconds where slots have one."""

@@ -18,8 +18,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, InterfaceError
 from sqlalchemy.exc import DatabaseError as SqlError
-from sqlalchemy.exc import InterfaceError
 
 from orchestrator.space import Shape, distribution, optuna_value
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
@@ -51,6 +51,7 @@ class Study:
     def __init__(self, storage: RDBStorage, study_id: int, shapes: Mapping[str, Shape]) -> None:
         self._storage, self._study_id, self._shapes = storage, study_id, shapes
         self._ids: dict[int, int] = {}
+        self._dropped: set[int] = set()
 
     @classmethod
     def open(cls, url: str, name: str, maximize: bool, shapes: Mapping[str, Shape], about: Mapping[str, Any]) -> Study:
@@ -82,10 +83,13 @@ class Study:
         attrs = retried(lambda: self._storage.get_study_user_attrs(self._study_id))
         self._ids = {trial.number: trial._trial_id for trial in frozen}
         trials = {trial.number: _trial_state(trial) for trial in frozen}
+        self._dropped = set(attrs.get("dropped", []))
         for trial in trials.values():
             if trial.origin is not None:  # a duplicate has no evaluations of its own
                 origin = trials[trial.origin]
                 trial.values, trial.losses = dict(origin.values), dict(origin.losses)
+            if not self._dropped.isdisjoint((trial.number, trial.origin)):
+                trial.checkpoint = ""
         last = max((sequence for t in trials.values() for sequence, _ in t.decisions), default=0)
         return StudyState(trials, float(attrs.get("seconds", 0.0)), last)
 
@@ -102,6 +106,7 @@ class Study:
             else:
                 outside[key] = value
         attrs = {
+            "trial_id": len(self._ids) + 1,
             "overrides": dict(trial.overrides),
             "index": trial.index,
             "config_key": trial.config_key,
@@ -115,7 +120,8 @@ class Study:
         trial_id = retried(lambda: self._storage.create_new_trial(self._study_id, template))
         trial.number = retried(lambda: self._storage.get_trial(trial_id)).number
         self._ids[trial.number] = trial_id
-        self._set(trial, "trial_id", trial.trial_id)
+        if trial.trial_id != attrs["trial_id"]:  # someone else wrote to the study
+            self._set(trial, "trial_id", trial.trial_id)
 
     def evaluated(self, trial: TrialState, epoch: int) -> None:
         """Writes the evaluation of an epoch and what is known of the trial with it."""
@@ -133,6 +139,12 @@ class Study:
         told = state in (OptunaState.COMPLETE, OptunaState.PRUNED) and trial.value is not None
         values = [trial.value] if told else None
         retried(lambda: self._storage.set_trial_state_values(trial_id, state, values))  # type: ignore[arg-type]
+
+    def dropped(self, trial: TrialState) -> None:
+        """Writes that a trial's checkpoints are gone; in the study, because a finished trial takes no more."""
+        self._dropped.add(trial.number)
+        numbers = sorted(self._dropped)
+        retried(lambda: self._storage.set_study_user_attr(self._study_id, "dropped", numbers))
 
     def spent(self, seconds: float) -> None:
         """Writes how long the study has run over all calls."""
@@ -166,11 +178,11 @@ def open_storage(url: str) -> RDBStorage:
     sqlite = url.startswith("sqlite:///")
     arguments = {"connect_args": {"timeout": _BUSY_SECONDS}} if sqlite else {"pool_pre_ping": True}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if sqlite:
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     try:
+        if sqlite:
+            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         storage = retried(lambda: RDBStorage(url, engine_kwargs=arguments), _OPEN_SECONDS)
-    except ImportError as error:
+    except (ImportError, ArgumentError, OSError) as error:
         raise ConfigError([Problem("--storage", f"{url}: {error}")]) from None
     if sqlite:
 

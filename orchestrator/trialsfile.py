@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,11 +20,13 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "promote": ("top", "seeds"),
 }
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 1e12  # seconds; more is a slip of the keyboard
 
 
 @dataclass(frozen=True)
 class TrialsFile:
-    """What a trials file says, still in the user's spelling."""
+    """What a trials file says, still in the user's spelling. What is wrong with its form stands in `problems`
+    and nowhere else, so that mistakes in the keys can be said with it."""
 
     path: Path
     trials: tuple[Mapping[str, Any], ...]
@@ -33,10 +36,11 @@ class TrialsFile:
     search: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
     promote: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
 
 
 def read_trials_file(path: Path) -> TrialsFile:
-    """Reads JSON or YAML (by its ending); `ConfigError` lists every mistake with the trial's number."""
+    """Reads JSON or YAML (by its ending); `ConfigError` where there is nothing to read a trial from."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -47,68 +51,81 @@ def read_trials_file(path: Path) -> TrialsFile:
         raise _error(path, f"cannot be read: {error.strerror}") from None
     if not text.strip():
         raise _error(path, 'is empty; expected a list of trials, such as [{"training.optimizer.lr": 1e-3}]')
-    value = parse_yaml(text, str(path)) if path.suffix.lower() in (".yaml", ".yml") else _parse_json(text, path)
-    problems: list[Problem] = []
+    value, problems = _parsed(text, path)
     if isinstance(value, list):
         value = {"trials": value}
     if not isinstance(value, dict):
         raise _error(path, f"expected a list of trials or a mapping, found {type(value).__name__}")
-    _check(value, path, problems)
-    if problems:
-        raise ConfigError(problems)
+    trials = value.get("trials", [])
+    if not isinstance(trials, list) or not trials:
+        raise ConfigError([*problems, *_mistakes(value, path)])
+    problems += _mistakes(value, path)
     promote = value.get("promote", {})
+    base_config = value.get("base_config")
     return TrialsFile(
         path=path,
-        trials=tuple(value.get("trials", ())),
-        base_config=value.get("base_config"),
-        overrides=value.get("overrides", {}),
-        budget=value.get("budget", {}),
-        search=value.get("search", {}),
-        limits=value.get("limits", {}),
-        promote={"top": promote} if isinstance(promote, int) else promote,
+        trials=tuple(trial if isinstance(trial, Mapping) else {} for trial in trials),
+        base_config=base_config if isinstance(base_config, str) else None,
+        promote={"top": promote} if isinstance(promote, int) else _mapping(promote),
+        problems=tuple(problems),
+        **{name: _mapping(value.get(name)) for name in ("overrides", "budget", "search", "limits")},
     )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def seconds(text: Any) -> float | None:
     """`90`, `"90s"`, `"30m"`, `"2h"`, `"1d"` in seconds; None for anything else."""
     if isinstance(text, int | float) and not isinstance(text, bool):
-        return float(text)
+        return float(text) if 0 <= text < _LONGEST else None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", text) if isinstance(text, str) else None
-    return float(match[1]) * _UNITS[match[2] or "s"] if match else None
+    found = float(match[1]) * _UNITS[match[2] or "s"] if match else math.nan
+    return found if found < _LONGEST else None
 
 
-def _check(value: Mapping[str, Any], path: Path, problems: list[Problem]) -> None:
+def _mistakes(value: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """What is wrong with the form of the file."""
     for name in value:
         if name not in SECTIONS:
-            problems.append(Problem(f"{path}: {name}", f"unknown section; known are {', '.join(SECTIONS)}"))
+            yield Problem(f"{path}: {name}", f"unknown section; known are {', '.join(SECTIONS)}")
     trials = value.get("trials", [])
     if not isinstance(trials, list) or not trials:
-        problems.append(Problem(str(path), "holds no trial; expected a list of at least one"))
+        yield Problem(str(path), "holds no trial; expected a list of at least one")
         trials = []
     for number, trial in enumerate(trials, start=1):
         if not isinstance(trial, Mapping):
             what = f"must be an object of dotted keys, not {json.dumps(trial, default=str)[:60]}"
-            problems.append(Problem(f"{path}, trial {number}", what))
+            yield Problem(f"{path}, trial {number}", what)
     if not isinstance(value.get("base_config", ""), str):
-        problems.append(Problem(f"{path}: base_config", "must be a path"))
+        yield Problem(f"{path}: base_config", "must be a path")
     if not isinstance(value.get("overrides", {}), Mapping):
-        problems.append(Problem(f"{path}: overrides", "must be a mapping of dotted keys"))
+        yield Problem(f"{path}: overrides", "must be a mapping of dotted keys")
     for section, keys in _KEYS.items():
         said = value.get(section, {})
         if section == "promote" and isinstance(said, int) and not isinstance(said, bool):
             continue
         if not isinstance(said, Mapping):
-            problems.append(Problem(f"{path}: {section}", f"must be a mapping of {', '.join(keys)}"))
+            yield Problem(f"{path}: {section}", f"must be a mapping of {', '.join(keys)}")
             continue
         for key in said:
             if key not in keys:
-                problems.append(Problem(f"{path}: {section}.{key}", f"unknown; known are {', '.join(keys)}"))
+                yield Problem(f"{path}: {section}.{key}", f"unknown; known are {', '.join(keys)}")
 
 
 class _Object(dict[str, Any]):
     """A JSON object that remembers which keys stood in it twice."""
 
     repeated: tuple[str, ...] = ()
+
+
+def _parsed(text: str, path: Path) -> tuple[Any, list[Problem]]:
+    """The value of the text, and the keys that stand in it twice (which YAML's reader refuses by itself)."""
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return parse_yaml(text, str(path)), []
+    value = _parse_json(text, path)
+    return value, [Problem(where, f"the key {key!r} stands twice") for where, key in _repeats(value, str(path))]
 
 
 def _parse_json(text: str, path: Path) -> Any:
@@ -122,15 +139,11 @@ def _parse_json(text: str, path: Path) -> Any:
         raise ValueError(f"{word} is not a number in JSON")
 
     try:
-        value = json.loads(text, object_pairs_hook=remember, parse_constant=refuse)
+        return json.loads(text, object_pairs_hook=remember, parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise _error(path, f"not valid JSON, line {error.lineno} column {error.colno}: {error.msg}") from None
     except (ValueError, RecursionError) as error:
         raise _error(path, f"not valid JSON: {error}") from None
-    problems = [Problem(where, f"the key {key!r} stands twice") for where, key in _repeats(value, str(path))]
-    if problems:
-        raise ConfigError(problems)
-    return value
 
 
 def _repeats(value: Any, where: str) -> Iterator[tuple[str, str]]:

@@ -22,6 +22,7 @@ from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice
 from trainer.api import Evaluation, Heartbeat, Hooks, Session, TrainingError, open_session, resolve_config
 
 STOP = "stop"
+LEFT = 128 + signal.SIGTERM  # exit status after a SIGTERM: no fault of the slice
 _BEAT_SECONDS = 0.5
 
 
@@ -93,11 +94,8 @@ class Worker:
         self.held, self.held_name, self.held_epoch = None, "", 0
 
 
-def serve(connection: Connection, threads: int) -> None:
-    """Takes slices until told to end."""
-    import torch
-
-    torch.set_num_threads(threads)
+def serve(connection: Connection, threads: int) -> bool:
+    """Takes slices until told to end; True where a SIGTERM told it."""
     lock = threading.Lock()
 
     def send(event: Event) -> None:
@@ -107,7 +105,6 @@ def serve(connection: Connection, threads: int) -> None:
     worker = Worker(send)
     terminated = threading.Event()
     inbox: queue.SimpleQueue[Slice | None] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, inbox, worker.stop), daemon=True).start()
 
     def on_sigterm(_number: int, _frame: object) -> None:
         terminated.set()
@@ -116,11 +113,16 @@ def serve(connection: Connection, threads: int) -> None:
 
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to pass on
+    threading.Thread(target=_listen, args=(connection, inbox, worker.stop), daemon=True).start()
+    import torch  # only now: it takes seconds, and a signal or a driver's end must not wait for it
+
+    torch.set_num_threads(threads)
     while (work := inbox.get()) is not None:
         worker.run(work)
         if terminated.is_set():
             break
         worker.stop.clear()
+    return terminated.is_set()
 
 
 def _listen(connection: Connection, inbox: queue.SimpleQueue[Slice | None], stop: threading.Event) -> None:
@@ -137,4 +139,4 @@ def _listen(connection: Connection, inbox: queue.SimpleQueue[Slice | None], stop
 
 
 if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])), int(sys.argv[2]))
+    sys.exit(LEFT if serve(Connection(int(sys.argv[1])), int(sys.argv[2])) else 0)

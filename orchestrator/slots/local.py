@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.slots.slot import Beat, Ended, Event, Failed, Lost, Slice
-from orchestrator.worker import STOP
+from orchestrator.worker import LEFT, STOP
 
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 _CLOSE_SECONDS = 5.0
@@ -33,7 +33,7 @@ class LocalSlot:
         self._work: Slice | None = None
         self._lost: list[Event] = []
         self._heard = 0.0
-        self._leaving = False
+        self._leaving = self._stopping = False
         self.holds = ""
 
     def start(self) -> None:
@@ -96,7 +96,7 @@ class LocalSlot:
                 # Loading processes may hold the pipe open beyond its death, so that no end of file comes.
                 raise EOFError
         except (EOFError, OSError):
-            self._lose("lost", self._last_words())
+            self._ended()
         if self._work is not None and time.monotonic() - self._heard > self.stall_seconds:
             self.kill("hung", f"no progress for {self.stall_seconds:.0f} s")
         events += self._lost
@@ -104,6 +104,7 @@ class LocalSlot:
         return events
 
     def stop(self) -> None:
+        self._stopping = True
         if self._connection is not None and self._work is not None:
             try:
                 self._connection.send(STOP)
@@ -120,6 +121,18 @@ class LocalSlot:
             with suppress(subprocess.TimeoutExpired):  # killed below, with its children
                 self._process.wait(_CLOSE_SECONDS)
         self._end_process()
+
+    def _ended(self) -> None:
+        """The process is gone: of someone's SIGTERM, between slices or before its first step, or of a fault."""
+        words, work = self._last_words(), self._work
+        told = self._process is not None and self._process.returncode in (LEFT, -signal.SIGTERM)
+        if work is None or not told:
+            self._lose("lost", words)
+            return
+        self._work = None
+        self._end_process()
+        if not self._stopping:
+            self.submit(work)
 
     def _lose(self, kind: str, line: str) -> None:
         if self._work is not None:
