@@ -19,7 +19,7 @@ from orchestrator.plan import Limits
 from orchestrator.policy.policy import Ask, Continue
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Slots, Started
 from orchestrator.space import as_json
-from orchestrator.stage import Stage, base_values
+from orchestrator.stage import Stage, base_values, inside
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, TrialState
 from orchestrator.watcher import Watcher
 from trainer.api import dump_yaml, write_whole
@@ -215,7 +215,8 @@ class Driver:
 
     def _ended(self, trial: TrialState, event: Ended) -> None:
         outcome = event.outcome
-        trial.checkpoint, trial.device = outcome.checkpoint, f"{outcome.device}, {outcome.precision}"
+        trial.checkpoint = inside(outcome.checkpoint, self.stage.plan.folder)
+        trial.device = f"{outcome.device}, {outcome.precision}"
         if outcome.ending == "interrupted":
             return  # its checkpoint stands; the policy takes it up again, in this call or in the next
         self._judge(trial, _why_ended(outcome.ending, outcome.reason, trial, self.stage.epochs(trial)))

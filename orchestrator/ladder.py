@@ -88,6 +88,7 @@ def rung_overrides(rung: Rung, top: Rung, warmup: float | None) -> Mapping[str, 
         SIZE: rung.size,
         VAL_SUBSET: rung.val_subset,
         "training.eval_interval": 1,
+        "training.resize_schedule": None,
     }
     if warmup is not None:
         found["training.scheduler.warmup_fraction"] = min(warmup, LONGEST_WARMUP)

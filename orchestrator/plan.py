@@ -64,6 +64,7 @@ class Plan:
     full_images: int = 1
     own_checkpoint_dir: bool = False
     closed: bool = False
+    data_changed: bool = False
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
@@ -157,6 +158,7 @@ class Plan:
             "full_images": self.full_images,
             "own_checkpoint_dir": self.own_checkpoint_dir,
             "closed": self.closed,
+            "data_changed": self.data_changed,
             "shapes": {key: dict(shape) for key, shape in self.shapes.items()},
             "trials": [dict(trial) for trial in self.trials],
             "base": dict(self.base),
@@ -190,6 +192,7 @@ def plan_from_plain(found: Mapping[str, Any], folder: Path) -> Plan:
             full_images=found["full_images"],
             own_checkpoint_dir=found["own_checkpoint_dir"],
             closed=found["closed"],
+            data_changed=found["data_changed"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         place = str(folder / "plan.yaml")
@@ -222,6 +225,7 @@ def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
     # A shorter file removes nothing: what the study was to train, it trains.
     n_trials = new.n_trials if new.n_trials != len(new.trials) else len(trials)
     changed = replace(new, trials=trials, shapes=shapes, data_fingerprint=fingerprint, notes=notes)
+    changed = replace(changed, data_changed=old.data_changed or old.data_fingerprint != fingerprint)
     return replace(changed, n_trials=n_trials, own_checkpoint_dir=old.own_checkpoint_dir, closed=old.closed)
 
 

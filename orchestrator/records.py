@@ -42,10 +42,17 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         samples=list(_all_samples(plan, search, full)),
         environment=_environment(plan.folder),
         next_steps=next_steps(plan, search, full),
-        warnings=[note.removeprefix("warning: ") for note in plan.notes if note.startswith("warning: ")],
+        warnings=_warnings(plan),
         generated_at=time.strftime("%Y-%m-%d %H:%M:%S"),
         in_progress=in_progress,
     )
+
+
+def _warnings(plan: Plan) -> list[str]:
+    said = [note.removeprefix("warning: ") for note in plan.notes if note.startswith("warning: ")]
+    if plan.data_changed:
+        said.append("the data changed while the study went on (--force): trials before and after cannot be compared")
+    return said
 
 
 def table_record(plan: Plan, search: StudyState) -> StudyRecord:
@@ -77,7 +84,7 @@ def _trial(plan: Plan, trial: TrialState, base: Mapping[str, Any], maximize: boo
         reason=trial.reason,
         duplicate_of=state.trials[trial.origin].trial_id if trial.origin is not None else None,
         retries=trial.retries,
-        checkpoint=_relative(trial.checkpoint, plan.folder),
+        checkpoint=trial.checkpoint,
         failure_kind=trial.failure_kind,
         failure_line=trial.failure_line,
     )
@@ -201,11 +208,6 @@ def _environment(folder: Path) -> dict[str, str]:
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
     return {str(name): str(value) for name, value in found.items()}
-
-
-def _relative(checkpoint: str, folder: Path) -> str:
-    path = Path(checkpoint)
-    return str(path.relative_to(folder)) if checkpoint and path.is_relative_to(folder) else checkpoint
 
 
 def _shown(folder: Path) -> str:

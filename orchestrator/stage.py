@@ -50,6 +50,11 @@ def base_values(plan: Plan) -> Mapping[str, Any]:
     return {key: dotted(plan.base, key) for key in plan.parameters}
 
 
+def inside(path: str, folder: Path) -> str:
+    """A path as seen from the study's folder, so that the folder may be moved; one outside it as it is."""
+    return str(Path(path).relative_to(folder)) if path and Path(path).is_relative_to(folder) else path
+
+
 def _own_keys(folder: Path, name: str) -> dict[str, Any]:
     return {
         "experiment_name": name,
@@ -142,4 +147,4 @@ def _teach(policy: Policy, state: StudyState) -> None:
                 policy.closed(trial)
 
 
-__all__ = ["FullRun", "FullStage", "SearchStage", "Stage", "base_values"]
+__all__ = ["FullRun", "FullStage", "SearchStage", "Stage", "base_values", "inside"]

@@ -128,6 +128,7 @@ class Session:
 
     def close(self) -> None:
         self.run.close()
+        self.writer.close()
 
 
 def open_session(

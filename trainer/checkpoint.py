@@ -26,6 +26,7 @@ PARTS = frozenset(
         "task",
         "config",
         "model",
+        "average",
         "optimizer",
         "scaler",
         "schedule",

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from trainer import api
 from trainer.console import RunConsole, data_progress
-from trainer.describe import canonical_yaml, commented_yaml
+from trainer.describe import canonical_yaml, commented_yaml, configuration_markdown
 from trainer.errors import CheckpointError, ConfigError, DataError, DeviceError, Problem, TrainingError
 
 app = typer.Typer(
@@ -66,11 +66,15 @@ def train(
 def show_config(
     words: Annotated[list[str] | None, typer.Argument(help="TASK, or with --from: task=NAME, key=value")] = None,
     source: Annotated[Path | None, typer.Option("--from", help="an older file, printed in canonical form")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="every task, as docs/configuration.md")] = False,
     debug: Debug = False,
 ) -> None:
     """Print every key of a task as commented YAML, or an older file in canonical form."""
 
     def work() -> int:
+        if markdown:
+            typer.echo(configuration_markdown(), nl=False)
+            return 0
         if source is not None:
             typer.echo(canonical_yaml(api.read_config_file(source), api.parse_assignments(words or ())), nl=False)
             return 0

@@ -7,6 +7,7 @@ Everything is frozen, unknown keys are forbidden, and each field carries its mea
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -39,6 +40,16 @@ AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Pair = Annotated[tuple[float, float], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
 
+def _as_pairs(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(tuple(entry) if isinstance(entry, list) else entry for entry in value)
+    return value
+
+
+Sizes = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_as_pairs)]
+SMALLEST_PX, LARGEST_PX = 16, 4096
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -53,7 +64,9 @@ class ScenesSettings(Section):
 
 
 class DataSettings(Section):
-    image_size: int = setting(224, "square side in pixels; the budget's resolution sets it", ge=16, le=4096)
+    image_size: int = setting(
+        224, "square side in pixels; the budget's resolution sets it", ge=SMALLEST_PX, le=LARGEST_PX
+    )
     num_workers: int = setting(
         4, "processes that load data; 0 loads in the training process (always 0 on Windows)", ge=0, le=256
     )
@@ -166,10 +179,31 @@ class TrainingSettings(Section):
     overfit: bool = setting(
         False, "the first subset_size (else 10) images, no augmentation, no shuffling, validated on the same"
     )
+    resize_schedule: Sizes | None = setting(
+        None, "progressive resizing: a list of [epoch, size]; from that epoch on, that size; starts at epoch 1"
+    )
+    compile: bool = setting(False, "torch.compile; the first steps take longer")
+    ema_decay: float | None = setting(
+        None, "moving average of the weights, evaluated in their place", search=(0.9, 0.99999), gt=0.0, lt=1.0
+    )
     eval_interval: int = setting(1, "validate every so many epochs, and on the last", ge=1)
     optimizer: OptimizerSettings = OptimizerSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
+
+    @field_validator("resize_schedule")
+    @classmethod
+    def _sizes_in_order(cls, sizes: tuple[tuple[int, int], ...] | None) -> tuple[tuple[int, int], ...] | None:
+        if sizes is None:
+            return None
+        epochs = [epoch for epoch, _ in sizes]
+        if not sizes or epochs[0] != 1:
+            raise ValueError("the first entry must start at epoch 1")
+        if any(later <= earlier for earlier, later in itertools.pairwise(epochs)):
+            raise ValueError("epochs must rise from entry to entry")
+        if any(not SMALLEST_PX <= size <= LARGEST_PX for _, size in sizes):
+            raise ValueError(f"every size must lie between {SMALLEST_PX} and {LARGEST_PX}")
+        return sizes
 
 
 class CheckpointSettings(Section):
@@ -180,10 +214,19 @@ class CheckpointSettings(Section):
     resume: AbsolutePath | None = setting(None, "continue from this checkpoint")
 
 
+class WandbSettings(Section):
+    project: str = setting("rungwise", "project that runs are logged to", min_length=1)
+    entity: str | None = setting(None, "user or team; null = the account's own")
+
+
 class LoggingSettings(Section):
     every_n_steps: int = setting(50, "steps between two readings of the loss", ge=1)
     save_metrics: bool = setting(True, "one JSON line per evaluation in metrics.jsonl")
     dir: AbsolutePath | None = setting(None, "folder for metrics.jsonl and samples/; null = checkpoint.dir")
+    tensorboard: bool = setting(False, "also write TensorBoard scalars (the extra `tensorboard`)")
+    tensorboard_dir: AbsolutePath = setting(Path("runs"), "folder for TensorBoard", validate_default=True)
+    use_wandb: bool = setting(False, "also log to Weights & Biases (the extra `wandb`)")
+    wandb: WandbSettings = WandbSettings()
 
 
 class RunConfig(Section):
@@ -195,8 +238,9 @@ class RunConfig(Section):
     device: str = setting("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     data: DataSettings
     training: TrainingSettings = TrainingSettings()
-    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)  # its folder is a path of the moment
-    logging: LoggingSettings = LoggingSettings()
+    # Their folders are paths of the moment, not of the import.
+    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
+    logging: LoggingSettings = Field(default_factory=LoggingSettings)
 
     @property
     def split_seed(self) -> int:

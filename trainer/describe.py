@@ -8,6 +8,7 @@ from typing import Any
 
 from trainer.resolve import canonical_overrides, task_of
 from trainer.schema import Key, known_keys
+from trainer.tasks import TASKS
 from trainer.yamlfile import dump_yaml
 
 _KINDS = {
@@ -41,8 +42,29 @@ def commented_yaml(task: str) -> str:
 def describe(key: Key) -> str:
     """Kind, constraint and meaning of a key in one line."""
     kind = " | ".join(map(str, key.choices)) if key.kind == "choice" else _KINDS[key.kind]
+    kind = " or ".join([kind, *(str(single).lower() for single in key.also)])
     parts = [f"{kind} or null" if key.nullable else kind, key.constraint]
     return f"{', '.join(part for part in parts if part)}: {key.meaning}"
+
+
+def configuration_markdown() -> str:
+    """Every key of every task, as the page `docs/configuration.md`."""
+    lines = [
+        "# Configuration",
+        "",
+        "Written by `python -m trainer config --markdown`; do not edit. Keys may be nested YAML or dotted",
+        "(`training.optimizer.lr`); older spellings are listed in `trainer/renames.py`.",
+    ]
+    for task in TASKS:
+        lines += ["", f"## {task}"]
+        section = None
+        for path, key in known_keys(task).items():
+            if path.rpartition(".")[0] != section:
+                section = path.rpartition(".")[0]
+                lines += ["", f"### {section or 'at the top'}", "", "| key | default | what |", "|---|---|---|"]
+            cells = (f"`{path}`", f"`{_scalar(key.default)}`", describe(key).replace("|", "\\|"))
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def canonical_yaml(source: Mapping[str, Any], overrides: Mapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[Any, Task, torch.nn
     device = decide_device(config.device)
     task = task_for(config, state["extras"])
     model = task.build_model(weights=False)
-    model.load_state_dict(state["model"])
+    model.load_state_dict(state["average"] or state["model"])
     asked = config.training.precision
     if asked == "fp16" and device.type == "cpu":
         asked = "auto"  # what a GPU trained can be used without one

@@ -22,6 +22,7 @@ import torch
 
 from trainer.data import Batch, to_device
 from trainer.errors import NonFiniteLoss, OutOfMemory
+from trainer.loaders import size_at
 from trainer.outcome import Ending, Evaluation, Heartbeat, Hooks, Outcome
 from trainer.precision import optimizer_step
 from trainer.run import Run
@@ -79,28 +80,31 @@ def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
     """Trains what is left of the epoch; False where it was interrupted and its checkpoint written."""
     progress, training = run.progress, run.config.training
     done = _enter_epoch(run, writer)
+    recent: list[torch.Tensor] = []  # summed losses of the last steps, still on the device
     started = time.monotonic()
-    for group in _grouped(iter(run.train_loader), training.accumulate_grad_batches):
+    for group in _grouped(iter(run.loaders.train), training.accumulate_grad_batches):
         part = done / run.steps_per_epoch
         run.schedule.before_step((progress.epoch + part) / run.config.schedule_epochs)
-        progress.losses[done] = _train_group(run, group)
+        recent.append(_train_group(run, group))
         done += 1
         progress.step += 1
+        if run.average is not None:
+            run.average.update(progress.step)
         progress.batches += len(group)
         if done % run.config.logging.every_n_steps == 0:
-            _check_finite(run, done)
+            _read_losses(run, recent)
         hooks.heartbeat(Heartbeat(progress.epoch + 1, done, run.steps_per_epoch))
         if done == run.steps_per_epoch or _iterations_spent(run):
             break
         stop = hooks.should_stop()
         if stop or _checkpoint_due(run):
-            _check_finite(run, done)
+            _read_losses(run, recent)
             progress.seconds += time.monotonic() - started
             started = time.monotonic()
             writer.save(run)
         if stop:
             return False
-    _check_finite(run, done)
+    _read_losses(run, recent)
     progress.seconds += time.monotonic() - started
     return True
 
@@ -109,11 +113,9 @@ def _enter_epoch(run: Run, writer: RunWriter) -> int:
     """Makes ready for the running epoch, where it begins or where it was left; returns its steps already done."""
     progress = run.progress
     run.model.train()
-    run.train_batches.epoch, run.train_batches.start = progress.epoch + 1, progress.batches
+    run.loaders.resize(size_at(run.config, progress.epoch + 1))
+    run.loaders.batches.epoch, run.loaders.batches.start = progress.epoch + 1, progress.batches
     done = progress.batches // run.config.training.accumulate_grad_batches
-    losses = torch.zeros(run.steps_per_epoch, device=run.device)
-    losses[:done] = progress.losses[:done].to(run.device)
-    progress.losses = losses
     if run.history and run.history[-1].epoch > progress.epoch:  # where max_iter had cut this epoch short
         run.history.pop()
         writer.rewrite(run.history)
@@ -135,25 +137,29 @@ def _train_group(run: Run, group: list[Batch]) -> torch.Tensor:
     """One optimizer step; returns the summed loss, still on the device."""
     weight = sum(batch["weight"] for batch in group)
     run.progress.weight += weight
-    total = torch.zeros((), device=run.device)
+    share = torch.tensor(1.0 / weight, device=run.device)  # as the gradient of the sum: cheaper than to divide it
+    losses = []
     for batch in group:
         on_device = to_device(batch, run.device)
-        with run.precision.autocast():
+        with run.autocast:
             loss = run.task.loss(run.model, on_device)
-        run.scaler.scale(loss / weight).backward()
-        total = total + loss.detach()
+        run.scaler.scale(loss).backward(share)  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
     optimizer_step(run.optimizer, run.scaler, run.parameters, run.config.training.grad_clip)
-    return total
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
-def _check_finite(run: Run, done: int) -> None:
-    """Reads the losses so far: the one place in an epoch where the device is waited for."""
-    losses = run.progress.losses[:done]
-    bad = (~torch.isfinite(losses)).nonzero()
-    if len(bad):
-        first = int(bad[0])
-        step = run.progress.step - done + first + 1
-        raise NonFiniteLoss("the training loss", float(losses[first]), run.progress.epoch + 1, step)
+def _read_losses(run: Run, recent: list[torch.Tensor]) -> None:
+    """Reads the losses since the last time: the one place in an epoch where the device is waited for."""
+    if not recent:
+        return
+    values = torch.stack(recent).tolist()
+    recent.clear()
+    run.progress.losses += values
+    for index, value in enumerate(values, start=1):
+        if not math.isfinite(value):
+            step = run.progress.step - len(values) + index
+            raise NonFiniteLoss("the training loss", value, run.progress.epoch + 1, step)
 
 
 def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> None:
@@ -162,12 +168,12 @@ def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) ->
     An epoch that `max_iter` cut short stays open in the checkpoint: with a larger one it is trained to its end.
     """
     progress, training = run.progress, run.config.training
-    train_loss = float(progress.losses.double().sum() / progress.weight)
+    train_loss = math.fsum(progress.losses) / progress.weight
     epoch = progress.epoch + 1
-    whole = progress.batches == len(run.train_batches)
+    whole = progress.batches == len(run.loaders.batches)
     if whole:
         progress.epoch = epoch
-        progress.batches, progress.weight, progress.losses = 0, 0.0, torch.zeros(0)
+        progress.batches, progress.weight, progress.losses = 0, 0.0, []
     on_interval = whole and epoch % training.eval_interval == 0
     last = epoch == training.epochs or _iterations_spent(run)
     if not (on_interval or last or epoch >= until_epoch):
@@ -187,14 +193,16 @@ def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) ->
 
 def evaluate(run: Run) -> Scores:
     """Scores on the validation rows; draws nothing from the run's random generators."""
-    run.model.eval()
+    model = run.for_evaluation()
     with torch.inference_mode(), run.precision.autocast():
-        return run.task.evaluate(run.model, (to_device(batch, run.device) for batch in run.val_loader))
+        return run.task.evaluate(model, (to_device(batch, run.device) for batch in run.loaders.val))
 
 
 def _record(run: Run, epoch: int, train_loss: float, scores: Scores) -> Evaluation:
     progress = run.progress
     metrics = {"train_loss": train_loss, **scores.metrics, "lr": float(run.optimizer.param_groups[0]["lr"])}
+    if run.device.type == "cuda":
+        metrics["peak_memory_mb"] = torch.cuda.max_memory_allocated(run.device) / 1e6
     primary = "val_loss" if run.metric.name == "loss" else run.metric.name
     for name in ("val_loss", primary):
         if not math.isfinite(metrics.get(name, math.nan)):

@@ -59,6 +59,10 @@ _PRECISIONS = {
     "32": "fp32",
 }
 
+ENCODER_LR = "training.optimizer.encoder_lr"
+LR_SPELLINGS = ("training.optimizer.lr", "training.lr", "training.learning_rate", "optimizer.lr")
+DEFAULT_LR = 1e-4
+
 _SAME_VALUE: dict[str, str] = {
     "training.seed": "seed",
     "dataset.image_size": "data.image_size",
@@ -114,6 +118,8 @@ _SAME_VALUE: dict[str, str] = {
     "training.save_steps": "checkpoint.every_n_steps",
     "training.resume": "checkpoint.resume",
     "training.resume_from": "checkpoint.resume",
+    "training.compile_model": "training.compile",
+    "training.finetune_lr": ENCODER_LR,
     "training.logging_steps": "logging.every_n_steps",
     "training.save_metrics": "logging.save_metrics",
 }
@@ -131,6 +137,35 @@ RENAMES: dict[str, Rename] = {
         Rename("training.save_every_epoch", _every_epoch),
     )
 }
+
+Pairs = list[tuple[str, Any]]
+
+
+def combined(pairs: Pairs) -> Pairs:
+    """Older keys that mean something only together, as canonical pairs; all others as they are.
+
+    `use_ema` switches `ema_decay`, `lr_mode: finetune` makes `finetune_lr` count, and `optimizer.lr_type: split`
+    gives the pretrained part a rate of its own, a tenth of the other where none is named.
+    """
+    said = dict(pairs)
+    gone: set[str] = set()
+    more: Pairs = []
+    if isinstance(said.get("training.use_ema"), bool):
+        decay = said.get("training.ema_decay") or 0.9999
+        gone |= {"training.use_ema", "training.ema_decay"}
+        more.append(("training.ema_decay", decay if said["training.use_ema"] else None))
+    if "training.lr_mode" in said:
+        gone |= {"training.lr_mode", "training.finetune_lr"}
+        finetuned = said["training.lr_mode"] == "finetune"
+        more.append((ENCODER_LR, said.get("training.finetune_lr", 1e-5) if finetuned else None))
+    if "optimizer.lr_type" in said:
+        gone.add("optimizer.lr_type")
+        named = said.keys() & {ENCODER_LR, "optimizer.encoder_lr"}
+        if said["optimizer.lr_type"] == "split" and not named:
+            rate = next((said[key] for key in LR_SPELLINGS if key in said), DEFAULT_LR)
+            more.append((ENCODER_LR, float(rate) / 10.0 if isinstance(rate, int | float | str) else rate))
+    return [(key, value) for key, value in pairs if key not in gone] + more
+
 
 # The canonical key took over values of the older one: `training.precision: 16-mixed` is accepted too.
 CANONICAL_VALUES: dict[str, Mapping[Any, Any]] = {

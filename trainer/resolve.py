@@ -16,7 +16,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from trainer.errors import ConfigError, Problem
-from trainer.renames import RENAMES, canonical
+from trainer.renames import RENAMES, canonical, combined
 from trainer.schema import Key, config_class, known_keys, sections
 from trainer.tasks import TASKS
 from trainer.yamlfile import parse_yaml, read_yaml
@@ -122,7 +122,7 @@ def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem]) -> Do
     keys, parts = known_keys(task), sections(task)
     found: Dotted = {}
     spelt: dict[str, str] = {}
-    for spelling, value in _flatten(layer, "", task, problems):
+    for spelling, value in combined(_flatten(layer, "", task, problems)):
         for key, converted in canonical(spelling, value).items():
             if key in spelt:
                 both = f"{spelt[key]} and {spelling}" if spelt[key] != spelling else spelling
@@ -175,6 +175,8 @@ def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
     """Checks a value's kind; numbers may come as text, whole floats may stand for integers."""
     if value is None:
         return ("" if key.nullable else f"must be {_kind_words(key)}, not null"), None
+    if any(value is single for single in key.also):
+        return "", value
     if key.kind in ("int", "float") and not isinstance(value, bool):
         number = _number(value)
         if number is not None and (key.kind == "float" or float(number).is_integer()):
@@ -254,6 +256,7 @@ def _kind_words(key: Key) -> str:
         "path": "a path", "list": "a list",
     }  # fmt: skip
     base = f"one of {', '.join(map(str, key.choices))}" if key.kind == "choice" else words[key.kind]
+    base = " or ".join([base, *(str(single).lower() for single in key.also)])
     return f"{base} or null" if key.nullable else base
 
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from trainer import randomness
 from trainer.checkpoint import FORMAT
 from trainer.config import RunConfig
-from trainer.data import Batch, EpochBatches, build_loader, close_loader
+from trainer.ema import WeightAverage
 from trainer.errors import CheckpointError
+from trainer.loaders import Loaders
 from trainer.optim import Schedule, build_optimizer, warmup_part
 from trainer.outcome import Evaluation
 from trainer.precision import Precision, decide_device, decide_precision
 from trainer.stopping import EarlyStopping
-from trainer.task import Metric, Rows, Task
+from trainer.task import Metric, Task
 from trainer.tasks import TASKS, load
 
 # What may differ between a checkpoint and the configuration that continues it.
@@ -36,7 +36,7 @@ FREE_ON_RESUME = (
 
 @dataclass
 class Progress:
-    """How far a run is: plain numbers and one tensor, all of it in the checkpoint.
+    """How far a run is: plain numbers, all of them in the checkpoint.
 
     `batches` and `losses` (the summed loss of each optimizer step) belong to the epoch that is running.
     """
@@ -45,7 +45,7 @@ class Progress:
     step: int = 0
     batches: int = 0
     weight: float = 0.0
-    losses: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
     seconds_at_evaluation: float = 0.0
     rung: int = 1
@@ -69,13 +69,16 @@ class Run:
     scaler: GradScaler
     schedule: Schedule
     stopping: EarlyStopping
-    train_batches: EpochBatches
-    train_loader: DataLoader[Batch]
-    val_loader: DataLoader[Batch]
+    loaders: Loaders
     steps_per_epoch: int
+    average: WeightAverage | None = None
+    autocast: AbstractContextManager[None] = field(init=False)  # made once: it is entered at every batch
     progress: Progress = field(default_factory=Progress)
     history: list[Evaluation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.autocast = self.precision.autocast()
 
     def state(self) -> dict[str, Any]:
         """Everything that training goes on from: tensors and plain data only."""
@@ -84,11 +87,12 @@ class Run:
             "task": self.config.task,
             "config": self.config.plain(),
             "model": self.model.state_dict(),
+            "average": self.average.for_evaluation().state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "schedule": self.schedule.state_dict(),
             "stopping": self.stopping.state_dict(),
-            "progress": vars(self.progress).copy(),
+            "progress": asdict(self.progress),
             "history": [asdict(evaluation) for evaluation in self.history],
             "random": randomness.capture(),
             "extras": self.task.extras(),
@@ -97,6 +101,8 @@ class Run:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continues from a checkpoint's state, random generators last."""
         self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.schedule.load_state_dict(state["schedule"])
@@ -116,8 +122,11 @@ class Run:
 
     def close(self) -> None:
         """Ends the loading processes."""
-        close_loader(self.train_loader)
-        close_loader(self.val_loader)
+        self.loaders.close()
+
+    def for_evaluation(self) -> nn.Module:
+        """The model that is judged: the averaged one where there is one."""
+        return self.model.eval() if self.average is None else self.average.for_evaluation()
 
 
 def task_for(config: RunConfig, extras: Mapping[str, Any] | None = None) -> Task:
@@ -149,12 +158,12 @@ def open_run(
     say(f"device {device}, precision {precision}")
     randomness.seed_all(config.seed, config.training.deterministic)
     task = task_for(config, state["extras"] if state else None)
-    batches, train_loader, val_loader = _loaders(config, task.open_rows(), device)
+    loaders = Loaders(config, task, device, epoch=state["progress"]["epoch"] + 1 if state else 1)
     model = task.build_model(weights=state is None).to(device)
     parts = task.parts(model)
     training = config.training
     optimizer = build_optimizer(training.optimizer, parts)
-    steps = -(-len(batches) // training.accumulate_grad_batches)
+    steps = -(-len(loaders.batches) // training.accumulate_grad_batches)
     warmup = warmup_part(training.scheduler, steps, config.schedule_epochs)
     run = Run(
         config=config,
@@ -168,32 +177,16 @@ def open_run(
         scaler=precision.scaler(),
         schedule=Schedule(training.scheduler, optimizer, config.schedule_epochs, warmup),
         stopping=EarlyStopping(training.early_stopping),
-        train_batches=batches,
-        train_loader=train_loader,
-        val_loader=val_loader,
+        loaders=loaders,
         steps_per_epoch=steps,
+        average=WeightAverage(model, training.ema_decay) if training.ema_decay is not None else None,
     )
+    if training.compile:
+        model.compile()  # in place: names in the checkpoint stay what they are
     if state is not None:
         run.load_state(state)
     run.enter_rung(rung)
     return run
-
-
-def _loaders(
-    config: RunConfig, rows: Rows, device: torch.device
-) -> tuple[EpochBatches, DataLoader[Batch], DataLoader[Batch]]:
-    """The training batches, and loaders over them and over the validation rows."""
-    training = config.training
-    batches = EpochBatches(len(rows.train), training.batch_size, config.seed, shuffle=not training.overfit)
-    val_size = training.val_batch_size or training.batch_size
-    val_batches = EpochBatches(len(rows.val), val_size, 0, shuffle=False)
-    build = partial(
-        build_loader,
-        num_workers=config.data.num_workers,
-        prefetch_factor=config.data.prefetch_factor,
-        pin_memory=device.type == "cuda",
-    )
-    return batches, build(rows.train, batches), build(rows.val, val_batches)
 
 
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], free: tuple[str, ...]) -> None:

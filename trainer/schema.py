@@ -24,7 +24,10 @@ Kind = Literal["float", "int", "bool", "str", "choice", "path", "list"]
 
 @dataclass(frozen=True)
 class Key:
-    """One dotted key. `low` and `high` bound a search; `log` says that it is searched on a log scale."""
+    """One dotted key. `low` and `high` bound a search; `log` says that it is searched on a log scale.
+
+    `also` are single values beside the kind: `model.pretrained` is a text or false.
+    """
 
     path: str
     kind: Kind
@@ -36,6 +39,7 @@ class Key:
     high: float | None = None
     log: bool = False
     constraint: str = ""
+    also: tuple[Any, ...] = ()
 
 
 def config_class(task: str) -> type[RunConfig]:
@@ -105,6 +109,7 @@ def _key(path: str, info: FieldInfo) -> Key:
         high=high,
         log=extra.get("scale") == "log",
         constraint=_constraint(bounds),
+        also=_single_values(info.annotation) if kind != "choice" else (),
     )
 
 
@@ -116,6 +121,12 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
         nullable = len(rest) < len(get_args(annotation))
         return _without_none(rest[0])[0], nullable
     return annotation, False
+
+
+def _single_values(annotation: Any) -> tuple[Any, ...]:
+    """The values of a `Literal` that stands beside a kind."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ()
+    return tuple(value for part in parts if get_origin(part) is Literal for value in get_args(part))
 
 
 def _kind(annotation: Any) -> tuple[Kind, tuple[Any, ...]]:

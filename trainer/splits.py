@@ -1,7 +1,8 @@
 """Which images a run trains and validates on: nested, deterministic, and split by image.
 
 Order: usable images → `max_samples` → `data_fraction` → split → permutation → prefix. A smaller subset is
-therefore a prefix of a larger one, and no image ever stands on both sides of the split.
+therefore a prefix of a larger one, and no image ever stands on both sides of the split. Where the data come
+split already, the first two steps keep the proportion of the two sides.
 """
 
 from __future__ import annotations
@@ -33,18 +34,13 @@ class Selection:
     val: Indices
 
 
-def select(config: RunConfig, n_images: int) -> Selection:
-    """The images of one run out of `n_images` usable ones; `DataError` where fewer than two are left."""
+def select(config: RunConfig, n_images: int, held_out: int = 0) -> Selection:
+    """The images of one run out of `n_images` usable ones; `DataError` where fewer than two are left.
+
+    `held_out`: the last so many are the validation images, and `val_split` draws none.
+    """
     data, training = config.data, config.training
-    kept = np.arange(min(n_images, data.max_samples or n_images), dtype=np.int64)
-    if data.data_fraction < 1.0:
-        size = max(2, round(len(kept) * data.data_fraction))
-        kept = np.sort(_permuted(kept, config.split_seed, _FRACTION)[:size])
-    if len(kept) < 2:
-        raise DataError(f"{len(kept)} usable image(s); at least 2 are needed, one to train and one to validate on")
-    n_val = min(len(kept) - 1, max(1, round(len(kept) * data.val_split)))
-    shuffled = _permuted(kept, config.split_seed, _SPLIT)
-    val, train_split = np.sort(shuffled[:n_val]), np.sort(shuffled[n_val:])
+    train_split, val = _given(config, n_images, held_out) if held_out else _drawn(config, n_images)
     if training.overfit:
         few = train_split[: training.subset_size or OVERFIT_IMAGES]
         return Selection(train_split, few, few)
@@ -54,6 +50,36 @@ def select(config: RunConfig, n_images: int) -> Selection:
     if data.val_subset_size is not None:
         val = _permuted(val, training.subset_seed, _VAL_SUBSET)[: data.val_subset_size]
     return Selection(train_split, train, val)
+
+
+def _drawn(config: RunConfig, n_images: int) -> tuple[Indices, Indices]:
+    """Training and validation images by `val_split`, each in the order of the file."""
+    data = config.data
+    kept = np.arange(min(n_images, data.max_samples or n_images), dtype=np.int64)
+    if data.data_fraction < 1.0:
+        size = max(2, round(len(kept) * data.data_fraction))
+        kept = np.sort(_permuted(kept, config.split_seed, _FRACTION)[:size])
+    if len(kept) < 2:
+        raise DataError(f"{len(kept)} usable image(s); at least 2 are needed, one to train and one to validate on")
+    n_val = min(len(kept) - 1, max(1, round(len(kept) * data.val_split)))
+    shuffled = _permuted(kept, config.split_seed, _SPLIT)
+    return np.sort(shuffled[n_val:]), np.sort(shuffled[:n_val])
+
+
+def _given(config: RunConfig, n_images: int, held_out: int) -> tuple[Indices, Indices]:
+    """Training and validation images where they are known, each limited by its share."""
+    data = config.data
+    part = min(1.0, (data.max_samples or n_images) / n_images)
+    n_train = n_images - held_out
+    n_val = max(1, round(held_out * part))
+    n_first = max(1, min(n_train, (data.max_samples or n_images) - n_val))
+    sides = []
+    for kept in (np.arange(n_first, dtype=np.int64), np.arange(n_train, n_train + n_val, dtype=np.int64)):
+        if data.data_fraction < 1.0:
+            size = max(1, round(len(kept) * data.data_fraction))
+            kept = np.sort(_permuted(kept, config.split_seed, _FRACTION)[:size])
+        sides.append(kept)
+    return sides[0], sides[1]
 
 
 def _permuted(values: Indices, seed: int, stream: int) -> Indices:

@@ -98,8 +98,11 @@ class Parts:
 class Task(Protocol):
     """One kind of training. Made from a configuration, or from a checkpoint's `extras` when there is no data."""
 
-    def open_rows(self, everything: bool = False) -> Rows:
-        """The rows of the run; with `everything`, all usable images are validation rows."""
+    def open_rows(self, everything: bool = False, image_size: int | None = None) -> Rows:
+        """The rows of the run; with `everything`, all usable images are validation rows.
+
+        `image_size` is the side in pixels where it is another than the configuration's (progressive resizing).
+        """
         ...
 
     def build_model(self, weights: bool) -> nn.Module:

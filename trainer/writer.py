@@ -15,6 +15,7 @@ from trainer.errors import ConfigError, Problem, WriteError
 from trainer.outcome import Evaluation
 from trainer.task import Scores
 from trainer.textfiles import METRICS, SAMPLES, write_whole
+from trainer.trackers import Trackers
 
 if TYPE_CHECKING:
     from trainer.run import Run
@@ -30,6 +31,7 @@ class RunWriter:
     def __init__(self, config: RunConfig, history: list[Evaluation], continued_from: Path | None = None) -> None:
         self.config = config
         self.folder, self.log_folder = config.checkpoint.dir, config.logging_dir
+        self.trackers = Trackers(config)
         self.last_checkpoint = str(continued_from) if continued_from else ""
         try:
             for folder in (self.folder, self.log_folder):
@@ -50,6 +52,7 @@ class RunWriter:
     def evaluated(self, evaluation: Evaluation, scores: Scores, improved: bool) -> None:
         """Appends the evaluation's line and keeps its samples."""
         with _said(self.log_folder):
+            self.trackers.log(evaluation)
             if self.config.logging.save_metrics:
                 with (self.log_folder / METRICS).open("a", encoding="utf-8") as file:
                     file.write(f"{json.dumps(evaluation.line())}\n")
@@ -74,6 +77,10 @@ class RunWriter:
             epoch, every = run.progress.epoch, checkpoint.every_n_epochs
             if every is not None and run.progress.batches == 0 and epoch and epoch % every == 0:
                 copy_checkpoint(last, self.folder / f"checkpoint_epoch_{epoch}.pth")
+
+    def close(self) -> None:
+        """Ends what the trackers hold open."""
+        self.trackers.close()
 
     def _write_metrics(self, history: list[Evaluation]) -> None:
         if self.config.logging.save_metrics:

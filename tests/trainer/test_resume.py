@@ -36,6 +36,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sgd with momentum": {"training__optimizer__type": "sgd", "training__optimizer__momentum": 0.9},
     "frozen encoder": {"model__encoder_fine_tune": False},
     "bf16": {"training__precision": "bf16"},
+    "average of weights": {"training__ema_decay": 0.9},
+    "growing images": {"training__resize_schedule": [[1, 20], [2, 24], [4, 28]]},
+    "growing images, 2 workers": {
+        "training__resize_schedule": [[1, 20], [2, 24], [4, 28]],
+        "data__num_workers": 2,
+    },
 }
 
 

@@ -230,7 +230,7 @@ class CaptioningFiles:
             skipped=skipped,
             fingerprint=stamp,
             words=words,
-            warnings=_warnings(config, chosen),
+            warnings=_warnings(config, chosen, skipped),
         )
 
     @staticmethod
@@ -243,8 +243,12 @@ class CaptioningFiles:
                 raise DataError(str(error)) from None
 
 
-def _warnings(config: CaptioningConfig, chosen: Selection) -> tuple[str, ...]:
+def _warnings(config: CaptioningConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:
     said = []
+    if skipped:
+        said.append(
+            f"{skipped} unusable {'file or row' if skipped == 1 else 'files or rows'} left out (data.bad_samples=skip)"
+        )
     asked = config.training.subset_size
     if asked is not None and asked > len(chosen.train):
         said.append(f"subset of {asked} images asked for, but the training split has {len(chosen.train)}: all are used")

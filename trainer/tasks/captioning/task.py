@@ -37,7 +37,7 @@ class CaptioningTask:
         self.vocabulary = Vocabulary(dict(extras["word_to_idx"]), extras["freq_threshold"]) if extras else None
         self.scored_by_bleu = CaptioningFiles.metric(config).name == "bleu"
 
-    def open_rows(self, everything: bool = False) -> Rows:
+    def open_rows(self, everything: bool = False, image_size: int | None = None) -> Rows:
         CaptioningFiles.prepare(self.config, lambda _done, _of: None)
         table = read_table(self.config)
         chosen = select(self.config, len(table.images))
@@ -47,14 +47,15 @@ class CaptioningTask:
             self.vocabulary = vocabulary_for(texts, data.freq_threshold, data.vocab_path)
         encode = self.vocabulary.encode
         pad = self.vocabulary.word_to_idx[PAD]
-        images = shared_images(table.fingerprint, table.images, resize_px(data.image_size))
+        side = image_size or data.image_size
+        images = shared_images(table.fingerprint, table.images, resize_px(side))
         shown = range(len(table.images)) if everything else chosen.val
         train = [(int(i), encode(caption)) for i in chosen.train for caption in table.captions[i]]
         val = [(int(i), [encode(c) for c in table.captions[i]], table.captions[i]) for i in shown]
         overfit = self.config.training.overfit
         return Rows(
-            TrainRows(images, train, crop_px=data.image_size, seed=self.config.seed, pad=pad, augment=not overfit),
-            ValRows(images, val, crop_px=data.image_size, pad=pad),
+            TrainRows(images, train, crop_px=side, seed=self.config.seed, pad=pad, augment=not overfit),
+            ValRows(images, val, crop_px=side, pad=pad),
         )
 
     def build_model(self, weights: bool) -> nn.Module:

@@ -1,0 +1,183 @@
+"""What the training loop adds to a bare PyTorch loop, per optimizer step, on a model so small that it shows.
+
+    python benchmarks/loop_overhead.py [--steps 1000] [--rounds 9]
+
+The bare loop and ours (and accelerate and Lightning, where they are installed) train the same model on the same
+batches with the same clipping and zeroing, in turn, round after round in one process; the medians over the rounds
+are compared. One thread and processor time, so that whoever else runs on the machine disturbs little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from trainer.api import Hooks, metric_of, resolve_config
+from trainer.data import EpochBatches
+from trainer.loop import _train_epoch
+from trainer.optim import Schedule, build_optimizer
+from trainer.precision import decide_precision
+from trainer.run import Run
+from trainer.stopping import EarlyStopping
+from trainer.task import Parts
+
+WIDTH, BATCH, CLIP = 96, 32, 5.0
+CONFIG = {
+    "task": "captioning",
+    "data.scenes.images": 10,
+    "model.pretrained": False,
+    "training.optimizer.type": "adam",
+    "training.scheduler.type": "constant",
+    "training.grad_clip": CLIP,
+    "training.epochs": 1_000_000,
+}
+
+
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10))
+
+
+def batches(steps: int) -> list[dict[str, Any]]:
+    torch.manual_seed(1)
+    one = [{"x": torch.randn(BATCH, WIDTH), "y": torch.randint(0, 10, (BATCH,)), "weight": BATCH} for _ in range(64)]
+    return [one[i % len(one)] for i in range(steps)]
+
+
+def bare(data: list[dict[str, Any]]) -> Callable[[], None]:
+    net = model()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
+    parameters = list(net.parameters())
+
+    def epoch() -> None:
+        for batch in data:
+            loss = F.cross_entropy(net(batch["x"]), batch["y"])
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, CLIP)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    return epoch
+
+
+class TinyTask:
+    """Just enough of a task for an epoch of the loop."""
+
+    def loss(self, net: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+        return F.cross_entropy(net(batch["x"]), batch["y"], reduction="sum")
+
+
+def ours(data: list[dict[str, Any]]) -> Callable[[], None]:
+    config = resolve_config(CONFIG)
+    device = torch.device("cpu")
+    net = model()
+    optimizer = build_optimizer(config.training.optimizer, Parts(main=list(net.parameters())))
+    precision = decide_precision("auto", device)
+    loaders = SimpleNamespace(
+        train=data, batches=EpochBatches(len(data) * BATCH, BATCH, 0, shuffle=True), resize=lambda _size: None
+    )
+    run = Run(
+        config=config,
+        task=TinyTask(),  # type: ignore[arg-type]
+        metric=metric_of(config),
+        device=device,
+        precision=precision,
+        model=net,
+        parameters=list(net.parameters()),
+        optimizer=optimizer,
+        scaler=precision.scaler(),
+        schedule=Schedule(config.training.scheduler, optimizer, config.schedule_epochs, 0.0),
+        stopping=EarlyStopping(config.training.early_stopping),
+        loaders=loaders,  # type: ignore[arg-type]
+        steps_per_epoch=len(data),
+    )
+
+    def epoch() -> None:
+        run.progress.batches, run.progress.weight = 0, 0.0
+        _train_epoch(run, Hooks(), SimpleNamespace())  # type: ignore[arg-type]
+
+    return epoch
+
+
+def accelerated(data: list[dict[str, Any]]) -> Callable[[], None]:
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True)
+    net = model()
+    net, optimizer = accelerator.prepare(net, torch.optim.Adam(net.parameters(), lr=1e-4))
+
+    def epoch() -> None:
+        for batch in data:
+            with accelerator.accumulate(net):
+                loss = F.cross_entropy(net(batch["x"]), batch["y"])
+                accelerator.backward(loss)
+                accelerator.clip_grad_norm_(net.parameters(), CLIP)
+                optimizer.step()
+                optimizer.zero_grad()
+
+    return epoch
+
+
+def lightning(data: list[dict[str, Any]]) -> Callable[[], None]:
+    import lightning as pl
+
+    class Module(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = model()
+
+        def training_step(self, batch: dict[str, Any], _index: int) -> torch.Tensor:
+            return F.cross_entropy(self.net(batch["x"]), batch["y"])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters(), lr=1e-4)
+
+    module = Module()
+
+    def epoch() -> None:
+        quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        quiet |= {"enable_model_summary": False, "accelerator": "cpu", "max_epochs": 1, "gradient_clip_val": CLIP}
+        pl.Trainer(**quiet).fit(module, data)
+
+    return epoch
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--steps", type=int, default=1000)
+    arguments.add_argument("--rounds", type=int, default=9)
+    asked = arguments.parse_args()
+    torch.set_num_threads(1)
+    data = batches(asked.steps)
+    loops = {"bare": bare(data), "ours": ours(data)}
+    if find_spec("accelerate"):
+        loops["accelerate"] = accelerated(data)
+    if find_spec("lightning"):
+        loops["lightning, stripped"] = lightning(data)
+    seconds: dict[str, list[float]] = {name: [] for name in loops}
+    for round_number in range(asked.rounds + 1):
+        for name, epoch in loops.items():
+            started = time.process_time()
+            epoch()
+            if round_number:  # the first round warms up
+                seconds[name].append(time.process_time() - started)
+    floor = statistics.median(seconds["bare"]) / asked.steps * 1e6
+    print(f"a bare step: {floor:.0f} µs ({asked.steps} steps, {asked.rounds} rounds)")
+    for name in list(loops)[1:]:
+        pairs = zip(seconds[name], seconds["bare"], strict=True)
+        added = statistics.median((one - other) / asked.steps * 1e6 for one, other in pairs)
+        ratio = statistics.median(seconds[name]) / statistics.median(seconds["bare"])
+        print(f"{name}: {added:+.1f} µs a step, {ratio:.3f} of the bare loop")
+
+
+if __name__ == "__main__":
+    main()

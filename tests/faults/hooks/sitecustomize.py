@@ -1,0 +1,77 @@
+"""Python imports this file at start-up of every process of a study under test; it makes exact moments for faults.
+
+`RUNGWISE_PAUSE` = "module:function:number" holds the numbered call of a function for up to a minute, once for a
+folder of marks (`RUNGWISE_PAUSE_DIR`): a file `paused-0` there says that the moment has come, and which process is
+held; it goes on when there is a file `go`. "module:function:number:after" holds it when the call has returned.
+Several are separated by spaces, each for another module, with marks `paused-1`, `paused-2` and so on. Nothing else
+is changed: what runs on either side of a pause is the real program.
+"""
+
+import functools
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import time
+from pathlib import Path
+
+HOLD_SECONDS = 60.0
+
+
+def _held(function, number, after, mark):
+    calls = 0
+
+    def hold():
+        if mark.exists():
+            return
+        mark.with_suffix(".new").write_text(str(os.getpid()))
+        mark.with_suffix(".new").replace(mark)
+        deadline = time.monotonic() + HOLD_SECONDS
+        while time.monotonic() < deadline and not (mark.parent / "go").exists():
+            time.sleep(0.02)
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        nonlocal calls
+        calls += 1
+        due = calls == number
+        if due and not after:
+            hold()
+        result = function(*args, **kwargs)
+        if due and after:
+            hold()
+        return result
+
+    return wrapper
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Lets the real finders find one module, and wraps a function in it once it has been executed."""
+
+    def __init__(self, module, path, number, after, mark):
+        self.module, self.path, self.number, self.after, self.mark = module, path, number, after, mark
+
+    def find_spec(self, name, path, target=None):
+        if name != self.module:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            owner = module
+            *owners, last = self.path.split(".")
+            for part in owners:
+                owner = getattr(owner, part)
+            setattr(owner, last, _held(getattr(owner, last), self.number, self.after, self.mark))
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+for _place, _words in enumerate(os.environ.get("RUNGWISE_PAUSE", "").split()):
+    _module, _path, _number, *_after = _words.split(":")
+    _mark = Path(os.environ["RUNGWISE_PAUSE_DIR"]) / f"paused-{_place}"
+    sys.meta_path.insert(0, _Finder(_module, _path, int(_number), bool(_after), _mark))

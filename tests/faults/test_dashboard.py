@@ -1,0 +1,118 @@
+"""`dashboard` on a real study: what it serves, and what a person sees in a browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from conftest import StudyBox, wait_for
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1600,2400",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def address(oracle: StudyBox) -> Iterator[str]:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = oracle.start(command=("dashboard", str(oracle.study), "--port", str(port)))
+
+    def answers() -> bool:
+        with closing(socket.socket()) as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_for(answers, "the dashboard")
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(30)
+
+
+def ask(url: str) -> Any:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=30) as answer:
+        return json.load(answer)
+
+
+def studies(address: str) -> dict[str, int]:
+    return {one["study_name"]: one["study_id"] for one in ask(f"{address}/api/studies")["study_summaries"]}
+
+
+def test_it_serves_every_trial_with_parameters_and_epochs(address: str, oracle: StudyBox) -> None:
+    known = studies(address)
+    assert set(known) == {"small", "small/full"}
+    found = ask(f"{address}/api/studies/{known['small']}?after=0")
+    rows = {int(row["trial_id"]): row for row in oracle.rows()}
+    trials = {trial["number"] + 1: trial for trial in found["trials"]}
+    assert set(trials) == set(rows)
+    states = {"completed": "Complete", "pruned": "Pruned"}
+    for trial_id, trial in trials.items():
+        row = rows[trial_id]
+        assert trial["state"] == states[row["status"]]
+        parameters = {one["name"]: float(one["param_internal_value"]) for one in trial["params"]}
+        assert parameters == {"training.optimizer.lr": pytest.approx(float(row["param_training.optimizer.lr"]))}
+        steps = {one["step"]: float(one["value"]) for one in trial["intermediate_values"]}
+        assert sorted(steps) == list(range(1, int(row["epochs"]) + 1))
+        if steps:
+            assert steps[max(steps)] == pytest.approx(float(row["final_bleu"]))
+        attributes = {one["key"]: one["value"] for one in trial["user_attrs"]}
+        assert attributes["reason"] == row["reason"]
+        assert attributes["trial_id"] == str(trial_id)
+    full = ask(f"{address}/api/studies/{known['small/full']}?after=0")["trials"]
+    assert [len(trial["intermediate_values"]) for trial in full] == [4]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("Chromium or chromedriver is not installed")
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    one = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    yield one
+    one.quit()
+
+
+def shown(browser: Any, url: str, words: str) -> str:
+    """The page's text once it holds some words."""
+    browser.get(url)
+
+    def text() -> str:
+        found: str = browser.execute_script("return document.body.innerText")
+        return found if words in found else ""
+
+    return str(wait_for(text, f"“{words}” on {url}", 60.0))
+
+
+def test_a_person_sees_every_trial_with_its_epochs(address: str, browser: Any, oracle: StudyBox) -> None:
+    study_id = studies(address)["small"]
+    page = shown(browser, f"{address}/dashboard/studies/{study_id}/trials", "Trial 5")
+    for number in range(6):
+        assert f"Trial {number}" in page
+    for row in oracle.rows():
+        number = int(row["trial_id"]) - 1
+        url = f"{address}/dashboard/studies/{study_id}/trials?numbers={number}"
+        page = " ".join(shown(browser, url, f"Trial {number} (trial_id=").split())
+        assert f"training.optimizer.lr {float(row['param_training.optimizer.lr']):g}" in page
+        assert f"reason {row['reason']}" in page
+        for line in oracle.metrics().get(f"trials/{number + 1:04d}", []):
+            assert f" {line['epoch']} {line['metrics']['bleu']:.6g}"[:8] in page
+    page = shown(browser, f"{address}/dashboard/studies/{study_id}", "Intermediate values")
+    for number in range(5):
+        assert f"trial #{number}" in page, "its curve has a name in the legend"
+    assert "Params = [training.optimizer.lr:" in page

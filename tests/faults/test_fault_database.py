@@ -1,0 +1,246 @@
+"""A database that is locked, gone for a while or fought over; and what a second driver is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, TRIALS, NewBox, StudyBox, send, wait_for
+
+
+def lock_for(study: Path, seconds: float) -> None:
+    """Another process's hand on the database: nobody can write for so long."""
+    with closing(sqlite3.connect(study / "study.db", timeout=30, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        time.sleep(seconds)
+        connection.execute("ROLLBACK")
+
+
+def test_a_locked_database_costs_no_trial(box: NewBox, oracle: StudyBox) -> None:
+    one = box()
+    driver = one.start()
+    one.said("trial 1 epoch 1/3")
+    lock_for(one.study, 6.0)
+    one.ended(driver, 0)
+    one.same_as(oracle)
+    assert one.trained_again() == 0
+
+
+@pytest.mark.slow
+def test_a_database_locked_for_longer_than_its_time_out(box: NewBox, oracle: StudyBox) -> None:
+    one = box()
+    driver = one.start()
+    one.said("trial 2 epoch 1/3")
+    lock_for(one.study, 75.0)
+    one.ended(driver, 0)
+    one.same_as(oracle)
+    assert [row["retries"] for row in one.rows()] == ["0"] * 6
+
+
+@pytest.mark.slow
+def test_a_stop_while_the_database_is_locked(box: NewBox, oracle: StudyBox) -> None:
+    """Nobody has to wait for a lock to stop a study: Ctrl-C again and again ends it, and nothing is lost."""
+    one = box()
+    driver = one.start()
+    one.said("trial 1 epoch 1/3")
+    with closing(sqlite3.connect(one.study / "study.db", timeout=30, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        for _ in range(60):
+            send(driver, signal.SIGINT)
+            time.sleep(0.5)
+            if driver.poll() is not None:
+                break
+        connection.execute("ROLLBACK")
+    one.ended(driver, 130, 1.0)
+    one.no_orphans()
+    one.run()
+    one.same_as(oracle)
+
+
+def test_many_at_once_on_one_new_study(box: NewBox) -> None:
+    """One of them runs it; the others are refused in words, and the study is whole."""
+    one = box({**SMALL, "trials": TRIALS[:1]})
+    drivers = [one.start() for _ in range(6)]
+    statuses = [driver.wait(240) for driver in drivers]
+    output = one.output()
+    assert sorted(set(statuses)) == [0, 1], output
+    refused = re.findall(r"error: (.+) is in use by process (\d+) on (\S+) \(since", output)
+    unnamed = output.count("is in use by another process")
+    assert len(refused) + unnamed == statuses.count(1)
+    pids = {driver.pid for driver, status in zip(drivers, statuses, strict=True) if status == 0}
+    for folder, pid, host in refused:
+        assert folder == str(one.study)
+        assert int(pid) in pids
+        assert host == socket.gethostname()
+    assert "Traceback" not in output
+    assert [row["status"] for row in one.rows()] == ["completed"]
+    assert one.trained_again() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_twelve_at_once_ten_times_over(box: NewBox) -> None:
+    for number in range(10):
+        one = box({**SMALL, "trials": TRIALS[:1]}, folder=f"round{number}")
+        drivers = [one.start() for _ in range(12)]
+        statuses = [driver.wait(240) for driver in drivers]
+        assert set(statuses) <= {0, 1}, one.output()
+        assert 0 in statuses
+        assert one.output().count("error: ") == statuses.count(1)
+        assert "Traceback" not in one.output()
+        assert [row["status"] for row in one.rows()] == ["completed"]
+
+
+def test_a_second_driver_is_refused_and_a_dead_holder_is_not(finished: StudyBox) -> None:
+    lock = finished.study / "driver.lock"
+    finished.pause_at("orchestrator.commands:write_environment:1")
+    holder = finished.start()
+    finished.paused()
+    held = json.loads(lock.read_text(encoding="utf-8"))
+    assert (held["pid"], held["host"]) == (holder.pid, socket.gethostname())
+    for command in ((), ("retry", str(finished.study), "--failed"), ("close", str(finished.study))):
+        said = finished.run(command=command, status=1)
+        assert f"is in use by process {holder.pid} on {socket.gethostname()}" in said
+    assert "completed" in finished.run(command=("status", str(finished.study)))
+    send(holder, signal.SIGKILL)
+    holder.wait(30)
+    assert json.loads(lock.read_text(encoding="utf-8"))["pid"] == holder.pid, "the dead one's name still stands there"
+    finished.run()
+
+
+def test_a_holder_on_another_host_is_believed_while_it_is_fresh(finished: StudyBox) -> None:
+    lock = finished.study / "driver.lock"
+    lock.write_text(json.dumps({"pid": 4711, "host": "elsewhere", "started": "2026-01-01 00:00:00"}), encoding="utf-8")
+    assert "is in use by process 4711 on elsewhere (since 2026-01-01 00:00:00)" in finished.run(status=1)
+    os.utime(lock, (time.time() - 600, time.time() - 600))
+    finished.run()
+
+
+@pytest.mark.slow
+def test_a_driver_keeps_its_lock_fresh(finished: StudyBox) -> None:
+    """Hosts that share a folder without kernel locks tell a living holder by the lock's time."""
+    finished.pause_at("orchestrator.commands:write_environment:1")
+    holder = finished.start()
+    finished.paused()
+    lock = finished.study / "driver.lock"
+    before = lock.stat().st_mtime
+    wait_for(lambda: lock.stat().st_mtime > before, "a fresh lock", 50.0)
+    finished.go()
+    finished.ended(holder, 0)
+
+
+# ---- PostgreSQL
+
+
+def server_programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) or [Path(shutil.which("pg_ctl") or "/none")]
+    return found[-1].parent if found[-1].is_file() else None
+
+
+class Server:
+    """A PostgreSQL server of the test's own, under a user who may run one."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self.programs, self.folder = programs, folder
+        with closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        folder.mkdir()
+        if os.getuid() == 0:
+            shutil.chown(folder, "nobody")
+            for parent in (folder, *folder.parents):
+                if parent.stat().st_uid == 0 and parent != Path(parent.anchor):
+                    parent.chmod(parent.stat().st_mode | 0o011)
+            folder.chmod(0o700)
+        self._do("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "tester", "--no-sync")
+
+    def _do(self, program: str, *arguments: str) -> None:
+        words = [str(self.programs / program), *arguments]
+        if os.getuid() == 0:
+            words = ["runuser", "-u", "nobody", "--", *words]
+        done = subprocess.run(
+            words,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{program}: {done.stderr}"
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        log = str(self.folder / "log")
+        self._do("pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", log, "-o", options, "start")
+
+    def stop(self, mode: str) -> None:
+        self._do("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", mode, "stop")
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg2://tester@127.0.0.1:{self.port}/postgres"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
+    programs = server_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed")
+    one = Server(programs, tmp_path / "server")
+    one.start()
+    yield one
+    one.stop("immediate")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_restarted_server_costs_no_trial(box: NewBox, oracle: StudyBox, server: Server, mode: str) -> None:
+    one = box(SMALL, "--promote", "1", "--storage", server.url)
+    driver = one.start()
+    for line, pause in (("trial 1 epoch 2/3", 0.0), ("trial 2 epoch 2/3", 4.0), ("in full, seed 0 epoch 1/4", 1.0)):
+        one.said(line)
+        server.stop(mode)
+        time.sleep(pause)
+        server.start()
+    one.ended(driver, 0)
+    one.same_as(oracle, promoted=True)
+    assert "does not answer" in one.output()
+    assert not (one.study / "study.db").exists()
+    assert [row["retries"] for row in one.rows()] == ["0"] * 6
+    assert one.run().count("epoch") == 0
+    one.same_as(oracle, promoted=True)
+
+
+@pytest.mark.slow
+def test_a_killed_driver_on_a_server_loses_nothing(box: NewBox, oracle: StudyBox, server: Server) -> None:
+    one = box(SMALL, "--storage", server.url)
+    for line in ("trial 1 epoch 1/3", "trial 2 epoch 2/3"):
+        driver = one.start()
+        one.said(line)
+        send(driver, signal.SIGKILL)
+        driver.wait(30)
+        one.no_orphans()
+    one.run()
+    one.same_as(oracle)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_not_there_is_named(box: NewBox) -> None:
+    one = box(SMALL, "--storage", "postgresql+psycopg2://tester@127.0.0.1:1/postgres")
+    driver = one.start()
+    one.ended(driver, 1, 200.0)
+    assert "error: the study's database cannot be used: " in one.output()
+    assert "Traceback" not in one.output()

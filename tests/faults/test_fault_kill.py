@@ -1,0 +1,221 @@
+"""SIGKILL of the driver and of slots: the same command again gives the table of the undisturbed run."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+import psutil
+import pytest
+from conftest import OVERRIDES, SMALL, TRIALS, NewBox, StudyBox, send, wait_for
+
+LONGER = {
+    "overrides": OVERRIDES,
+    "budget": {"epochs": 4, "subset": 30},
+    "search": {"pruner": {"name": "median", "n_startup_trials": 3}},
+    "trials": [{"training.optimizer.lr": rate} for rate in (0.01, 0.003, 0.005, 0.02, 0.002, 0.001, 0.007, 0.003)],
+}
+
+
+def kill_at_random(box: StudyBox, kills: int, seed: int) -> int:
+    """Kills the driver again and again, each time after a random piece of work; returns how often it was alive."""
+    rng = random.Random(seed)
+    killed = 0
+    for _ in range(kills):
+        before = len(box.output())
+        driver = box.start()
+        lines = rng.choice((0, 0, 1, 1, 2))
+        if lines:
+            wait_for(
+                lambda lines=lines, before=before, driver=driver: (
+                    box.output()[before:].count(" epoch ") >= lines or driver.poll() is not None
+                ),
+                "some epochs",
+            )
+        time.sleep(rng.uniform(0.0, 0.4) if lines else rng.uniform(0.5, 5.0))
+        if driver.poll() is None:
+            send(driver, signal.SIGKILL)
+            killed += 1
+        driver.wait(30)
+        box.no_orphans()
+    return killed
+
+
+def test_a_killed_driver_loses_nothing(box: NewBox, oracle: StudyBox) -> None:
+    one = box(SMALL, "--promote", "1")
+    killed = kill_at_random(one, 3, seed=11)
+    one.run()
+    one.same_as(oracle, promoted=True)
+    assert one.trained_again() <= killed, "lost work is at most one slice for each kill"
+    assert one.no_orphans() is None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_twenty_kills_lose_nothing(box: NewBox, seed: int) -> None:
+    undisturbed = box(LONGER, "--promote", "2", "--promote-seeds", "2", folder="undisturbed")
+    undisturbed.run()
+    one = box(LONGER, "--promote", "2", "--promote-seeds", "2", folder="killed")
+    killed = kill_at_random(one, 20, seed)
+    one.run()
+    one.same_as(undisturbed, promoted=True)
+    assert one.trained_again() <= killed
+    one.no_orphans()
+
+
+def test_what_a_slot_did_while_its_driver_died_is_recorded_once(box: NewBox, oracle: StudyBox) -> None:
+    """Killed between “slice done” and “recorded”: the driver sleeps while the slot finishes, then dies."""
+    one = box()
+    one.pause_at("trainer.loop:evaluate:2")
+    driver = one.start()
+    one.paused()
+    send(driver, signal.SIGSTOP)
+    one.go()
+    one.evaluated(1, 2)
+    send(driver, signal.SIGKILL)
+    driver.wait(30)
+    one.no_orphans()
+    assert "trial 1 epoch 2/3" not in one.output()
+    said = one.run()
+    assert said.count("trial 1 epoch 2/3") == 1
+    one.same_as(oracle)
+    assert one.trained_again() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "orchestrator.study:Study.add:1",
+        "orchestrator.study:Study.add:3:after",
+        "orchestrator.study:Study.add:6:after",  # a duplicate without its result
+        "orchestrator.study:Study.evaluated:2",
+        "orchestrator.study:Study.evaluated:3:after",
+        "orchestrator.study:Study.kept:8:after",
+        "orchestrator.study:Study.decided:1",
+        "orchestrator.study:Study.decided:3:after",
+        "orchestrator.outputs:write_best:1",
+        "orchestrator.outputs:StudyFiles.finish:1",
+        "orchestrator.outputs:write_environment:1",
+        "orchestrator.promote:crown:1",
+        "orchestrator.commands:build_data:1",
+    ],
+)
+def test_a_driver_killed_at_every_step_of_its_own(box: NewBox, oracle: StudyBox, moment: str) -> None:
+    one = box(SMALL, "--promote", "1")
+    one.pause_at(moment)
+    driver = one.start()
+    assert one.paused() == driver.pid
+    send(driver, signal.SIGKILL)
+    driver.wait(30)
+    one.no_orphans()
+    one.run()
+    one.same_as(oracle, promoted=True)
+    assert one.trained_again() <= 1
+    assert not one.trial(6).exists(), "a duplicate is never trained"
+
+
+def test_a_slot_killed_in_a_checkpoint_write_goes_on(box: NewBox, oracle: StudyBox) -> None:
+    one = box()
+    one.pause_at("trainer.checkpoint:_digest:2")
+    driver = one.start()
+    victim = psutil.Process(one.paused())
+    assert list(one.trial(1).glob("checkpoints/.last.pth.*")), "the new checkpoint is half written"
+    assert victim.parent() == psutil.Process(driver.pid)
+    send(victim, signal.SIGKILL)
+    one.said("goes on from its checkpoint (retry 1 of 2)", seconds=5.0)
+    one.ended(driver, 0)
+    one.same_as(oracle)
+    assert [row["retries"] for row in one.rows()] == ["1", "0", "0", "0", "0", "0"]
+    assert not list(one.study.glob("trials/*/checkpoints/.*")), "what was half written is gone"
+
+
+@pytest.mark.slow
+def test_a_slot_killed_twice_in_one_trial_goes_on(box: NewBox, oracle: StudyBox) -> None:
+    one = box()
+    one.pause_at("trainer.precision:optimizer_step:9", "trainer.loop:evaluate:2")
+    driver = one.start()
+    for time_of_death in range(2):
+        send(psutil.Process(one.paused(time_of_death)), signal.SIGKILL)
+        one.said(f"(retry {time_of_death + 1} of 2)", seconds=5.0)
+    one.ended(driver, 0)
+    one.same_as(oracle)
+    assert [row["retries"] for row in one.rows()] == ["2", "0", "0", "0", "0", "0"]
+
+
+@pytest.mark.slow
+def test_a_slot_killed_three_times_fails_its_trial_and_not_the_study(box: NewBox) -> None:
+    one = box(SMALL | {"trials": TRIALS[:3]})
+    driver = one.start()
+    for number in range(3):
+        wait_for(
+            lambda number=number: (
+                (one.trial(1) / "log.txt").exists()
+                and (one.trial(1) / "log.txt").read_text("utf-8").count("device cpu") > number
+            ),
+            "the trial's start",
+        )
+        for slot in one.slots():
+            send(slot, signal.SIGKILL)
+        wait_for(lambda number=number: one.output().count("trial 1 lost") + ("failed" in one.output()) > number, "loss")
+    one.ended(driver, 0)
+    rows = one.rows()
+    assert [row["status"] for row in rows] == ["failed", "completed", "completed"]
+    assert "(lost)" in rows[0]["reason"]
+    assert "SIGKILL" in rows[0]["reason"]
+
+
+@pytest.mark.slow
+def test_the_other_slot_is_undisturbed(box: NewBox) -> None:
+    trials = [{"training.optimizer.lr": rate} for rate in (0.01, 0.003)]
+    content = {**SMALL, "trials": trials, "search": {"pruner": "none"}}
+    undisturbed = box(content, "--workers", "2", folder="undisturbed")
+    undisturbed.run()
+    one = box(content, "--workers", "2", folder="killed")
+    one.pause_at("trainer.loop:evaluate:1")
+    driver = one.start()
+    victim = one.paused()
+    send(psutil.Process(victim), signal.SIGKILL)
+    one.go()
+    one.ended(driver, 0)
+    assert one.table() == undisturbed.table()
+    assert one.metrics() == undisturbed.metrics()
+    assert sorted(row["retries"] for row in one.rows()) == ["0", "1"]
+    quiet = next(row for row in one.rows() if row["retries"] == "0")
+    log = (one.trial(int(quiet["trial_id"])) / "log.txt").read_text(encoding="utf-8")
+    assert log.count("device cpu") == 1, "it was never opened again"
+
+
+@pytest.mark.slow
+def test_a_hanging_slot_is_killed_with_its_children_and_tried_again(box: NewBox, oracle: StudyBox) -> None:
+    one = box(SMALL, "data.num_workers=1", "--stall-timeout", "25s")
+    driver = one.start()
+    one.said("trial 1 epoch 1/3")
+    slot = one.slot()
+    family = [slot, *slot.children(recursive=True)]
+    assert len(family) > 1, "it has a loading process"
+    send(slot, signal.SIGSTOP)
+    one.said("trial 1 hung on slot 1: no progress for 25 s; goes on from its checkpoint (retry 1 of 2)", seconds=60.0)
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    one.ended(driver, 0)
+    one.same_as(oracle)
+    assert one.rows()[0]["retries"] == "1"
+
+
+@pytest.mark.slow
+def test_a_trial_that_always_hangs_fails_as_hung(box: NewBox) -> None:
+    one = box({**SMALL, "trials": TRIALS[:2]}, "--stall-timeout", "25s")
+    driver = one.start()
+    for number in range(3):
+        log = one.trial(1) / "log.txt"
+        wait_for(lambda n=number, log=log: log.exists() and log.read_text("utf-8").count("device cpu") > n, "a start")
+        send(one.slot(), signal.SIGSTOP)
+        wait_for(lambda n=number: one.output().count(": no progress for 25 s") > n, "the hang noticed", 60.0)
+    one.ended(driver, 0)
+    rows = one.rows()
+    assert rows[0]["status"] == "failed"
+    assert "failed (hung): no progress for 25 s, 3 times" in rows[0]["reason"]
+    assert rows[1]["status"] == "completed"
+    one.no_orphans()

@@ -1,0 +1,176 @@
+"""One rung with a pruner after every evaluation: what comes next, and what becomes of a trial."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.ladder import Rung
+from orchestrator.policy.policy import Ask, Continue
+from orchestrator.policy.pruned import PrunedPolicy, ordinal
+from orchestrator.search import PrunerOracle, pruner_settings
+from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from trainer.api import Metric
+
+BLEU = Metric("bleu", "BLEU", "maximize", 100.0)
+LOSS = Metric("loss", "loss", "minimize")
+RUNG = Rung(3, 30, 32, 20)
+
+
+def policy(
+    metric: Metric = BLEU,
+    n_trials: int = 4,
+    pruner: object = "none",
+    threshold: float | None = None,
+    same_as: dict[int, int] | None = None,
+) -> PrunedPolicy:
+    maximize = metric.direction == "maximize"
+    settings = pruner_settings(pruner, None, maximize)
+    oracle = None if settings["name"] == "none" else PrunerOracle(settings, maximize)
+    return PrunedPolicy(metric, RUNG, n_trials, settings, oracle, threshold, same_as or {})
+
+
+def trial(number: int, status: str, *values: float) -> TrialState:
+    found = TrialState(number, number, {}, str(number), status)
+    found.values = dict(enumerate(values, start=1))
+    return found
+
+
+def state(*trials: TrialState) -> StudyState:
+    return StudyState({t.number: t for t in trials})
+
+
+def test_trials_in_the_order_of_the_list() -> None:
+    found = state()
+    asked = []
+    while isinstance(step := policy().next(found, ()), Ask):
+        asked.append(step.index)
+        found.trials[step.index] = trial(step.index, COMPLETED, 1.0, 2.0, 3.0)
+    assert asked == [0, 1, 2, 3]
+    assert step is None
+
+
+def test_interrupted_trials_come_first() -> None:
+    found = state(trial(0, COMPLETED, 1.0), trial(1, PAUSED, 1.0, 2.0), trial(2, RUNNING))
+    assert policy().next(found, ()) == Continue(1, 3)
+    assert policy().next(found, {1}) == Continue(2, 1)
+    assert policy().next(found, {1, 2}) == Ask(3)
+
+
+def test_a_slice_is_one_epoch_and_never_beyond_the_budget() -> None:
+    for done in range(4):
+        assert policy().next(state(trial(0, RUNNING, *[1.0] * done)), ()) == Continue(0, min(done + 1, 3))
+
+
+def test_the_number_of_trials_is_the_studys() -> None:
+    found = state(*(trial(n, FAILED) for n in range(3)))
+    assert policy(n_trials=3).next(found, ()) is None
+    assert policy(n_trials=5).next(found, ()) == Ask(3)
+    assert policy(n_trials=0).next(state(), ()) is None
+
+
+def test_a_duplicate_waits_for_its_running_original_and_others_go_before() -> None:
+    wanted = policy(same_as={1: 0})
+    assert wanted.next(state(trial(0, RUNNING)), {0}) == Ask(2)
+    assert wanted.next(state(trial(0, PRUNED, 1.0)), ()) == Ask(1)
+
+
+@given(st.lists(st.floats(0, 100), min_size=3, max_size=3), st.sampled_from([BLEU, LOSS]), st.floats(0, 100))
+def test_the_threshold_is_strict_and_asked_once_at_the_end(values: list[float], metric: Metric, bound: float) -> None:
+    wanted = policy(metric, threshold=bound)
+    for epoch in (1, 2):
+        assert wanted.judge(trial(0, RUNNING, *values[:epoch]), state()).action == "go_on"
+    verdict = wanted.judge(trial(0, RUNNING, *values), state())
+    worse = values[-1] < bound if metric is BLEU else values[-1] > bound
+    assert verdict.action == ("prune" if worse else "complete")
+
+
+def test_reasons_at_the_end_name_the_numbers() -> None:
+    low, high = trial(0, RUNNING, 30.0, 20.0, 12.5), trial(0, RUNNING, 1.0, 2.0, 50.25)
+    wanted = policy(threshold=12.75)
+    where = "at rung 1 of 1 (3 epochs, 30 images @32)"
+    assert wanted.judge(low, state()).reason == f"{where}: BLEU 12.5 is below the threshold 12.75"
+    assert wanted.judge(high, state()).reason == f"{where}: BLEU 50.25"
+    losing = policy(LOSS, threshold=0.5).judge(trial(0, RUNNING, 3.0, 2.0, 0.75), state())
+    assert losing.reason == f"{where}: loss 0.75 is above the threshold 0.5"
+
+
+def test_a_run_that_stopped_itself_is_at_its_end() -> None:
+    verdict = policy().judge(trial(0, RUNNING, 4.0), state(), "no lower loss for 5 evaluations")
+    assert verdict.action == "complete"
+    assert verdict.reason.endswith("BLEU 4; stopped early at epoch 1: no lower loss for 5 evaluations")
+    assert policy(threshold=5).judge(trial(0, RUNNING, 4.0), state(), "stopped").action == "prune"
+
+
+def told(wanted: PrunedPolicy, *trials: TrialState) -> StudyState:
+    """A state, and the policy that saw it come about."""
+    for one in trials:
+        for epoch, value in one.values.items():
+            wanted.learn(one, epoch, value)
+        if one.is_final:
+            wanted.closed(one)
+    return state(*trials)
+
+
+@pytest.mark.parametrize(("metric", "sign"), [(BLEU, 1.0), (LOSS, -1.0)])
+def test_a_pruned_trials_reason_names_rank_and_median(metric: Metric, sign: float) -> None:
+    wanted = policy(metric, pruner={"name": "median", "n_startup_trials": 3})
+    done = [trial(n, COMPLETED, sign * v, sign * 10 * v) for n, v in enumerate((1.0, 3.0, 4.0))]
+    weak = trial(5, RUNNING, sign * 2.0)
+    verdict = wanted.judge(weak, told(wanted, *done, weak))
+    assert verdict.action == "prune"
+    label, cut = metric.label, f"{sign * 3.0:.4g}"
+    assert verdict.reason == f"at epoch 1 of 3: {label} {sign * 2:.4g} is 3rd of 4, the median is {cut}"
+
+
+def test_a_percentile_pruners_reason_names_its_cut() -> None:
+    wanted = policy(pruner={"name": "percentile", "percentile": 25.0, "n_startup_trials": 4})
+    done = [trial(n, COMPLETED, float(n)) for n in range(5)]
+    weak = trial(9, RUNNING, 2.5)
+    verdict = wanted.judge(weak, told(wanted, *done, weak))
+    assert verdict.reason == "at epoch 1 of 3: BLEU 2.5 is 3rd of 6, the cut is 3"
+
+
+@given(st.lists(st.floats(0, 100), min_size=5, max_size=9), st.floats(0, 100), st.booleans())
+def test_the_cut_in_the_reason_is_the_one_that_was_missed(done: list[float], value: float, maximize: bool) -> None:
+    wanted = policy(BLEU if maximize else LOSS, pruner="median")
+    weak = trial(99, RUNNING, value)
+    verdict = wanted.judge(weak, told(wanted, *(trial(n, COMPLETED, v) for n, v in enumerate(done)), weak))
+    if verdict.action == "prune":
+        cut = float(verdict.reason.rsplit(" ", 1)[1])
+        assert value <= cut * 1.001 + 1e-9 if maximize else value >= cut * 0.999 - 1e-9
+    else:
+        assert (verdict.action, verdict.reason) == ("go_on", "")
+
+
+def test_other_pruners_name_themselves() -> None:
+    wanted = policy(pruner={"name": "threshold", "lower": 2.0})
+    weak = trial(0, RUNNING, 1.0)
+    verdict = wanted.judge(weak, told(wanted, weak))
+    assert verdict.reason == "at epoch 1 of 3: BLEU 1 is 1st of 1 (threshold pruner)"
+
+
+def test_duplicates_are_not_counted_in_ranks() -> None:
+    wanted = policy(pruner={"name": "median", "n_startup_trials": 1})
+    first, weak = trial(0, COMPLETED, 5.0), trial(2, RUNNING, 1.0)
+    copy = trial(1, RUNNING)
+    found = told(wanted, first, weak)
+    copy.take_result(first)
+    found.trials[1] = copy
+    assert wanted.judge(weak, found).reason == "at epoch 1 of 3: BLEU 1 is 2nd of 2, the median is 5"
+
+
+def test_at_the_last_epoch_no_pruner_is_asked() -> None:
+    wanted = policy(pruner={"name": "median", "n_startup_trials": 1})
+    best, weak = trial(0, COMPLETED, 9.0, 9.0, 9.0), trial(1, RUNNING, 1.0, 1.0, 1.0)
+    assert wanted.judge(weak, told(wanted, best, weak)).action == "complete"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (10, "10th"), (11, "11th"), (12, "12th"), (13, "13th"),
+     (21, "21st"), (22, "22nd"), (101, "101st"), (111, "111th"), (112, "112th"), (123, "123rd")],
+)  # fmt: skip
+def test_ordinals(number: int, words: str) -> None:
+    assert ordinal(number) == words

@@ -1,0 +1,142 @@
+"""Full training of the best: which trials, and who wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from orchestrator_parts import LR, Bench, Fault
+
+from orchestrator.outputs import write_best
+from orchestrator.plan import Plan
+from orchestrator.promote import chosen, crown
+from orchestrator.records import next_steps
+from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
+from trainer.api import load_config, resolve_config
+
+A, B, C = 0.1, 0.2, 0.3
+
+
+def trial(number: int, status: str, value: float | None, lr: float = A) -> TrialState:
+    found = TrialState(number, number, {LR: lr}, str(number), status)
+    found.values = {} if value is None else {3: value}
+    return found
+
+
+def state(*trials: TrialState) -> StudyState:
+    return StudyState({t.number: t for t in trials})
+
+
+def run(number: int, source: int, seed: int, value: float | None, status: str = COMPLETED) -> TrialState:
+    found = trial(number, status, value)
+    found.source_trial, found.seed_index = source, seed
+    return found
+
+
+@pytest.fixture
+def plan(planned: Callable[..., Plan]) -> Plan:
+    return planned([A, B, C])
+
+
+def test_the_best_in_every_seed(plan: Plan) -> None:
+    search = state(trial(0, COMPLETED, 5.0, A), trial(1, COMPLETED, 9.0, B), trial(2, COMPLETED, 7.0, C))
+    runs = chosen(plan, search, 2, 2)
+    assert [(r.trial_id, r.seed_index, r.overrides[LR]) for r in runs] == [(2, 0, B), (2, 1, B), (3, 0, C), (3, 1, C)]
+
+
+def test_failed_thresholded_and_paused_trials_are_never_chosen(plan: Plan) -> None:
+    copy = trial(4, COMPLETED, None)
+    rows = [trial(0, FAILED, 99.0), trial(1, PRUNED, 98.0), trial(2, PAUSED, 97.0), trial(3, COMPLETED, 1.0)]
+    copy.take_result(rows[3])
+    assert [r.trial_id for r in chosen(plan, state(*rows, copy), 5, 1)] == [4]
+    assert chosen(plan, state(), 3, 1) == []
+
+
+def test_a_nan_failure_is_not_promoted_however_good_it_was(bench: Callable[..., Bench]) -> None:
+    b = bench({A: (90.0, 95.0, 99.0), B: (1.0, 2.0, 3.0)}, {"faults": {(A, 3): [Fault("nan", "the loss is nan")]}})
+    b.search()
+    assert [r.trial_id for r in chosen(b.plan, b.state, 2, 1)] == [2]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=6), st.integers(1, 7))
+def test_no_better_trial_is_left_out(plan: Plan, values: list[int], top: int) -> None:
+    search = state(*(trial(n, COMPLETED, float(v)) for n, v in enumerate(values)))
+    picked = [values[r.trial_id - 1] for r in chosen(plan, search, top, 1)]
+    assert picked == sorted(values, reverse=True)[:top]
+
+
+def test_the_winner_is_found_by_the_mean_over_seeds(plan: Plan) -> None:
+    search = state(trial(0, COMPLETED, 5.0, A), trial(1, COMPLETED, 4.0, B))
+    full = state(
+        run(0, 1, 0, 10.0), run(1, 1, 1, 0.0), run(2, 2, 0, 6.0), run(3, 2, 1, 8.0), run(4, 2, 2, 99.0, FAILED)
+    )
+    assert crown(plan, search, full) == "best in full training: trial 2 of study tiny: BLEU 7 ± 1.41 over 2 seeds"
+    best = load_config(plan.folder / "best.yaml")
+    assert best.training.optimizer.lr == B
+    text = (plan.folder / "best.yaml").read_text(encoding="utf-8")
+    assert text.startswith(
+        "# trial 2 of study tiny: BLEU 7 ± 1.41 over 2 seeds in full training (6 epochs, all images @32)\n"
+    )
+
+
+def test_of_equals_the_earlier_trial_wins(plan: Plan) -> None:
+    search = state(trial(0, COMPLETED, 5.0, A), trial(1, COMPLETED, 5.0, B))
+    assert "trial 1 " in crown(plan, search, state(run(0, 2, 0, 3.0), run(1, 1, 0, 3.0)))
+
+
+def test_the_lowest_loss_wins(planned: Callable[..., Plan]) -> None:
+    plan = planned([A, B], overrides={"data.scenes.images": 60, "metrics.bleu": False})
+    search = state(trial(0, COMPLETED, 5.0, A), trial(1, COMPLETED, 4.0, B))
+    assert [r.trial_id for r in chosen(plan, search, 1, 1)] == [2]
+    assert "trial 1 of study tiny: loss 2" in crown(plan, search, state(run(0, 1, 0, 2.0), run(1, 2, 0, 3.0)))
+
+
+def test_without_a_completed_run_best_stays(plan: Plan) -> None:
+    (plan.folder / "best.yaml").write_text("as it was")
+    said = crown(plan, state(trial(0, COMPLETED, 5.0)), state(run(0, 1, 0, 3.0, FAILED)))
+    assert said == "no promoted run completed; best.yaml stays with the search's best"
+    assert (plan.folder / "best.yaml").read_text() == "as it was"
+
+
+def test_best_is_the_full_budget_with_nothing_that_points_into_the_study(plan: Plan) -> None:
+    write_best(plan, trial(1, COMPLETED, 5.0, B), "about it")
+    text = (plan.folder / "best.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# about it\n# python -m trainer --config best.yaml\n")
+    best = load_config(plan.folder / "best.yaml")
+    assert (best.training.epochs, best.training.subset_size, best.training.optimizer.lr) == (6, None, B)
+    assert (best.evaluation.beam_size, best.checkpoint.resume) == (3, None)
+    assert "dir: checkpoints" in text
+    assert str(plan.folder) not in text
+
+
+def test_best_keeps_a_checkpoint_folder_that_the_user_named(tmp_path: Path, planned: Callable[..., Plan]) -> None:
+    own = str(tmp_path / "mine")
+    plan = planned([A], overrides={"data.scenes.images": 60, "checkpoint.dir": own})
+    write_best(plan, trial(0, COMPLETED, 5.0), "about it")
+    assert str(load_config(plan.folder / "best.yaml").checkpoint.dir) == own
+
+
+def test_full_seeds_move_everything_but_the_split(plan: Plan) -> None:
+    zero, one = (plan.full_config({LR: A}, seed, {}) for seed in (0, 1))
+    assert (zero.seed, one.seed, zero.split_seed, one.split_seed) == (42, 43, 42, 42)
+    assert resolve_config(zero.plain()) == zero
+
+
+def test_next_steps_are_exact_commands_with_their_cost(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(plan.folder.parents[1])
+    done = trial(0, COMPLETED, 5.0)
+    done.seconds = 3.0
+    steps = next_steps(plan, state(done, trial(1, FAILED, None)), StudyState())
+    assert [command for _, command in steps] == [
+        "python -m orchestrator retry outputs/tiny --failed",
+        "python -m orchestrator promote outputs/tiny --top 1",
+        "python -m trainer --config outputs/tiny/best.yaml",
+        "python -m orchestrator dashboard outputs/tiny",
+    ]
+    assert "6 epochs at full budget, about 10 s" in steps[1][0]
+    after = next_steps(plan, state(done), state(run(0, 1, 0, 5.0)))
+    assert not any("promote" in command for _, command in after)

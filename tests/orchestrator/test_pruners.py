@@ -1,0 +1,182 @@
+"""Our oracle says what Optuna's own pruner says on the same history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.search import PRUNERS, STARTUP_TRIALS, PrunerOracle, pruner_settings
+from trainer.api import ConfigError
+
+WANTED: list[dict[str, Any]] = [
+    {"name": "median"},
+    {"name": "median", "n_startup_trials": 1, "n_warmup_steps": 2},
+    {"name": "median", "n_startup_trials": 0},
+    {"name": "percentile", "percentile": 25.0, "n_startup_trials": 2},
+    {"name": "percentile", "percentile": 80, "n_startup_trials": 1},
+    {"name": "threshold", "lower": 0.25},
+    {"name": "threshold", "upper": 0.75, "n_warmup_steps": 1},
+    {"name": "patient", "patience": 1, "n_startup_trials": 1},
+    {"name": "patient", "patience": 0, "min_delta": 0.05, "n_startup_trials": 1},
+]
+EPOCHS = 4
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+def optunas_own(options: dict[str, Any]) -> optuna.pruners.BasePruner:
+    """The pruner as a user of Optuna would write it down."""
+    o = {"n_startup_trials": 5, "n_warmup_steps": 0, **options}
+    median = optuna.pruners.MedianPruner(o["n_startup_trials"], o["n_warmup_steps"])
+    if o["name"] == "median":
+        return median
+    if o["name"] == "percentile":
+        return optuna.pruners.PercentilePruner(o["percentile"], o["n_startup_trials"], o["n_warmup_steps"])
+    if o["name"] == "threshold":
+        return optuna.pruners.ThresholdPruner(o.get("lower"), o.get("upper"), o["n_warmup_steps"])
+    return optuna.pruners.PatientPruner(median, o["patience"], o.get("min_delta", 0.0))
+
+
+class Pair:
+    """A real study beside the oracle, told the same."""
+
+    def __init__(self, options: dict[str, Any], maximize: bool) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        direction = "maximize" if maximize else "minimize"
+        self.study = optuna.create_study(direction=direction, pruner=optunas_own(options))
+        self.oracle = PrunerOracle(pruner_settings(options, None, maximize), maximize)
+        self.trials: dict[int, optuna.Trial] = {}
+
+    def evaluated(self, number: int, epoch: int, value: float) -> tuple[bool, bool]:
+        if number not in self.trials:
+            self.trials[number] = self.study.ask()
+        self.trials[number].report(value, epoch)
+        self.oracle.value(number, epoch, value)
+        return self.trials[number].should_prune(), self.oracle.should_prune(number)
+
+    def completed(self, number: int, value: float) -> None:
+        self.study.tell(self.trials[number], value)
+        self.oracle.completed(number, value)
+
+    def dropped(self, number: int, failed: bool) -> None:
+        state = optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.PRUNED
+        self.study.tell(self.trials[number], state=state)
+        self.oracle.dropped(number)
+
+
+curves = st.lists(
+    st.lists(st.integers(0, 100).map(lambda n: n / 100), min_size=EPOCHS, max_size=EPOCHS), min_size=1, max_size=9
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(curves, st.booleans())
+@pytest.mark.parametrize("options", WANTED, ids=lambda o: "-".join(map(str, o.values())))
+def test_one_after_another(options: dict[str, Any], table: list[list[float]], maximize: bool) -> None:
+    pair = Pair(options, maximize)
+    for number, curve in enumerate(table):
+        for epoch, value in enumerate(curve, start=1):
+            theirs, ours = pair.evaluated(number, epoch, value)
+            assert ours == theirs
+            if theirs:
+                pair.dropped(number, failed=False)
+                break
+        else:
+            pair.completed(number, curve[-1])
+
+
+@settings(max_examples=25, deadline=None)
+@given(curves, st.booleans(), st.randoms(use_true_random=False), st.sets(st.integers(0, 8), max_size=2))
+@pytest.mark.parametrize("options", WANTED, ids=lambda o: "-".join(map(str, o.values())))
+def test_several_at_a_time_with_failures(
+    options: dict[str, Any], table: list[list[float]], maximize: bool, chance: Any, failing: set[int]
+) -> None:
+    pair = Pair(options, maximize)
+    left = {number: list(enumerate(curve, start=1)) for number, curve in enumerate(table)}
+    while left:
+        number = chance.choice(sorted(left))
+        epoch, value = left[number].pop(0)
+        theirs, ours = pair.evaluated(number, epoch, value)
+        assert ours == theirs
+        if number in failing or theirs:
+            pair.dropped(number, failed=number in failing)
+            del left[number]
+        elif not left[number]:
+            pair.completed(number, value)
+            del left[number]
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+@pytest.mark.parametrize("name", ["median", "percentile"])
+def test_five_completed_trials_come_first(name: str, maximize: bool) -> None:
+    assert STARTUP_TRIALS == 5
+    oracle = PrunerOracle(pruner_settings(name, None, maximize), maximize)
+    worst = -1.0 if maximize else 1.0
+    for number in range(5):
+        oracle.value(number, 1, 0.0)
+        assert not oracle.should_prune(number)
+        oracle.value(50 + number, 1, worst)  # no trial can be pruned before five have completed
+        assert not oracle.should_prune(50 + number)
+        oracle.completed(number, 0.0)
+    oracle.value(99, 1, worst)
+    assert oracle.should_prune(99)
+
+
+def test_pruned_trials_are_nothing_to_compare_with() -> None:
+    oracle = PrunerOracle(pruner_settings({"name": "median", "n_startup_trials": 1}, None, True), True)
+    oracle.value(0, 1, 10.0)
+    oracle.dropped(0)
+    oracle.value(1, 1, 0.0)
+    assert not oracle.should_prune(1)
+
+
+def test_every_pruner_by_name() -> None:
+    assert list(PRUNERS) == ["none", "median", "percentile", "threshold", "patient"]
+    assert pruner_settings("none", None, True) == {"name": "none"}
+    assert pruner_settings("median", None, True) == {"name": "median", "n_startup_trials": 5, "n_warmup_steps": 0}
+    assert pruner_settings({"name": "percentile", "percentile": 10}, None, True)["percentile"] == 10
+
+
+@pytest.mark.parametrize(("maximize", "side", "other"), [(True, "lower", "upper"), (False, "upper", "lower")])
+def test_the_threshold_pruner_takes_the_early_stop_threshold(maximize: bool, side: str, other: str) -> None:
+    found = pruner_settings("threshold", 0.5, maximize)
+    assert (found[side], found[other]) == (0.5, None)
+    own = pruner_settings({"name": "threshold", "lower": 0.1}, 0.5, maximize)
+    assert (own["lower"], own["upper"]) == (0.1, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("hyperband", "unknown pruner 'hyperband'; known are none, median, percentile, threshold, patient"),
+        ({}, "unknown pruner"),
+        (None, "unknown pruner None"),
+        (7, "unknown pruner 7"),
+        ({"name": ["median"]}, "unknown pruner"),
+        ({"name": "median", "n_start": 3}, "takes no option 'n_start'; it takes n_startup_trials, n_warmup_steps"),
+        ({"name": "none", "x": 3}, "takes no option 'x'; it takes none"),
+        ({"name": "median", "n_startup_trials": "5"}, "n_startup_trials must be a whole number, not '5'"),
+        ({"name": "median", "n_startup_trials": 2.5}, "n_startup_trials must be a whole number, not 2.5"),
+        ({"name": "median", "n_startup_trials": True}, "n_startup_trials must be a whole number, not True"),
+        ({"name": "median", "n_startup_trials": -1}, "pruner median"),
+        ({"name": "percentile", "percentile": 140}, "pruner percentile"),
+        ({"name": "percentile", "percentile": float("nan")}, "percentile must be a number, not nan"),
+        ({"name": "patient", "patience": -1}, "pruner patient"),
+        ({"name": "threshold", "lower": "low"}, "lower must be a number, not 'low'"),
+        ({"name": "threshold", "lower": 5, "upper": 1}, "pruner threshold"),
+        ("threshold", "needs a bound"),
+    ],
+)
+def test_mistakes_in_a_pruner(said: Any, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pruner_settings(said, None, True)
+    assert words in str(caught.value)
+
+
+def test_all_mistakes_in_a_pruner_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        pruner_settings({"name": "median", "a": 1, "b": 2, "n_warmup_steps": "x"}, None, True)
+    assert len(caught.value.problems) == 3

@@ -1,0 +1,200 @@
+"""What every slot does, shown on the real one (a process of its own) and on the tests' double.
+
+One slot serves the whole module, as one serves a whole study: what a test leaves behind is the next one's start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from orchestrator_parts import LR, FakeSlot, FakeSlots, Fault, World, tiny_plan
+
+from orchestrator.plan import Plan
+from orchestrator.slots.local import LocalSlot, LocalSlots, open_local_slots, visible_gpus
+from orchestrator.slots.slot import Ended, Evaluated, Event, Failed, Lost, Slice, Slots, Started
+
+PATIENCE_SECONDS = 120.0
+CURVE = [float(n) for n in range(1, 200)]
+GOOD, OTHER, BROKEN = 0.01, 0.02, 0.03
+
+
+@dataclass
+class Place:
+    """A set of slots, and how slices for it are made."""
+
+    slots: Slots
+    plan: Plan
+    world: World | None
+
+    @property
+    def slot(self) -> Any:
+        return self.slots.slots[0]
+
+    def work(self, number: int, lr: float = GOOD, until: int = 1, known: int = 0, epochs: int = 3) -> Slice:
+        folder = self.plan.folder / "trials" / f"{number + 1:04d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        own: dict[str, Any] = {"checkpoint.dir": str(folder / "checkpoints"), "logging.dir": str(folder)}
+        if lr == BROKEN:
+            own |= {"data.images_dir": str(folder / "none"), "data.caption_file": str(folder / "none.csv")}
+        rung = replace(self.plan.top, epochs=epochs)
+        config = replace(self.plan, rungs=(rung,)).search_config({LR: lr}, rung, own).plain()
+        return Slice(str(folder), number, config, 1, until, known, str(folder / "log.txt"))
+
+    def until(self, done: Callable[[list[Event]], bool]) -> list[Event]:
+        """Everything that the slot says up to what is waited for."""
+        events: list[Event] = []
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not done(events):
+            assert time.monotonic() < deadline, f"it said only {events}"
+            self.slots.wait(0.2)
+            events += self.slot.poll()
+        return events
+
+    def to_the_end(self) -> list[Event]:
+        return self.until(lambda events: any(isinstance(event, Ended | Failed | Lost) for event in events))
+
+
+@pytest.fixture(scope="module", params=["local", "fake"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp(request.param)
+    plan = tiny_plan(folder, [GOOD])
+    plan.folder.mkdir(parents=True)
+    world = World({GOOD: CURVE, OTHER: CURVE}, {(BROKEN, 1): [Fault("data", "none.csv: no such caption file")] * 9})
+    slots: Slots = FakeSlots(world) if request.param == "fake" else open_local_slots(1, 1, plan.folder, 1800.0)
+    yield Place(slots, plan, world if request.param == "fake" else None)
+    slots.close()
+
+
+def evaluated(events: list[Event]) -> list[int]:
+    return [event.evaluation.epoch for event in events if isinstance(event, Evaluated)]
+
+
+def test_idle_it_says_nothing(place: Place) -> None:
+    assert place.slot.busy_with is None
+    assert list(place.slot.poll()) == []
+    place.slot.stop()
+    assert place.slot.busy_with is None
+
+
+def test_a_slice_is_started_evaluated_and_ended(place: Place) -> None:
+    place.slot.submit(place.work(0, until=2))
+    assert place.slot.busy_with == 0
+    assert place.slot.holds.endswith("0001")
+    events = place.to_the_end()
+    assert isinstance(events[0], Started)
+    assert evaluated(events) == [1, 2]
+    assert {event.number for event in events} == {0}
+    end = events[-1]
+    assert isinstance(end, Ended)
+    assert (end.outcome.ending, end.outcome.epoch) == ("reached", 2)
+    assert end.outcome.evaluations[-1].metrics["val_loss"] > 0
+    assert end.outcome.checkpoint.endswith("0001/checkpoints/last.pth")
+    assert place.slot.busy_with is None
+    assert list(place.slot.poll()) == []
+
+
+def test_it_goes_on_warm_with_what_is_new(place: Place) -> None:
+    assert place.slot.holds.endswith("0001")
+    place.slot.submit(place.work(0, until=3, known=2))
+    events = place.to_the_end()
+    assert evaluated(events) == [3]
+    assert isinstance(events[-1], Ended)
+    assert events[-1].outcome.ending == "finished"
+
+
+def test_another_run_takes_its_place_and_the_first_is_told_again_from_its_checkpoint(place: Place) -> None:
+    place.slot.submit(place.work(1, OTHER))
+    assert evaluated(place.to_the_end()) == [1]
+    assert place.slot.holds.endswith("0002")
+    place.slot.submit(place.work(0, until=3, known=1))
+    assert evaluated(place.to_the_end()) == [2, 3]
+
+
+def test_an_error_costs_the_slice_only(place: Place) -> None:
+    place.slot.submit(place.work(2, BROKEN))
+    failed = place.to_the_end()[-1]
+    assert isinstance(failed, Failed)
+    assert (failed.number, failed.kind) == (2, "data")
+    assert "no such caption file" in failed.line
+    assert place.slot.busy_with is None
+    place.slot.submit(place.work(1, OTHER, until=2, known=1))
+    assert evaluated(place.to_the_end()) == [2]
+
+
+def test_a_stop_ends_the_slice_early_and_its_work_is_not_lost(place: Place) -> None:
+    long = place.work(3, until=150, epochs=150)
+    place.slot.submit(long)
+    place.until(lambda events: len(evaluated(events)) >= 2)
+    place.slot.stop()
+    end = place.to_the_end()[-1]
+    assert isinstance(end, Ended)
+    assert end.outcome.ending == "interrupted"
+    assert 2 <= end.outcome.epoch < 150
+    done = end.outcome.epoch
+    place.slot.submit(replace(long, until_epoch=done + 1, known_epoch=done))
+    events = place.to_the_end()
+    assert evaluated(events) == [done + 1]
+
+
+def test_a_kill_loses_the_slice_but_not_the_slot(place: Place) -> None:
+    long = place.work(4, until=150, epochs=150)
+    place.slot.submit(long)
+    before = place.until(lambda events: len(evaluated(events)) >= 1)
+    place.slot.kill("hung", "no progress for 5 s")
+    lost = place.to_the_end()[-1]
+    assert lost == Lost(4, "hung", "no progress for 5 s")
+    assert place.slot.busy_with is None
+    assert place.slot.holds == ""
+    known = max(evaluated(before))
+    place.slot.submit(replace(long, until_epoch=known + 1, known_epoch=known))
+    assert known + 1 in evaluated(place.to_the_end())
+
+
+def test_a_kill_of_an_idle_slot_loses_nothing(place: Place) -> None:
+    place.slot.kill("lost", "for no reason")
+    assert list(place.slot.poll()) == []
+    place.slot.submit(place.work(5))
+    assert evaluated(place.to_the_end()) == [1]
+
+
+def test_closing_ends_everything(place: Place) -> None:
+    place.slots.close()
+    assert place.slot.busy_with is None
+    assert list(place.slot.poll()) == []
+    if place.world is None:
+        assert not [p for p in psutil.Process().children() if "orchestrator.worker" in " ".join(p.cmdline())]
+
+
+# what only the local ones have
+
+
+def test_gpus_without_cuda_being_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    for said, found in (("", []), ("-1", []), ("0,2", ["0", "2"]), ("GPU-1a", ["GPU-1a"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+        assert visible_gpus() == found
+
+
+def test_gpus_are_dealt_out_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalSlot, "start", lambda _: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    slots = open_local_slots(3, 2, tmp_path, 60.0)
+    assert [(s.name, s.gpu, s.threads) for s in slots.slots] == [
+        ("slot 1", "3", 2),
+        ("slot 2", "5", 2),
+        ("slot 3", "3", 2),
+    ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert [s.gpu for s in open_local_slots(2, 1, tmp_path, 60.0).slots] == [None, None]
+
+
+def test_both_kinds_have_all_of_the_contract() -> None:
+    for kind in (FakeSlot, LocalSlot):
+        assert all(hasattr(kind, name) for name in ("busy_with", "submit", "poll", "stop", "kill", "close"))
+    for kind in (FakeSlots, LocalSlots):
+        assert all(hasattr(kind, name) for name in ("wait", "close"))

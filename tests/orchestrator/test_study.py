@@ -1,0 +1,271 @@
+"""The Optuna study as a plain user of Optuna sees it, and as the driver rebuilds its memory from it."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState as OptunaState
+from orchestrator_parts import LR, Bench, Fault
+
+from orchestrator.folder import open_search, read_state
+from orchestrator.outputs import write_plan
+from orchestrator.plan import Plan
+from orchestrator.stage import FullRun, SearchStage, base_values
+from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from orchestrator.study import Study, open_storage
+from trainer.api import ConfigError
+
+Planned = Callable[..., Plan]
+A, B, C = 0.1, 0.2, 0.3
+RISING = (10.0, 20.0, 30.0)
+NAMES = itertools.count()
+
+
+def new_trial(plan: Plan, index: int = 0) -> TrialState:
+    return TrialState(-1, index, plan.trials[index], plan.config_key(plan.trials[index]))
+
+
+def plain(plan: Plan) -> optuna.Study:
+    """The study, opened by someone who knows nothing of us."""
+    return optuna.load_study(study_name=plan.name, storage=f"sqlite:///{plan.folder / 'study.db'}")
+
+
+def test_a_new_study_is_empty_and_knows_its_direction(planned: Planned) -> None:
+    plan = planned([A])
+    assert open_search(plan).load() == StudyState()
+    study = plain(plan)
+    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert study.user_attrs["metric"] == "BLEU"
+    assert study.user_attrs["budget"] == "3 epochs, 30 images @32"
+
+
+def test_a_loss_is_minimized(planned: Planned) -> None:
+    plan = planned([{LR: A, "metrics.bleu": True}], overrides={"data.scenes.images": 60, "metrics.bleu": False})
+    assert plan.metric.direction == "minimize"
+    open_search(plan)
+    assert plain(plan).direction == optuna.study.StudyDirection.MINIMIZE
+
+
+def test_parameters_have_dotted_names_and_real_distributions(planned: Planned) -> None:
+    trials: list[dict[str, Any]] = [
+        {LR: A, "training.batch_size": 8},
+        {"training.optimizer.weight_decay": None, "model.encoder_fine_tune": False},
+        {LR: 100.0, "training.optimizer.betas": [0.8, 0.9]},
+    ]
+    plan = planned(trials)
+    stage = SearchStage(plan, open_search(plan))
+    for index in range(3):
+        stage.study.add(stage.new_trial(index), base_values(plan))
+    found = plain(plan).trials
+    assert found[0].distributions[LR] == FloatDistribution(1e-8, 10.0, log=True)
+    assert found[0].distributions["training.batch_size"] == IntDistribution(1, 4096, log=True)
+    assert found[1].distributions["model.encoder_fine_tune"] == CategoricalDistribution([False, True])
+    assert found[1].params == {
+        LR: 0.002,  # what a trial does not set is the base's
+        "training.batch_size": 32,
+        "training.optimizer.weight_decay": "null",
+        "model.encoder_fine_tune": False,
+        "training.optimizer.betas": "null",
+    }
+    assert found[2].params["training.optimizer.betas"] == "[0.8, 0.9]"
+    assert LR not in found[2].params  # beyond the schema's range
+    assert found[2].user_attrs["outside"] == {LR: 100.0}
+    assert found[2].user_attrs["overrides"] == {LR: 100.0, "training.optimizer.betas": [0.8, 0.9]}
+    assert [t.user_attrs["trial_id"] for t in found] == [1, 2, 3]
+
+
+def test_distributions_stay_when_the_list_grows(bench: Callable[..., Bench]) -> None:
+    b = bench({A: RISING, B: RISING}, listed=[{LR: A, "training.optimizer.weight_decay": 0.1}])
+    b.search()
+    shapes = b.plan.shapes
+    again = b.with_plan(
+        trials=(*b.plan.trials, {LR: B, "training.optimizer.weight_decay": 0.5}), n_trials=2, shapes=shapes
+    )
+    again.search()
+    found = plain(b.plan).trials
+    assert found[1].user_attrs["outside"] == {"training.optimizer.weight_decay": 0.5}
+    assert found[1].distributions[LR] == found[0].distributions[LR]
+
+
+def test_values_by_epoch_states_and_reasons(bench: Callable[..., Bench]) -> None:
+    curves = {A: RISING, B: (20.0, 30.0, 40.0), C: (1.0, 2.0, 3.0), 0.4: RISING}
+    faults = {(0.4, 1): [Fault("nan", "the loss is nan")]}
+    search = {"pruner": {"name": "median", "n_startup_trials": 2}}
+    b = bench(curves, {"faults": faults}, search=search)
+    b.search()
+    study = plain(b.plan)
+    assert [t.state for t in study.trials] == [
+        OptunaState.COMPLETE, OptunaState.COMPLETE, OptunaState.PRUNED, OptunaState.FAIL,
+    ]  # fmt: skip
+    assert study.trials[0].intermediate_values == {1: 10.0, 2: 20.0, 3: 30.0}
+    assert [t.value for t in study.trials] == [30.0, 40.0, 1.0, None]
+    assert study.best_trial.number == 1
+    assert study.trials[2].user_attrs["reason"].startswith("trial 3 pruned at epoch 1 of 3: BLEU 1 is 3rd of 3")
+    assert study.trials[3].user_attrs["kept"]["failure_kind"] == "nan"
+    frame = study.trials_dataframe()
+    assert list(frame[f"params_{LR}"]) == [A, B, C, 0.4]
+
+
+def test_running_and_paused_trials_are_running_and_waiting(planned: Planned) -> None:
+    plan = planned([A, B])
+    study = open_search(plan)
+    study.load()
+    one = new_trial(plan)
+    study.add(one, base_values(plan))
+    assert plain(plan).trials[0].state == OptunaState.RUNNING
+    one.values[1], one.losses[1], one.step = 5.0, 2.0, 7
+    study.evaluated(one, 1)
+    for status, state in ((PAUSED, OptunaState.WAITING), (RUNNING, OptunaState.RUNNING), (PAUSED, OptunaState.WAITING)):
+        one.status = status
+        study.decided(one)
+        found = plain(plan).trials[0]
+        assert (found.state, found.params[LR], found.intermediate_values) == (state, A, {1: 5.0})
+        assert open_search(plan).load().trials[0] == one
+    one.status = COMPLETED
+    study.decided(one)
+    assert plain(plan).trials[0].value == 5.0
+
+
+def test_a_trial_pruned_before_any_evaluation_has_no_value(planned: Planned) -> None:
+    plan = planned([A])
+    study = open_search(plan)
+    one = new_trial(plan)
+    study.add(one, {})
+    one.status = PRUNED
+    study.decided(one)
+    assert plain(plan).trials[0].state == OptunaState.PRUNED
+    assert open_search(plan).load().trials[0] == one
+
+
+def test_sqlite_writes_ahead(planned: Planned) -> None:
+    plan = planned([A])
+    study = open_search(plan)
+    study.add(new_trial(plan), {})
+    with sqlite3.connect(plan.folder / "study.db") as other:
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    engine = open_storage(plan.storage_url).engine
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000
+
+
+def test_a_reader_does_not_hold_up_the_writer(planned: Planned) -> None:
+    plan = planned([A])
+    study = open_search(plan)
+    one = new_trial(plan)
+    study.add(one, {})
+    with sqlite3.connect(plan.folder / "study.db") as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM trials").fetchall()
+        one.values[1], one.losses[1] = 1.0, 1.0
+        study.evaluated(one, 1)
+        assert reader.execute("SELECT COUNT(*) FROM trial_intermediate_values").fetchone() == (0,)
+    assert plain(plan).trials[0].intermediate_values == {1: 1.0}
+
+
+def test_duplicates_get_their_values_back_on_loading(bench: Callable[..., Bench]) -> None:
+    b = bench({A: RISING}, listed=[A, A])
+    b.search()
+    copy = b.rebuilt().trials[1]
+    assert (copy.origin, copy.values, copy.losses, copy.seconds) == (0, {1: 10.0, 2: 20.0, 3: 30.0}, copy.losses, 0.0)
+    assert plain(b.plan).trials[1].value == 30.0
+    assert plain(b.plan).trials[1].intermediate_values == {}
+
+
+def test_dropped_checkpoints_stay_dropped(bench: Callable[..., Bench]) -> None:
+    b = bench({A: RISING, B: RISING}, listed=[A, B, A])
+    b.search()
+    study = open_search(b.plan)
+    state = study.load()
+    assert all(t.checkpoint for t in state.in_order())
+    study.dropped(state.trials[0])
+    study.close()
+    assert [bool(t.checkpoint) for t in b.rebuilt().in_order()] == [False, True, False]
+    study = open_search(b.plan)
+    study.dropped(study.load().trials[1])
+    assert not any(t.checkpoint for t in study.load().in_order())
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["evaluate", "pause", "go on", COMPLETED, PRUNED, FAILED, "lost"]), st.integers(0, 2)),
+    max_size=12,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps)
+def test_memory_can_be_rebuilt_after_any_step(planned: Planned, script: list[tuple[str, int]]) -> None:
+    plan = planned([A, B, C])
+    name = f"study {next(NAMES)}"
+    study = Study.open(plan.storage_url, name, True, plan.shapes, {})
+    state = study.load()
+    for index in range(3):
+        one = new_trial(plan, index)
+        study.add(one, base_values(plan))
+        state.trials[one.number] = one
+    for what, number in script:
+        _step(study, state, state.trials[number], what)
+        rebuilt = Study.open(plan.storage_url, name, True, plan.shapes, {}).load()
+        assert rebuilt.trials == state.trials
+        assert rebuilt.sequence == state.sequence
+
+
+def _step(study: Study, state: StudyState, trial: TrialState, what: str) -> None:
+    if trial.is_final:
+        return
+    if what == "evaluate":
+        epoch = trial.epochs + 1
+        trial.values[epoch], trial.losses[epoch] = 1.5 * epoch, 1.0 / epoch
+        trial.step, trial.seconds = 10 * epoch, trial.seconds + 0.125
+        study.evaluated(trial, epoch)
+        return
+    trial.status = {"pause": PAUSED, "go on": RUNNING, "lost": trial.status}.get(what, what)
+    if what == "lost":
+        trial.retries += 1
+    if what == FAILED:
+        trial.failure_kind, trial.failure_line = "nan", "the loss is nan"
+    state.sequence += 1
+    trial.reason = f"trial {trial.trial_id} {what}"
+    trial.decisions.append((state.sequence, trial.reason))
+    study.decided(trial)
+
+
+def test_time_spent_is_the_studys(planned: Planned) -> None:
+    plan = planned([A])
+    study = open_search(plan)
+    study.spent(12.34)
+    assert open_search(plan).load().seconds_before == 12.3
+
+
+def test_search_and_full_runs_are_two_studies_in_one_storage(bench: Callable[..., Bench]) -> None:
+    b = bench({A: [1.0] * 6})
+    b.search()
+    b.full([FullRun(1, 0, {LR: A})])
+    names = optuna.get_all_study_names(f"sqlite:///{b.plan.folder / 'study.db'}")
+    assert sorted(names) == ["tiny", "tiny/full"]
+    write_plan(b.plan)
+    _, search, full = read_state(b.plan.folder)
+    assert (len(search.trials), len(full.trials), full.trials[0].source_trial) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("url", ["not a url", "nodialect://x/y", "sqlite:////dev/null/study.db"])
+def test_a_storage_that_cannot_be_is_a_clear_error(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_storage(url)
+    assert str(caught.value).startswith(f"--storage: {url}")
+
+
+def test_another_storage_may_be_named(tmp_path: Path, planned: Planned) -> None:
+    plan = replace(planned([A]), storage=f"sqlite:///{tmp_path / 'elsewhere' / 'all.db'}")
+    open_search(plan).close()
+    assert (tmp_path / "elsewhere" / "all.db").is_file()

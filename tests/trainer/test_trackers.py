@@ -1,0 +1,38 @@
+"""TensorBoard and Weights & Biases, where they are installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from trainer_parts import tiny, trained
+
+from trainer.api import ConfigError
+
+
+def test_tensorboard_gets_every_metric_once(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    runs = tmp_path / "runs"
+    config = tiny(tmp_path, training__epochs=2, logging__tensorboard=True, logging__tensorboard_dir=str(runs))
+    outcome = trained(config)
+    events = accumulator.EventAccumulator(str(runs / config.experiment_name))
+    events.Reload()
+    for name in ("train_loss", "val_loss", "bleu"):
+        written = [(event.step, event.value) for event in events.Scalars(name)]
+        expected = [(e.step, pytest.approx(e.metrics[name], rel=1e-6)) for e in outcome.evaluations]
+        assert written == expected
+
+
+def test_wandb_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    trained(tiny(tmp_path, training__epochs=1, logging__use_wandb=True))
+    assert list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
+
+
+@pytest.mark.skipif(find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_missing_tracker_is_named_with_its_extra(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"logging.use_wandb.*rungwise\[wandb\]"):
+        trained(tiny(tmp_path, training__epochs=1, logging__use_wandb=True))

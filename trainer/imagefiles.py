@@ -1,0 +1,95 @@
+"""Folders of images as files: what is in them, what can be read, how large it is. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+from PIL import Image
+
+from trainer.cache import cache_dir, decode
+from trainer.errors import DataError
+from trainer.textfiles import write_whole
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+_NAMED = 5  # so many bad rows or files are named in an error; the rest is counted
+
+
+def listed(items: Sequence[str], noun: str) -> str:
+    """`7 missing images: a, b, c, d, e and 2 more`."""
+    named = ", ".join(items[:_NAMED])
+    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}: {named}{more}"
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files of a folder by name; `DataError` where there is none."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise DataError(f"{folder}: no image in it ({', '.join(sorted(SUFFIXES))})")
+    return paths
+
+
+def file_stats(folder: Path, prefix: str = "") -> Iterator[tuple[str, int, int]]:
+    """Name, size and time of change of every file below a folder: what tells one state of it from another."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from file_stats(Path(entry.path), f"{prefix}{entry.name}/")
+            elif entry.is_file():
+                yield f"{prefix}{entry.name}", entry.stat().st_size, entry.stat().st_mtime_ns
+
+
+def unreadable(names: Sequence[str], folder: Path, fingerprint: str) -> frozenset[str]:
+    """Files that do not decode, found once for each state of the data and remembered in the cache folder."""
+    found = _remembered("unreadable", fingerprint, lambda: _undecodable(names, folder))
+    return frozenset(found)
+
+
+def sizes(names: Sequence[str], folder: Path, fingerprint: str) -> dict[str, tuple[int, int]]:
+    """Width and height of each file from its header, (0, 0) where it has none; remembered likewise."""
+    found = _remembered("sizes", fingerprint, lambda: _measured(names, folder))
+    return {name: (width, height) for name, (width, height) in found.items()}
+
+
+def _remembered(what: str, fingerprint: str, find: Callable[[], Any]) -> Any:
+    path = cache_dir() / what / f"{fingerprint}.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    found = find()
+    with suppress(OSError):  # without a cache folder it is found out again next time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(found))
+    return found
+
+
+def _undecodable(names: Sequence[str], folder: Path) -> list[str]:
+    verdicts = Parallel(n_jobs=-1, prefer="threads")(delayed(_decodes)(folder / name) for name in names)
+    return sorted(name for name, good in zip(names, verdicts, strict=True) if not good)
+
+
+def _decodes(path: Path) -> bool:
+    try:
+        decode(path, 16)
+    except DataError:
+        return False
+    return True
+
+
+def _measured(names: Sequence[str], folder: Path) -> dict[str, tuple[int, int]]:
+    found = Parallel(n_jobs=-1, prefer="threads")(delayed(_size)(folder / name) for name in names)
+    return dict(zip(names, found, strict=True))
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            return width, height
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 0, 0

@@ -1,0 +1,1 @@
+"""Object detection by set prediction: the DETR family of `transformers`, judged by COCO mAP."""

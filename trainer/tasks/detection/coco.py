@@ -1,0 +1,191 @@
+"""COCO JSON: images, boxes and classes, checked entry by entry. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import DataError
+from trainer.imagefiles import listed, sizes, unreadable
+
+SKIP_HINT = "data.bad_samples=skip leaves them out"
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What is annotated on one image, in pixels of the file. Crowds are regions that mAP ignores.
+
+    boxes: xywh [n, 4], clipped at the border; labels: [n], contiguous from 0; crowd: [n]; areas: [n].
+    """
+
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    areas: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """The usable part of one file: image names, their (width, height), boxes as (category id, xywh, crowd, area)."""
+
+    names: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    boxes: tuple[tuple[tuple[Any, tuple[float, ...], bool, float], ...], ...]
+    categories: Mapping[Any, str]
+
+
+@dataclass
+class Faults:
+    """Everything unusable that was met, by kind, to be said at once or counted."""
+
+    found: dict[tuple[Path, str], list[str]] = field(default_factory=dict)
+
+    def add(self, where: Path, noun: str, what: str) -> None:
+        self.found.setdefault((where, noun), []).append(what)
+
+    def __len__(self) -> int:
+        return sum(len(items) for items in self.found.values())
+
+    def words(self) -> str:
+        lines = [f"{where}: {listed(items, noun)}" for (where, noun), items in self.found.items()]
+        return f"{chr(10).join(lines)}; {SKIP_HINT}"
+
+
+def read_coco(path: Path, images_dir: Path, fingerprint: str, skip: bool, faults: Faults) -> CocoFile:
+    """Reads one file; what is unusable goes to `faults`. With `skip` every image is also decoded once."""
+    content = _parsed(path)
+    categories = _categories(content["categories"], path)
+    images = _images(content["images"], path, faults)
+    images = _existing(images, images_dir, fingerprint, skip, faults)
+    boxes: dict[Any, list[tuple[Any, tuple[float, ...], bool, float]]] = {number: [] for number in images}
+    known = {entry.get("id") for entry in content["images"] if isinstance(entry, dict)}
+    for position, entry in enumerate(content["annotations"]):
+        what, box = _box(entry, images, known, categories)
+        if what:
+            number = entry.get("id", f"at position {position}") if isinstance(entry, dict) else f"at {position}"
+            faults.add(path, "unusable annotation", f"{number} {what}")
+        elif box is not None:
+            boxes[entry["image_id"]].append(box)
+    return CocoFile(
+        tuple(name for name, _ in images.values()),
+        tuple(size for _, size in images.values()),
+        tuple(tuple(boxes[number]) for number in images),
+        categories,
+    )
+
+
+def _parsed(path: Path) -> dict[str, list[Any]]:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:  # of the text's encoding too
+        raise DataError(f"{path}: not readable as JSON ({error})") from None
+    wanted = ("images", "annotations", "categories")
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in wanted):
+        raise DataError(f"{path}: expected COCO JSON, an object with the lists {', '.join(wanted)}")
+    return content
+
+
+def _categories(entries: Sequence[Any], path: Path) -> dict[Any, str]:
+    found: dict[Any, str] = {}
+    for position, entry in enumerate(entries):
+        good = isinstance(entry, dict) and _is_id(entry.get("id")) and isinstance(entry.get("name"), str)
+        if not good or not entry["name"].strip():
+            raise DataError(f"{path}: the category at position {position} needs an id and a name")
+        if entry["id"] in found or entry["name"] in found.values():
+            raise DataError(f"{path}: category {entry['id']} ({entry['name']}) stands there twice")
+        found[entry["id"]] = entry["name"]
+    if not found:
+        raise DataError(f"{path}: no category in it")
+    return found
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _images(entries: Sequence[Any], path: Path, faults: Faults) -> dict[Any, tuple[str, tuple[int, int]]]:
+    """Image id → file name and (width, height)."""
+    found: dict[Any, tuple[str, tuple[int, int]]] = {}
+    names: set[str] = set()
+    for position, entry in enumerate(entries):
+        what = _image_problem(entry, found, names)
+        if what:
+            number = entry.get("id", f"at position {position}") if isinstance(entry, dict) else f"at {position}"
+            faults.add(path, "unusable image", f"{number} {what}")
+        else:
+            names.add(entry["file_name"])
+            found[entry["id"]] = entry["file_name"], (int(entry["width"]), int(entry["height"]))
+    return found
+
+
+def _image_problem(entry: Any, found: Mapping[Any, Any], names: set[str]) -> str:
+    if not isinstance(entry, dict) or not _is_id(entry.get("id")):
+        return "has no id"
+    if not isinstance(entry.get("file_name"), str) or not entry["file_name"].strip():
+        return "has no file_name"
+    if not all(_is_number(entry.get(side)) and entry[side] >= 1 for side in ("width", "height")):
+        return f"({entry['file_name']}) has no width and height"
+    if entry["id"] in found:
+        return f"({entry['file_name']}) has the id of another"
+    return f"({entry['file_name']}) names the file of another" if entry["file_name"] in names else ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _existing(
+    images: dict[Any, tuple[str, tuple[int, int]]], folder: Path, fingerprint: str, skip: bool, faults: Faults
+) -> dict[Any, tuple[str, tuple[int, int]]]:
+    """Those whose files are there and as large as the annotations say (boxes would lie elsewhere otherwise)."""
+    here = {number: entry for number, entry in images.items() if (folder / entry[0]).is_file()}
+    for number, (name, _) in images.items():
+        if number not in here:
+            faults.add(folder, "missing image", name)
+    names = [name for name, _ in here.values()]
+    bad = unreadable(names, folder, fingerprint) if skip else frozenset[str]()
+    true = sizes(names, folder, fingerprint)
+    kept = {}
+    for number, (name, said) in here.items():
+        if name in bad:
+            faults.add(folder, "unreadable image", name)
+        elif true[name] not in (said, (0, 0)):  # one without a header is named when it is decoded
+            what = f"{name} has {true[name][0]}×{true[name][1]} pixels where its entry says {said[0]}×{said[1]}"
+            faults.add(folder, "mis-sized image", what)
+        else:
+            kept[number] = (name, said)
+    return kept
+
+
+def _box(
+    entry: Any, images: Mapping[Any, tuple[str, tuple[int, int]]], known: set[Any], categories: Mapping[Any, str]
+) -> tuple[str, tuple[Any, tuple[float, ...], bool, float] | None]:
+    """What is wrong with an annotation, and its clipped box; neither where its image was left out."""
+    if not isinstance(entry, dict) or not _is_id(entry.get("image_id")) or entry["image_id"] not in known:
+        return "belongs to no image", None
+    if entry["image_id"] not in images:
+        return "", None
+    name, (width, height) = images[entry["image_id"]]
+    of = f"of image {entry['image_id']} ({name})"
+    if not _is_id(entry.get("category_id")) or entry["category_id"] not in categories:
+        return f"{of} has no known category", None
+    box = entry.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
+        return f"{of} has no bbox of four numbers", None
+    left, top = max(0.0, float(box[0])), max(0.0, float(box[1]))
+    right, bottom = min(float(width), box[0] + float(box[2])), min(float(height), box[1] + float(box[3]))
+    if right <= left or bottom <= top:
+        return f"{of} has no area inside the image: {box}", None
+    said: Any = entry.get("area")
+    size = float(said) if _is_number(said) and said > 0 else (right - left) * (bottom - top)
+    return "", (entry["category_id"], (left, top, right - left, bottom - top), bool(entry.get("iscrowd", 0)), size)

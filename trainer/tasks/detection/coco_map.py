@@ -1,0 +1,91 @@
+"""Mean average precision by COCO's definition (Lin et al. 2014), computed by faster-coco-eval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.tasks.detection.predictions import MOST, Found
+
+_AREAS = ("all", "small", "medium", "large")
+
+
+def coco_metrics(
+    truth: Sequence[NDArray[np.float64]], found: Sequence[Found], classes: Sequence[str], per_class: bool
+) -> dict[str, float]:
+    """`map` (IoU .50:.95), `ap50`, `ap75`, `ap_small`, `ap_medium`, `ap_large`, `ar`, and `ap_<class>`.
+
+    `truth[i]` has one row for each object of image i: xywh in pixels, label, crowd, area. A number that the
+    data leave undefined (no large object, no object of a class) is left out.
+    """
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    content = dataset(truth, classes)
+    ground = COCO(content)
+    judged = COCOeval_faster(ground, ground.loadRes(results(found)), iouType="bbox", print_function=_silent)
+    judged.params.maxDets = [1, 10, MOST]
+    judged.evaluate()
+    judged.accumulate()
+    precision = np.asarray(judged.eval["precision"])[..., -1]  # [IoU, recall, class, area]
+    recall = np.asarray(judged.eval["recall"])[..., -1]  # [IoU, class, area]
+    numbers = {
+        "map": precision[..., 0],
+        "ap50": precision[0, ..., 0],
+        "ap75": precision[5, ..., 0],
+        **{f"ap_{name}": precision[..., place] for place, name in enumerate(_AREAS) if place},
+        "ar": recall[..., 0],
+    }
+    if per_class:
+        for label, name in enumerate(class_metrics(classes)):
+            numbers[name] = precision[:, :, label, 0]
+    defined = {name: values[values > -1] for name, values in numbers.items()}
+    return {name: float(values.mean()) for name, values in defined.items() if values.size}
+
+
+def class_metrics(classes: Sequence[str]) -> list[str]:
+    """The name of each class's AP: `ap_traffic_light`; different from each other and from the rest."""
+    taken = {f"ap_{name}" for name in _AREAS}
+    names = []
+    for label, name in enumerate(classes):
+        word = f"ap_{'_'.join(name.split())}"
+        names.append(word if word not in taken else f"{word}_{label}")
+        taken.add(names[-1])
+    return names
+
+
+def dataset(truth: Sequence[NDArray[np.float64]], classes: Sequence[str]) -> dict[str, Any]:
+    """Ground truth in COCO's form; ids count from 1, since 0 means `unmatched` there."""
+    annotations: list[dict[str, Any]] = []
+    for image, rows in enumerate(truth, start=1):
+        for left, top, width, height, label, crowd, area in rows.tolist():
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image,
+                    "category_id": int(label) + 1,
+                    "bbox": [left, top, width, height],
+                    "area": area,
+                    "iscrowd": int(crowd),
+                }
+            )
+    return {
+        "images": [{"id": image} for image in range(1, len(truth) + 1)],
+        "annotations": annotations,
+        "categories": [{"id": label, "name": name} for label, name in enumerate(classes, start=1)],
+    }
+
+
+def results(found: Sequence[Found]) -> list[dict[str, Any]]:
+    """Detections in COCO's form."""
+    return [
+        {"image_id": image, "category_id": label + 1, "bbox": box, "score": score}
+        for image, item in enumerate(found, start=1)
+        for box, label, score in zip(item.boxes.tolist(), item.labels.tolist(), item.scores.tolist(), strict=True)
+    ]
+
+
+def _silent(*_words: object) -> None:
+    pass

@@ -1,0 +1,230 @@
+"""Detection data as files: folders of images and COCO JSON. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from trainer.cache import cache_dir
+from trainer.errors import DataError
+from trainer.imagefiles import file_stats
+from trainer.scenes import ScenesError, ScenesSpec, ensure_scenes, scene_files
+from trainer.splits import Selection, select
+from trainer.task import LOSS, DataSummary, Metric
+from trainer.tasks.detection.coco import CocoFile, Faults, Objects, read_coco
+from trainer.tasks.detection.config import DetectionConfig
+
+
+@dataclass(frozen=True)
+class DetectionTable:
+    """Usable images in the order of their file; of two files, the last `held_out` are the validation images.
+
+    `classes` are the categories in the order of their ids: a label is a place in it. `twice` are images that
+    both files name.
+    """
+
+    images: tuple[Path, ...]
+    sizes: tuple[tuple[int, int], ...]
+    objects: tuple[Objects, ...]
+    classes: tuple[str, ...]
+    held_out: int
+    skipped: int
+    twice: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def boxes(self) -> int:
+        return sum(len(objects) for objects in self.objects)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One annotation file with its folder of images and the key that named it."""
+
+    key: str
+    annotations: Path
+    images_dir: Path
+
+
+def scenes_spec(config: DetectionConfig) -> ScenesSpec | None:
+    """The built-in data, where no files are named."""
+    scenes = config.data.scenes
+    if config.data.images_dir is not None or scenes is None:
+        return None
+    return ScenesSpec(
+        images=scenes.images,
+        size_px=scenes.size,
+        seed=scenes.seed,
+        captions_per_image=scenes.captions_per_image,
+    )
+
+
+def sources(config: DetectionConfig) -> tuple[Source, ...]:
+    """One file of all images, or one to train and one to validate on."""
+    data, spec = config.data, scenes_spec(config)
+    if spec is not None:
+        files = scene_files(spec, cache_dir())
+        return (Source("data.annotations", files.annotations, files.images_dir),)
+    assert data.images_dir is not None, "the configuration checks that it comes with the annotations"
+    if data.annotations is not None:
+        return (Source("data.annotations", data.annotations, data.images_dir),)
+    assert data.train_annotations is not None, "as above"
+    assert data.val_annotations is not None, "as above"
+    return (
+        Source("data.train_annotations", data.train_annotations, data.images_dir),
+        Source("data.val_annotations", data.val_annotations, data.val_images_dir or data.images_dir),
+    )
+
+
+def read_table(config: DetectionConfig) -> DetectionTable:
+    """The usable images with their boxes; `DataError` names what is wrong by file and id."""
+    found = sources(config)
+    for source in found:
+        if not source.annotations.is_file():
+            raise DataError(f"{source.annotations}: no such annotation file ({source.key})")
+        if not source.images_dir.is_dir():
+            key = "data.val_images_dir" if source.images_dir == config.data.val_images_dir else "data.images_dir"
+            raise DataError(f"{source.images_dir}: no such folder of images ({key})")
+    prints = tuple(_fingerprint(source) for source in found)
+    return _read(found, prints, config.data.bad_samples == "skip")
+
+
+def _fingerprint(source: Source) -> str:
+    """A digest of the annotations and of every image's name, size and time of change."""
+    digest = hashlib.sha256(source.annotations.read_bytes())
+    digest.update(json.dumps(sorted(file_stats(source.images_dir))).encode())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=4)
+def _read(found: tuple[Source, ...], prints: tuple[str, ...], skip: bool) -> DetectionTable:
+    faults = Faults()
+    files = [
+        read_coco(source.annotations, source.images_dir, fingerprint, skip, faults)
+        for source, fingerprint in zip(found, prints, strict=True)
+    ]
+    if len(faults) and not skip:
+        raise DataError(faults.words())
+    for source, file in zip(found, files, strict=True):
+        if not file.names:
+            raise DataError(f"{source.annotations}: no usable image in it ({len(faults)} left out)")
+    categories = _united([file.categories for file in files], found)
+    label_of = {number: label for label, number in enumerate(categories)}
+    images = tuple(s.images_dir / name for s, file in zip(found, files, strict=True) for name in file.names)
+    return DetectionTable(
+        images=images,
+        sizes=tuple(size for file in files for size in file.sizes),
+        objects=tuple(_objects(boxes, label_of) for file in files for boxes in file.boxes),
+        classes=tuple(categories.values()),
+        held_out=len(files[1].names) if len(files) == 2 else 0,
+        skipped=len(faults),
+        twice=_twice(found, files),
+        fingerprint=prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()[:16],
+    )
+
+
+def _united(each: Sequence[Mapping[Any, str]], found: Sequence[Source]) -> dict[Any, str]:
+    """All categories by id, in that order; two files must mean the same by an id."""
+    united: dict[Any, str] = {}
+    for source, categories in zip(found, each, strict=True):
+        for number, name in categories.items():
+            if united.setdefault(number, name) != name:
+                raise DataError(f"{source.annotations}: category {number} is {name}, but {united[number]} elsewhere")
+    if len(set(united.values())) < len(united):
+        raise DataError(f"{found[-1].annotations}: a category has another id than in {found[0].annotations}")
+    return dict(sorted(united.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+
+
+def _objects(boxes: Sequence[tuple[Any, tuple[float, ...], bool, float]], label_of: Mapping[Any, int]) -> Objects:
+    return Objects(
+        boxes=np.array([box for _, box, _, _ in boxes], dtype=np.float64).reshape(-1, 4),
+        labels=np.array([label_of[category] for category, _, _, _ in boxes], dtype=np.int64),
+        crowd=np.array([crowd for _, _, crowd, _ in boxes], dtype=np.bool_),
+        areas=np.array([area for _, _, _, area in boxes], dtype=np.float64),
+    )
+
+
+def _twice(found: Sequence[Source], files: Sequence[CocoFile]) -> tuple[str, ...]:
+    if len(files) < 2 or found[0].images_dir != found[1].images_dir:
+        return ()
+    held_out = set(files[1].names)
+    return tuple(name for name in files[0].names if name in held_out)
+
+
+class DetectionFiles:
+    """`TaskFiles` of detection."""
+
+    CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
+
+    @staticmethod
+    def metric(config: DetectionConfig) -> Metric:
+        return Metric("map", "mAP", "maximize", 1.0) if config.metrics.map else LOSS
+
+    @staticmethod
+    def check(config: DetectionConfig) -> DataSummary:
+        spec = scenes_spec(config)
+        if spec is not None:  # known without drawing them
+            chosen, skipped, stamp = select(config, spec.images), 0, spec.key
+            warnings: tuple[str, ...] = ()
+            words = f"built-in shapes scenes ({spec.images} images of {spec.size_px} px); name data.images_dir and "
+            words += "data.annotations to use your own"
+        else:
+            table = read_table(config)
+            chosen = select(config, len(table.images), table.held_out)
+            require_boxes(table, chosen)
+            skipped, stamp = table.skipped, table.fingerprint
+            warnings = _warnings(config, table)
+            words = f"{len(table.images)} images, {table.boxes} boxes of {len(table.classes)} classes from "
+            words += " and ".join(str(source.annotations) for source in sources(config))
+        return DataSummary(
+            train_split_images=len(chosen.train_split),
+            train_images=len(chosen.train),
+            train_rows=len(chosen.train),
+            val_images=len(chosen.val),
+            skipped=skipped,
+            fingerprint=stamp,
+            words=words,
+            warnings=(*_asked_too_much(config, chosen), *warnings),
+        )
+
+    @staticmethod
+    def prepare(config: DetectionConfig, progress: Callable[[int, int], None]) -> None:
+        spec = scenes_spec(config)
+        if spec is not None:
+            try:
+                ensure_scenes(spec, cache_dir(), progress)
+            except ScenesError as error:
+                raise DataError(str(error)) from None
+
+
+def require_boxes(table: DetectionTable, chosen: Selection) -> None:
+    """Without a single box there is nothing to learn, and mAP has no value."""
+    for words, indices in (("training", chosen.train), ("validation", chosen.val)):
+        if not any((~table.objects[int(index)].crowd).any() for index in indices):
+            raise DataError(f"none of the {len(indices)} {words} images has a box (crowds do not count)")
+
+
+def _asked_too_much(config: DetectionConfig, chosen: Selection) -> tuple[str, ...]:
+    asked = config.training.subset_size
+    if asked is None or asked <= len(chosen.train):
+        return ()
+    return (f"subset of {asked} images asked for, but the training split has {len(chosen.train)}: all are used",)
+
+
+def _warnings(config: DetectionConfig, table: DetectionTable) -> tuple[str, ...]:
+    said = []
+    if table.skipped:
+        said.append(f"{table.skipped} unusable images or boxes left out (data.bad_samples=skip)")
+    if table.twice:
+        said.append(f"{len(table.twice)} images are trained and validated on, such as {table.twice[0]}")
+    most = max(int((~objects.crowd).sum()) for objects in table.objects)
+    if most > config.model.num_queries and not config.model.pretrained:
+        said.append(f"an image has {most} boxes, the model finds at most model.num_queries={config.model.num_queries}")
+    return tuple(said)

@@ -1,0 +1,139 @@
+"""Builds a detector of the library: from a configuration, from pretrained weights, or as a checkpoint left it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.checkpoint import first_line
+from trainer.errors import ConfigError, Problem
+from trainer.tasks import load
+from trainer.tasks.detection.config import DetectionConfig, DetectionModel
+from trainer.tasks.detection.detectors import DETECTORS, Detector
+
+BACKBONE = "model.backbone"
+
+
+def build_detector(config: DetectionConfig, classes: Sequence[str]) -> nn.Module:
+    """A detector for these classes, with random or pretrained weights as the configuration says."""
+    row = DETECTORS[config.model.name]
+    losses = row.losses(config.model, config.criterion)
+    names = {"id2label": dict(enumerate(classes)), "label2id": {name: i for i, name in enumerate(classes)}}
+    if config.model.pretrained:
+        return _finished(_pretrained(config.model, row, {**losses, **names}))
+    settings = load(row.config)(**row.sizes(config.model), **losses, **names)
+    model = _made(row, settings)
+    _thaw(model)
+    _complete_initialisation(model, row)
+    return _finished(model)
+
+
+def rebuild_detector(name: str, architecture: str) -> nn.Module:
+    """The detector that `architecture` describes, its weights still to be loaded."""
+    row = DETECTORS[name]  # type: ignore[index]  # a checkpoint's configuration has been checked
+    content = json.loads(architecture)
+    model = _made(row, load(row.config).from_dict(content["library"]))
+    if content["thawed"]:
+        _thaw(model)
+    return _finished(model)
+
+
+def architecture_of(model: nn.Module, pretrained: bool) -> str:
+    """All that `rebuild_detector` needs, as text."""
+    library = json.loads(model.config.to_json_string(use_diff=False))  # type: ignore[union-attr, operator]
+    return json.dumps({"library": library, "thawed": not pretrained})
+
+
+def _made(row: Detector, settings: Any) -> nn.Module:
+    with warnings.catch_warnings():  # advice on sizes for a kernel that is not used here
+        warnings.filterwarnings("ignore", message="You'd better set embed_dim")
+        model: nn.Module = load(row.model)(settings)
+        return model
+
+
+def _pretrained(settings: DetectionModel, row: Detector, arguments: dict[str, Any]) -> nn.Module:
+    """A published or saved model, with new heads where its number of classes is another."""
+    source = str(settings.pretrained)
+    with _explained(settings.name, source), _quiet():
+        kind = load("transformers:AutoConfig").from_pretrained(source).model_type
+        if kind != settings.name:
+            raise ConfigError([Problem("model.pretrained", f"{source} is a {kind}, not a {settings.name}")])
+        model: nn.Module = load(row.model).from_pretrained(source, ignore_mismatched_sizes=True, **arguments)
+        return model
+
+
+@contextmanager
+def _explained(name: str, source: str) -> Iterator[None]:
+    """What goes wrong in fetching and reading becomes one error that says what else to do."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        what = f"no {name} could be loaded from {source} ({first_line(error)})"
+        fix = "name a folder with a saved model (config.json and model.safetensors) with model.pretrained=FOLDER, "
+        fix += "or start from random weights with model.pretrained=false"
+        raise ConfigError([Problem("model.pretrained", f"{what}; {fix}")]) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's own report: that heads are new is meant."""
+    logging = load("transformers.utils:logging")
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _thaw(model: nn.Module) -> None:
+    """A backbone of random weights must learn: the library freezes DETR's, with its batch statistics."""
+    backbone = model.get_submodule(BACKBONE)
+    for module in list(backbone.modules()):
+        for name, child in module.named_children():
+            if type(child).__name__.endswith("FrozenBatchNorm2d"):
+                setattr(module, name, nn.BatchNorm2d(len(child.weight)))  # type: ignore[arg-type]  # a buffer
+    backbone.requires_grad_(True)
+
+
+@torch.no_grad()
+def _complete_initialisation(model: nn.Module, row: Detector) -> None:
+    """Makes the library's random weights trainable from scratch; never for pretrained ones.
+
+    It draws the BatchNorm weights outside the backbone from N(0, 0.01), which all but switches these layers off.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+        elif row.xavier and isinstance(module, nn.Linear) and module.weight.any():  # zeros are meant
+            nn.init.xavier_uniform_(module.weight)
+
+
+def _finished(model: nn.Module) -> nn.Module:
+    """The model with its loss computed in full precision, whatever the network runs in."""
+    plain: Callable[..., Any] = model.loss_function  # type: ignore[assignment]
+    model.loss_function = partial(_in_full_precision, plain)  # type: ignore[assignment]
+    return model
+
+
+def _in_full_precision(loss: Callable[..., Any], logits: Tensor, *rest: Any, **named: Any) -> Any:
+    """The library's loss in float32. A network that has diverged gets a NaN, where the matcher would raise."""
+    boxes = rest[2]
+    if not bool(torch.isfinite(logits).all() & torch.isfinite(boxes).all()):
+        return (logits.sum() + boxes.sum()) * torch.nan, {}, None
+    with torch.autocast(logits.device.type, enabled=False):
+        return loss(_wide(logits), *map(_wide, rest), **{name: _wide(value) for name, value in named.items()})
+
+
+def _wide(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value

@@ -1,0 +1,117 @@
+"""Detection rows, fetched a batch at a time. A row is an image, with or without boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.cache import DecodedImages
+from trainer.data import Batch, RowKey
+from trainer.randomness import uniforms
+from trainer.tasks.detection.augment import DRAWS, Layout, Picture, Sample, augmented, framed
+from trainer.tasks.detection.boxes import xywh_to_xyxy
+from trainer.tasks.detection.coco import Objects
+from trainer.tasks.detection.config import AugmentSettings
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """Images, their (width, height) in pixels of the file, and what is annotated on them."""
+
+    images: DecodedImages
+    sizes: Sequence[tuple[int, int]]
+    objects: Sequence[Objects]
+
+    def picture(self, image: int) -> Picture:
+        """An image with what is trained on; crowds are left out."""
+        objects, (width, height) = self.objects[image], self.sizes[image]
+        kept = ~objects.crowd
+        parts = xywh_to_xyxy(objects.boxes)[kept] / np.array([width, height, width, height])
+        boxes = torch.from_numpy(parts.astype(np.float32))
+        return Picture(self.images[image], boxes, torch.from_numpy(objects.labels[kept]), width / height)
+
+
+def collated(samples: Sequence[Sample]) -> Batch:
+    """Samples as one batch.
+
+    images: uint8 [batch, 3, side, side]; boxes: cxcywh in [0, 1] [all boxes, 4]; labels: [all boxes]; counts:
+    boxes of each image. The weight is the number of boxes, which is what the library's losses are divided by.
+    """
+    counts = [len(sample.labels) for sample in samples]
+    return {
+        "images": torch.stack([sample.pixels for sample in samples]),
+        "boxes": torch.cat([sample.boxes for sample in samples]),
+        "labels": torch.cat([sample.labels for sample in samples]),
+        "counts": counts,
+        "weight": max(1, sum(counts)),  # 1 where there is none, as in the library
+    }
+
+
+class TrainRows:
+    """Training images by number, augmented unless `augment` is None."""
+
+    def __init__(
+        self,
+        data: Annotated,
+        rows: NDArray[np.int64],
+        *,
+        side_px: int,
+        layout: Layout,
+        seed: int,
+        augment: AugmentSettings | None,
+    ) -> None:
+        self.data, self.rows, self.side_px, self.layout = data, rows, side_px, layout
+        self.seed, self.augment = seed, augment
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
+        chosen = self.rows[[row for _, row in keys]]
+        draws = uniforms(self.seed, keys[0][0], chosen, DRAWS)
+        return collated([self._sample(int(image), list(draw)) for image, draw in zip(chosen, draws, strict=True)])
+
+    def _sample(self, image: int, draws: Sequence[float]) -> Sample:
+        picture = self.data.picture(image)
+        if self.augment is None:
+            return framed(picture, self.side_px, self.layout)
+        return augmented(picture, self.side_px, self.layout, self.augment, draws)
+
+
+class ValRows:
+    """Validation images by number, with all that is annotated on them."""
+
+    def __init__(self, data: Annotated, rows: NDArray[np.int64], *, side_px: int, layout: Layout) -> None:
+        self.data, self.rows, self.side_px, self.layout = data, rows, side_px, layout
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
+        """As in training, and: places, xywh of the picture in the square as parts of it [batch, 4]; sizes, width
+        and height of the file [batch, 2]; truth, for each object xywh, label, crowd, area [all objects, 7]."""
+        chosen = [int(self.rows[row]) for _, row in keys]
+        samples = [framed(self.data.picture(image), self.side_px, self.layout) for image in chosen]
+        objects = [self.data.objects[image] for image in chosen]
+        return {
+            **collated(samples),
+            "places": torch.tensor([place_part(sample, self.side_px) for sample in samples]),
+            "sizes": torch.tensor([self.data.sizes[image] for image in chosen]),
+            "truth": torch.from_numpy(np.concatenate([_table(item) for item in objects])),
+            "truth_counts": [len(item) for item in objects],
+            "files": [str(self.data.images.paths[image]) for image in chosen],
+        }
+
+
+def place_part(sample: Sample, side_px: int) -> list[float]:
+    """Left, top, width and height of the picture as parts of its square."""
+    place = sample.place
+    return [place.left / side_px, place.top / side_px, place.width / side_px, place.height / side_px]
+
+
+def _table(objects: Objects) -> NDArray[np.float64]:
+    return np.column_stack([objects.boxes, objects.labels, objects.crowd, objects.areas]).astype(np.float64)

@@ -1,0 +1,198 @@
+"""The training half of detection: rows, model, loss, mAP, predictions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from trainer.cache import decode, shared_images
+from trainer.data import Batch
+from trainer.errors import DataError
+from trainer.imagefiles import images_in
+from trainer.splits import select
+from trainer.task import Parts, Rows, Scores
+from trainer.tasks.detection.augment import Picture, framed
+from trainer.tasks.detection.coco_map import coco_metrics
+from trainer.tasks.detection.config import DetectionConfig
+from trainer.tasks.detection.detectors import DETECTORS
+from trainer.tasks.detection.files import DetectionFiles, DetectionTable, read_table, require_boxes
+from trainer.tasks.detection.model import BACKBONE, architecture_of, build_detector, rebuild_detector
+from trainer.tasks.detection.predictions import Found, box_words, detections
+from trainer.tasks.detection.rows import Annotated, TrainRows, ValRows, place_part
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# The last layer's losses under the library's names; those of the layers before it are not reported.
+_PARTS = {
+    "loss_vfl": "val_loss_class",
+    "loss_ce": "val_loss_class",
+    "loss_bbox": "val_loss_box",
+    "loss_giou": "val_loss_giou",
+}
+
+
+class DetectionTask:
+    """`Task` of detection; without data its classes and its model's sizes come from a checkpoint's `extras`."""
+
+    def __init__(self, config: DetectionConfig, extras: Mapping[str, Any] | None = None) -> None:
+        self.config = config
+        self.row = DETECTORS[config.model.name]
+        self.classes: list[str] = list(extras["classes"]) if extras else []
+        self.architecture: str = extras["architecture"] if extras else ""
+        self.scored_by_map = DetectionFiles.metric(config).name == "map"
+
+    def open_rows(self, everything: bool = False, image_size: int | None = None) -> Rows:
+        DetectionFiles.prepare(self.config, lambda _done, _of: None)
+        table = self._labelled(read_table(self.config))
+        chosen = select(self.config, len(table.images), table.held_out)
+        require_boxes(table, chosen)
+        data, training = self.config.data, self.config.training
+        side = image_size or data.image_size
+        images = shared_images(table.fingerprint, table.images, round(side * data.source_scale))
+        annotated = Annotated(images, table.sizes, table.objects)
+        shown = np.arange(len(table.images)) if everything else chosen.val
+        return Rows(
+            TrainRows(
+                annotated,
+                chosen.train,
+                side_px=side,
+                layout=data.resize,
+                seed=self.config.seed,
+                augment=None if training.overfit else data.augment,
+            ),
+            ValRows(annotated, shown, side_px=side, layout=data.resize),
+        )
+
+    def build_model(self, weights: bool) -> nn.Module:
+        if not weights and self.architecture:
+            return rebuild_detector(self.config.model.name, self.architecture)
+        assert self.classes, "rows are opened, or extras given, before anything else"
+        model = build_detector(self.config, self.classes)
+        self.architecture = architecture_of(model, bool(self.config.model.pretrained))
+        return model
+
+    def parts(self, model: nn.Module) -> Parts:
+        backbone = {id(parameter) for parameter in model.get_submodule(BACKBONE).parameters()}
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return Parts(
+            main=[parameter for parameter in trained if id(parameter) not in backbone],
+            pretrained=[parameter for parameter in trained if id(parameter) in backbone],
+        )
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The library's loss, a mean over boxes, times the boxes.
+
+        A sum that splits into images for RT-DETR; of DETR's class loss (a mean over queries) and of D-FINE's
+        distillation it is close to one.
+        """
+        mean: Tensor = model(self._pixels(batch["images"]), labels=targets(batch)).loss
+        total: Tensor = mean * batch["weight"]
+        return total
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
+        sums: Counter[str] = Counter()
+        boxes = 0
+        truth: list[np.ndarray] = []
+        found: list[Found] = []
+        files: list[str] = []
+        for batch in batches:
+            output = model(self._pixels(batch["images"]), labels=targets(batch))
+            sums.update(loss_sums(output, batch["weight"]))
+            boxes += sum(batch["counts"])
+            found += detections(output.logits, output.pred_boxes, batch["places"], batch["sizes"], self.row.no_object)
+            truth += [part.cpu().numpy() for part in batch["truth"].split(batch["truth_counts"])]
+            files += batch["files"]
+        metrics = {name: value / max(1, boxes) for name, value in sums.items()}
+        if self.scored_by_map:
+            metrics |= coco_metrics(truth, found, self.classes, self.config.evaluation.per_class)
+        few = self.config.evaluation.samples
+        return Scores(metrics, [self._sample(*one) for one in zip(files[:few], truth[:few], found[:few], strict=True)])
+
+    def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
+        """A row for each box that is found; an image without one has one row of empty cells."""
+        paths = images_in(folder)
+        size = self.config.training.val_batch_size or self.config.training.batch_size
+        for first in range(0, len(paths), size):
+            few = paths[first : first + size]
+            for path, found in zip(few, self._found(model, few, device), strict=True):
+                yield from self._lines(path.name, found.above(self.config.evaluation.score_threshold))
+
+    def extras(self) -> dict[str, Any]:
+        return {"classes": list(self.classes), "architecture": self.architecture}
+
+    def _labelled(self, table: DetectionTable) -> DetectionTable:
+        """The table in the labels of the model, which knows its classes by name once it is trained."""
+        if not self.classes:
+            self.classes = list(table.classes)
+        strange = sorted(set(table.classes) - set(self.classes))
+        if strange:
+            raise DataError(f"the model knows no class {', '.join(strange)}, only {', '.join(self.classes)}")
+        if list(table.classes) == self.classes:
+            return table
+        label_of = np.array([self.classes.index(name) for name in table.classes], dtype=np.int64)
+        return replace(table, objects=tuple(replace(item, labels=label_of[item.labels]) for item in table.objects))
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """uint8 [batch, 3, side, side] → float, scaled as the detector expects."""
+        scaled = images.float() / 255.0
+        if not self.row.imagenet:
+            return scaled
+        mean = torch.tensor(IMAGENET_MEAN, device=images.device)[:, None, None]
+        std = torch.tensor(IMAGENET_STD, device=images.device)[:, None, None]
+        return (scaled - mean) / std
+
+    def _found(self, model: nn.Module, paths: Sequence[Path], device: Any) -> list[Found]:
+        data = self.config.data
+        source = round(data.image_size * data.source_scale)
+        sizes, samples = [], []
+        nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+        for path in paths:
+            pixels = decode(path, source)
+            with Image.open(path) as image:
+                sizes.append(image.size)
+            picture = Picture(pixels, *nothing, sizes[-1][0] / sizes[-1][1])
+            samples.append(framed(picture, data.image_size, data.resize))
+        images = torch.stack([sample.pixels for sample in samples]).to(device)
+        places = torch.tensor([place_part(sample, data.image_size) for sample in samples], device=device)
+        output = model(self._pixels(images))
+        return detections(
+            output.logits, output.pred_boxes, places, torch.tensor(sizes, device=device), self.row.no_object
+        )
+
+    def _lines(self, name: str, found: Found) -> Iterable[dict[str, str]]:
+        columns = ("x", "y", "w", "h")
+        if not len(found.scores):
+            yield {"image": name, "label": "", "score": "", **dict.fromkeys(columns, "")}
+        for box, label, score in zip(found.boxes, found.labels, found.scores, strict=True):
+            places = {column: f"{value:.1f}" for column, value in zip(columns, box, strict=True)}
+            yield {"image": name, "label": self.classes[label], "score": f"{score:.4f}", **places}
+
+    def _sample(self, file: str, truth: np.ndarray, found: Found) -> dict[str, Any]:
+        """Boxes in words: those above the threshold, or else the likeliest one."""
+        shown = found.above(min(self.config.evaluation.score_threshold, float(found.scores[0])))
+        boxes = zip(shown.labels, shown.scores, shown.boxes, strict=True)
+        return {
+            "image": file,
+            "references": [f"{self.classes[int(row[4])]} at {box_words(row[:4])}" for row in truth if not row[5]],
+            "predictions": [f"{self.classes[label]} {score:.2f} at {box_words(box)}" for label, score, box in boxes],
+        }
+
+
+def targets(batch: Batch) -> list[dict[str, Tensor]]:
+    """What the library's losses take for each image: `class_labels` [n] and `boxes` as cxcywh in [0, 1] [n, 4]."""
+    pairs = zip(batch["labels"].split(batch["counts"]), batch["boxes"].split(batch["counts"]), strict=True)
+    return [{"class_labels": labels, "boxes": boxes} for labels, boxes in pairs]
+
+
+def loss_sums(output: Any, weight: int) -> dict[str, float]:
+    """The loss of a batch and its parts, each times the batch's weight."""
+    named = {_PARTS[name]: value for name, value in output.loss_dict.items() if name in _PARTS}
+    return {name: float(value) * weight for name, value in {"val_loss": output.loss, **named}.items()}
