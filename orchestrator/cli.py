@@ -15,8 +15,9 @@ from rich.console import Console
 
 from orchestrator.ladder import Budget
 from orchestrator.options import Request
+from orchestrator.plan import merge
 from orchestrator.request import make_plan
-from trainer.api import ConfigError, Problem, TrainingError
+from trainer.api import ConfigError, Problem, TrainingError, no_room
 
 app = typer.Typer(
     add_completion=False,
@@ -142,6 +143,10 @@ def _plan(request: Request, _trials: Path, as_json: bool) -> int:
     from orchestrator.price import price
 
     plan, _ = make_plan(request)
+    if (plan.folder / "plan.yaml").exists():
+        from orchestrator.folder import read_plan  # opens databases too: only where there is a study
+
+        plan = merge(read_plan(plan.folder), plan)
     if as_json:
         typer.echo(json.dumps(plan.plain(), indent=2))
         return 0
@@ -264,6 +269,12 @@ def _guarded(work: Callable[[], int], debug: bool) -> None:
             raise
         typer.echo(f"error: {error}", err=True)
         outcome = 2 if error.kind in ("config", "data") else 1
+    except OSError as error:
+        if debug:
+            raise
+        advice = "; make room, and the same command carries on" if no_room(error) else ""
+        typer.echo(f"error: {error.filename or 'a file'}: {error.strerror or error}{advice}", err=True)
+        outcome = 1
     raise typer.Exit(outcome)
 
 

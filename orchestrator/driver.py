@@ -22,7 +22,7 @@ from orchestrator.space import as_json
 from orchestrator.stage import Stage, base_values, inside
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, TrialState
 from orchestrator.watcher import Watcher
-from trainer.api import dump_yaml, write_whole
+from trainer.api import Evaluation, Outcome, dump_yaml, write_whole
 
 _STOP_SECONDS = 25.0
 _WAIT_SECONDS = 0.25
@@ -189,10 +189,10 @@ class Driver:
         if isinstance(event, Beat):
             self.watcher.beat(self.stage, slot, event)
         elif isinstance(event, Evaluated):
-            self._evaluated(trial, event)
+            self._evaluated(trial, event.evaluation)
         elif isinstance(event, Ended):
             self._failures.slice_ended(slot.name)
-            self._ended(trial, event)
+            self._ended(trial, event.outcome)
         elif isinstance(event, Failed):
             self._failures.slice_failed(slot.name)
             self._fail(trial, event.kind, event.line)
@@ -201,8 +201,7 @@ class Driver:
         else:
             assert isinstance(event, Started), "no other event"
 
-    def _evaluated(self, trial: TrialState, event: Evaluated) -> None:
-        evaluation = event.evaluation
+    def _evaluated(self, trial: TrialState, evaluation: Evaluation) -> None:
         if evaluation.epoch in trial.values:
             return
         trial.values[evaluation.epoch] = evaluation.value
@@ -213,8 +212,7 @@ class Driver:
         self.stage.study.evaluated(trial, evaluation.epoch)
         self.watcher.changed(self.stage, trial, final=False)
 
-    def _ended(self, trial: TrialState, event: Ended) -> None:
-        outcome = event.outcome
+    def _ended(self, trial: TrialState, outcome: Outcome) -> None:
         trial.checkpoint = inside(outcome.checkpoint, self.stage.plan.folder)
         trial.device = f"{outcome.device}, {outcome.precision}"
         if outcome.ending == "interrupted":

@@ -220,7 +220,9 @@ def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
             added.append(trial)
     fingerprint = new.data_fingerprint if force_data else old.data_fingerprint
     shapes = {**new.shapes, **old.shapes}
-    notes = (*new.notes, f"{len(added)} trial(s) added to the study") if added else new.notes
+    counted = f"{len(added)} trial{'' if len(added) == 1 else 's'} added to the study"
+    closed = "the study was closed: it asks for no more trials"
+    notes = (*new.notes, *([counted] if added else []), *([closed] if old.closed else []))
     trials = (*old.trials, *added)
     # A shorter file removes nothing: what the study was to train, it trains.
     n_trials = new.n_trials if new.n_trials != len(new.trials) else len(trials)

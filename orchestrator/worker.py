@@ -14,12 +14,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
-from trainer.api import Evaluation, Heartbeat, Hooks, Session, TrainingError, open_session, resolve_config
+from trainer.api import Evaluation, Heartbeat, Hooks, Session, TrainingError, no_room, open_session, resolve_config
 
 STOP = "stop"
 LEFT = 128 + signal.SIGTERM  # exit status after a SIGTERM: no fault of the slice
@@ -38,21 +39,23 @@ class Worker:
 
     def run(self, work: Slice) -> None:
         """Trains one slice; whatever it raises becomes a `Failed`, never the end of the process."""
-        with Path(work.log_file).open("a", encoding="utf-8", buffering=1) as log:
 
-            def say(line: str) -> None:
+        def say(line: str) -> None:
+            # A full disk may cost lines of the log, not the trial.
+            with suppress(OSError), Path(work.log_file).open("a", encoding="utf-8") as log:
                 log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
-            try:
-                self._train(work, say)
-            except TrainingError as error:
-                self._release()
-                say(f"failed ({error.kind}): {error}")
-                self.send(Failed(work.number, error.kind, str(error).splitlines()[0]))
-            except Exception as error:  # noqa: BLE001 - a bug in one trial must not cost the others
-                self._release()
-                say(traceback.format_exc())
-                self.send(Failed(work.number, "code", f"{type(error).__name__}: {error}".splitlines()[0]))
+        try:
+            self._train(work, say)
+        except TrainingError as error:
+            self._release()
+            say(f"failed ({error.kind}): {error}")
+            self.send(Failed(work.number, error.kind, str(error).splitlines()[0]))
+        except Exception as error:  # noqa: BLE001 - a bug in one trial must not cost the others
+            self._release()
+            say(traceback.format_exc())
+            kind = "disk" if isinstance(error, OSError) and no_room(error) else "code"
+            self.send(Failed(work.number, kind, f"{type(error).__name__}: {error}".splitlines()[0]))
 
     def _train(self, work: Slice, say: Callable[[str], None]) -> None:
         last_beat = 0.0

@@ -25,6 +25,7 @@ from trainer.errors import (
     OutOfMemory,
     Problem,
     TrainingError,
+    no_room,
 )
 from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
 from trainer.resolve import (
@@ -74,6 +75,7 @@ __all__ = [
     "known_keys",
     "load_config",
     "metric_of",
+    "no_room",
     "open_session",
     "parse_assignments",
     "parse_yaml",

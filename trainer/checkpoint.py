@@ -65,13 +65,22 @@ def save_checkpoint(state: Mapping[str, Any], path: Path, keep: Path | None = No
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # PyTorch reports a full disk as a RuntimeError of its zip writer.
-        needed = temporary.stat().st_size if temporary.exists() else 0
+        needed = max(tensor_bytes(state), temporary.stat().st_size if temporary.exists() else 0)
         temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
         raise WriteError(
-            f"{path}: could not be written ({first_line(error)}); {free / 1e6:.0f} MB are free in "
-            f"{path.parent}, at least {needed / 1e6:.0f} MB were needed; older checkpoints are intact"
+            f"{path}: could not be written ({first_line(error)}); {free / 1e6:.1f} MB are free in "
+            f"{path.parent}, at least {needed / 1e6:.1f} MB were needed; older checkpoints are intact"
         ) from error
+
+
+def tensor_bytes(state: object) -> int:
+    """Room that the tensors of a state take."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    if isinstance(state, Mapping):
+        return sum(tensor_bytes(value) for value in state.values())
+    return sum(tensor_bytes(value) for value in state) if isinstance(state, list | tuple) else 0
 
 
 def rotate_and_save(state: Mapping[str, Any], folder: Path) -> Path:

@@ -14,8 +14,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class TrainingError(Exception):
@@ -80,3 +83,8 @@ class NonFiniteLoss(TrainingError):
 
 class OutOfMemory(TrainingError):
     kind = "oom"
+
+
+def no_room(error: OSError) -> bool:
+    """Whether a file could not be written because the disk, or one's share of it, is full."""
+    return error.errno in _NO_ROOM

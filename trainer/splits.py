@@ -69,10 +69,10 @@ def _drawn(config: RunConfig, n_images: int) -> tuple[Indices, Indices]:
 def _given(config: RunConfig, n_images: int, held_out: int) -> tuple[Indices, Indices]:
     """Training and validation images where they are known, each limited by its share."""
     data = config.data
-    part = min(1.0, (data.max_samples or n_images) / n_images)
     n_train = n_images - held_out
-    n_val = max(1, round(held_out * part))
-    n_first = max(1, min(n_train, (data.max_samples or n_images) - n_val))
+    limit = min(n_images, data.max_samples or n_images)
+    n_val = min(max(1, round(held_out * limit / n_images)), limit - 1)
+    n_first = min(n_train, limit - n_val)
     sides = []
     for kept in (np.arange(n_first, dtype=np.int64), np.arange(n_train, n_train + n_val, dtype=np.int64)):
         if data.data_fraction < 1.0:

@@ -120,7 +120,7 @@ class Task(Protocol):
         ...
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
-        """One row for each image of a folder, in the order of their names."""
+        """Rows of named cells, at least one for each image of a folder, in the order of their names."""
         ...
 
     def extras(self) -> dict[str, Any]:

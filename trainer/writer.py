@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from trainer.checkpoint import BEST, LAST, PREVIOUS, copy_checkpoint, remove_leftovers, rotate_and_save
 from trainer.config import RunConfig
-from trainer.errors import ConfigError, Problem, WriteError
+from trainer.errors import ConfigError, Problem, WriteError, no_room
 from trainer.outcome import Evaluation
 from trainer.task import Scores
 from trainer.textfiles import METRICS, SAMPLES, write_whole
@@ -41,6 +41,8 @@ class RunWriter:
             if continued_from is None:
                 self._remove_checkpoints()
         except OSError as error:
+            if no_room(error):
+                raise _full(error, self.log_folder) from error
             what = f"{error.filename or self.folder} cannot be written ({error.strerror})"
             raise ConfigError([Problem("checkpoint.dir", what)]) from None
 
@@ -99,6 +101,10 @@ def _said(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        what = f"{error.filename or folder} could not be written ({error.strerror or error})"
-        free = shutil.disk_usage(folder).free / 1e6
-        raise WriteError(f"{what}; {free:.0f} MB are free in {folder}; the checkpoints there are intact") from error
+        raise _full(error, folder) from error
+
+
+def _full(error: OSError, folder: Path) -> WriteError:
+    what = f"{error.filename or folder} could not be written ({error.strerror or error})"
+    free = shutil.disk_usage(folder).free / 1e6
+    return WriteError(f"{what}; {free:.1f} MB are free in {folder}; the checkpoints there are intact")

@@ -29,7 +29,7 @@ DEVIATIONS = 3.0
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> StudyBox:
     content = json.loads((ROOT / "trials" / "quickstart.json").read_text(encoding="utf-8"))
     one = StudyBox(tmp_path_factory.mktemp("quality") / "box", content, name="quickstart")
-    one.run()
+    one.ended(one.start(command=("run", "quickstart.json")), 0, seconds=1500.0)
     return one
 
 
@@ -79,7 +79,7 @@ def say(words: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_quickstart_is_a_study_worth_the_name(quickstart: StudyBox) -> None:
     rows = quickstart.rows()
     assert len([row for row in rows if not row["duplicate_of"]]) >= 8
@@ -111,7 +111,7 @@ def test_bleu_rises_over_the_epochs(quickstart: StudyBox) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_it_looks_at_the_pictures(quickstart: StudyBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the same trained model fed zeros, and against the same model trained on zeros."""
     row = best_trial(quickstart)
@@ -141,7 +141,7 @@ def last_file(one: StudyBox, trial_id: int) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_best_is_better_than_luck(quickstart: StudyBox, seeds: Callable[[], list[float]]) -> None:
     values = [float(row["final_bleu"]) for row in quickstart.rows() if not row["duplicate_of"]]
     best, median = max(values), statistics.median(values)
@@ -168,7 +168,7 @@ def captions() -> Iterator[Callable[[str], list[str]]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_ten_captions_are_learnt_by_heart(tmp_path: Path, captions: Callable[[str], list[str]]) -> None:
     data = dict(word.split("=", 1) for word in captions("nlvr_captions"))
     overrides = {
@@ -188,7 +188,7 @@ def test_ten_captions_are_learnt_by_heart(tmp_path: Path, captions: Callable[[st
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["nlvr_captions", "coco_cc_mini"])
 def test_a_search_on_photographs(tmp_path: Path, name: str, captions: Callable[[str], list[str]]) -> None:
     trials = [{"training.optimizer.lr": 1e-3, "training.batch_size": 8}, {"training.optimizer.lr": 1e-4}]

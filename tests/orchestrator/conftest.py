@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from hypothesis import HealthCheck, settings
 from optuna.storages import RDBStorage
 from orchestrator_parts import TINY, Bench, Command, World, orchestrator_process, tiny_plan
 from typer.testing import CliRunner
@@ -17,6 +18,9 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.plan import Plan
 
+# Under load a step may take its time; and what a suite says must not depend on the day.
+settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 REAL_TRIALS: Sequence[dict[str, Any]] = (
     {"training.optimizer.lr": 0.01},
     {"training.optimizer.lr": 0.003},

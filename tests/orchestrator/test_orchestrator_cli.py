@@ -253,19 +253,27 @@ def facts(folder: Path) -> list[Any]:
     return [(t.state, t.params, t.intermediate_values, t.user_attrs, t.datetime_complete) for t in study.trials]
 
 
-def test_the_same_command_again_changes_nothing(command: Command, finished_copy: Path) -> None:
-    before, known = lasting(finished_copy), facts(finished_copy)
+def test_plan_on_a_study_says_what_is_left_and_changes_nothing(command: Command, finished_copy: Path) -> None:
     home = finished_copy.parents[1]
-    result = command("run", home / "tiny.json", "--output-dir", home / "outputs", "--threads-per-slot", "1")
+    before, known, log = lasting(finished_copy), facts(finished_copy), said(finished_copy)
+    result = command("plan", home / "tiny.json", "--output-dir", home / "outputs")
     assert result.exit_code == 0, result.output
-    now = lasting(finished_copy)
-    for n in before:
-        if now[n] != before[n]:
-            import difflib
-            print("\n".join(difflib.unified_diff(before[n].decode().splitlines(), now[n].decode().splitlines())))
-    assert now == before
-    assert facts(finished_copy) == known
-    assert "epoch" not in said(finished_copy)[-1]
+    assert re.search(r"\d s an epoch so far: at most 0 min left", result.stdout)
+    refused = command("plan", home / "tiny.json", "--output-dir", home / "outputs", "--seed", "5")
+    assert refused.exit_code == 2
+    assert "seed: 42 in the study, 5 now" in refused.stderr
+    assert (lasting(finished_copy), facts(finished_copy), said(finished_copy)) == (before, known, log)
+
+
+def test_the_same_command_again_changes_nothing(command: Command, finished_copy: Path) -> None:
+    known, home = facts(finished_copy), finished_copy.parents[1]
+    for call in (1, 2):
+        before = lasting(finished_copy) if call == 2 else {}  # the first call here writes the paths of this copy
+        result = command("run", home / "tiny.json", "--output-dir", home / "outputs", "--threads-per-slot", "1")
+        assert result.exit_code == 0, result.output
+        assert call == 1 or lasting(finished_copy) == before
+        assert facts(finished_copy) == known
+    assert not any(" epoch " in line for line in result.stderr.splitlines())
 
 
 def test_trials_added_at_the_front_are_trained_and_the_others_stay(command: Command, finished_copy: Path) -> None:
@@ -285,7 +293,7 @@ def test_trials_added_at_the_front_are_trained_and_the_others_stay(command: Comm
         assert {**old, "param_training.batch_size": "32"} == new
     assert (after[6]["trial_id"], after[6]["param_training.batch_size"], len(after)) == ("7", "16", 7)
     assert int(after[6]["epochs"]) >= 1
-    assert "1 trial(s) added to the study" in result.stderr
+    assert "1 trial added to the study" in result.stderr
 
 
 def test_status(command: Command, finished: Path) -> None:
@@ -345,7 +353,9 @@ def test_close_ends_a_study(command: Command, finished_copy: Path) -> None:
     content["trials"].append({LR: 0.009})
     (home / "tiny.json").write_text(json.dumps(content))
     words = ("--output-dir", home / "outputs", "--promote", "0")
-    assert command("run", home / "tiny.json", *words).exit_code == 0
+    again = command("run", home / "tiny.json", *words)
+    assert again.exit_code == 0
+    assert "the study was closed: it asks for no more trials" in again.stderr
     assert len(rows(finished_copy)) == 6
 
 

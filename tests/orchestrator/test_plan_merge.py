@@ -51,7 +51,7 @@ def test_new_trials_get_the_next_places_wherever_they_stand(make: Make, trials: 
     added = [trial for trial in trials if trial not in (A, B)]
     assert merged.trials == (A, B, *added)
     assert merged.n_trials == len(trials)
-    assert merged.notes[-1] == f"{len(added)} trial(s) added to the study"
+    assert merged.notes[-1] == f"{len(added)} trial{'' if len(added) == 1 else 's'} added to the study"
 
 
 def test_removed_and_edited_trials_keep_their_places(make: Make) -> None:
@@ -161,4 +161,6 @@ def test_shapes_stay_as_they_were_and_new_keys_get_theirs(make: Make) -> None:
 
 
 def test_a_closed_study_stays_closed(make: Make) -> None:
-    assert merge(replace(make([A]), closed=True), make([A, B])).closed
+    merged = merge(replace(make([A]), closed=True), make([A, B]))
+    assert merged.closed
+    assert merged.notes[-1] == "the study was closed: it asks for no more trials"

@@ -209,13 +209,14 @@ def test_memory_can_be_rebuilt_after_any_step(planned: Planned, script: list[tup
     name = f"study {next(NAMES)}"
     study = Study.open(plan.storage_url, name, True, plan.shapes, {})
     state = study.load()
+    reader = Study.open(plan.storage_url, name, True, plan.shapes, {})
     for index in range(3):
         one = new_trial(plan, index)
         study.add(one, base_values(plan))
         state.trials[one.number] = one
     for what, number in script:
         _step(study, state, state.trials[number], what)
-        rebuilt = Study.open(plan.storage_url, name, True, plan.shapes, {}).load()
+        rebuilt = reader.load()
         assert rebuilt.trials == state.trials
         assert rebuilt.sequence == state.sequence
 

@@ -65,9 +65,7 @@ def coco_content(images: int = 10) -> dict[str, Any]:
     boxes.append({"id": 900, "image_id": 103, "category_id": 20, "bbox": [0, 0, 40, 30], "iscrowd": 1, "area": 600})
     boxes.append({"id": 901, "image_id": 106, "category_id": 11, "bbox": [-5.0, 20.0, 25.0, 40.0]})
     return {
-        "images": [
-            {"id": 100 + n, "file_name": name, "width": 48, "height": 32} for n, name in enumerate(names)
-        ],
+        "images": [{"id": 100 + n, "file_name": name, "width": 48, "height": 32} for n, name in enumerate(names)],
         "annotations": boxes,
         "categories": [{"id": 20, "name": "traffic light"}, {"id": 11, "name": "cat"}],
     }

@@ -55,7 +55,10 @@ def broken(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
 
 
 FAULTS: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
-    (lambda c: c["annotations"][0].update(bbox=[5, 5, 0, 4]), r"unusable annotation: 7 of image 101 \(1\.png\) has no area in"),
+    (
+        lambda c: c["annotations"][0].update(bbox=[5, 5, 0, 4]),
+        r"unusable annotation: 7 of image 101 \(1\.png\) has no",
+    ),
     (lambda c: c["annotations"][0].update(bbox=[5, 5, -3, 4]), "annotation: 7 of image 101 .*no area inside"),
     (lambda c: c["annotations"][0].update(bbox=[48, 5, 9, 4]), "annotation: 7 of image 101 .*no area inside"),
     (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "annotation: 7 of image 101 .*bbox of four numbers"),
@@ -91,10 +94,8 @@ def test_a_fault_is_named(change: Callable[[dict[str, Any]], Any], words: str, f
         check_data(config_of(data))
 
 
-@pytest.mark.parametrize(("change", "words"), FAULTS)
-def test_skipping_leaves_it_out_and_counts_it(
-    change: Callable[[dict[str, Any]], Any], words: str, folder: Path
-) -> None:
+@pytest.mark.parametrize("change", [change for change, _ in FAULTS])
+def test_skipping_leaves_it_out_and_counts_it(change: Callable[[dict[str, Any]], Any], folder: Path) -> None:
     data = write_coco(folder, coco_content())
     write_coco(folder, broken(change))
     Path(folder, "images", "gone.png").unlink(missing_ok=True)
@@ -113,8 +114,8 @@ def test_all_faults_come_at_once_and_many_are_counted(folder: Path) -> None:
     (folder / "images" / "gone.png").unlink()
     with pytest.raises(DataError) as caught:
         check_data(config_of(data))
-    assert "unusable annotations: 7 of" in str(caught.value)
-    assert "and 5 more" in str(caught.value)
+    assert "11 unusable annotations: 7 of" in str(caught.value)
+    assert "and 6 more" in str(caught.value)
     assert "1 missing image: gone.png" in str(caught.value)
     assert str(folder / "annotations.json") in str(caught.value)
     assert "data.bad_samples=skip" in str(caught.value)

@@ -107,3 +107,28 @@ def test_a_subset_is_a_fair_draw() -> None:
     """A prefix of the file would hold only small numbers."""
     train = chosen(1000, training__subset_size=100).train
     assert 400 < float(np.mean(train)) < 600
+
+
+@given(
+    images=st.integers(2, 300),
+    part=st.floats(0.01, 0.99),
+    limit=st.none() | st.integers(2, 400),
+    fraction=st.floats(0.01, 1.0),
+    overfit=st.booleans(),
+)
+def test_a_split_that_comes_with_the_data_is_kept(
+    images: int, part: float, limit: int | None, fraction: float, overfit: bool
+) -> None:
+    held_out = min(images - 1, max(1, round(images * part)))
+    settings = {"data.max_samples": limit, "data.data_fraction": fraction, "training.overfit": overfit}
+    found = select(resolve_config(TINY, settings, {"data.val_split": 0.9}), images, held_out)
+    train = set(range(images - held_out))
+    assert set(found.train_split.tolist()) <= train
+    assert 1 <= len(found.train_split) + len(found.val)
+    assert not overfit or found.val.tolist() == found.train.tolist()
+    assert overfit or not set(found.val.tolist()) & train
+    if limit is None and fraction == 1.0 and not overfit:
+        assert (len(found.train), len(found.val)) == (images - held_out, held_out)
+    if limit is not None and not overfit:
+        assert len(found.train_split) + len(found.val) <= max(2, min(limit, images))
+        assert min(len(found.train_split), len(found.val)) >= 1

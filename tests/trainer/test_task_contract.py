@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from detection_parts import TINY_DETECTION
 from PIL import Image
 from trainer_parts import TINY, same
 
@@ -22,7 +23,7 @@ from trainer.data import EpochBatches, build_loader
 from trainer.run import open_run, task_for
 from trainer.task import Rows, Task
 
-CONFIGS: dict[str, dict[str, Any]] = {"captioning": TINY}
+CONFIGS: dict[str, dict[str, Any]] = {"captioning": TINY, "detection": TINY_DETECTION}
 
 
 @pytest.fixture(params=sorted(CONFIGS), scope="module")
