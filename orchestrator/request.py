@@ -161,10 +161,12 @@ def _data(base: RunConfig | None, budget: Budget, mistakes: Mistakes) -> tuple[D
 
 
 def _portable(base: RunConfig, said: Collection[str]) -> dict[str, Any]:
-    """The base as plain data; a folder for checkpoints that nobody named stays relative."""
+    """The base as plain data; folders that nobody named stay relative."""
     plain = base.plain()
     if "checkpoint.dir" not in said:
         plain["checkpoint"]["dir"] = "checkpoints"
+    if "logging.tensorboard_dir" not in said:
+        plain["logging"]["tensorboard_dir"] = "runs"
     plain["checkpoint"]["resume"] = None
     return plain
 

@@ -54,7 +54,9 @@ def test_arrows_go_one_way(path: Path) -> None:
 
 
 def test_the_import_rule_notices_a_wrong_arrow() -> None:
-    tree = ast.parse("from trainer.loop import train_until\nfrom trainer.api import train\nimport reports.sections.summary")
+    tree = ast.parse(
+        "from trainer.loop import train_until\nfrom trainer.api import train\nimport reports.sections.summary"
+    )
     assert forbidden("orchestrator", imports(tree)) == {"trainer.loop", "reports.sections.summary"}
     assert forbidden("trainer", imports(ast.parse("from orchestrator import plan"))) == {"orchestrator.plan"}
 
@@ -76,8 +78,14 @@ def test_torch_is_imported_only_where_training_happens(module: str) -> None:
 
 
 def test_the_loop_names_no_task() -> None:
-    names = {path.name for path in (ROOT / "trainer" / "tasks").iterdir() if path.is_dir() and path.name != "__pycache__"}
-    for path in (ROOT / "trainer" / "loop.py", ROOT / "trainer" / "run.py", *sorted((ROOT / "orchestrator").rglob("*.py"))):
+    names = {
+        path.name for path in (ROOT / "trainer" / "tasks").iterdir() if path.is_dir() and path.name != "__pycache__"
+    }
+    for path in (
+        ROOT / "trainer" / "loop.py",
+        ROOT / "trainer" / "run.py",
+        *sorted((ROOT / "orchestrator").rglob("*.py")),
+    ):
         text = path.read_text(encoding="utf-8")
         assert not {name for name in names if name in text}, path
 

@@ -190,7 +190,7 @@ def test_added_trials_are_run_wherever_they_stand(bench: MakeBench) -> None:
 table = st.lists(st.lists(st.integers(0, 9).map(float), min_size=3, max_size=3), min_size=3, max_size=5)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table, st.lists(st.integers(0, 7), max_size=3))
 def test_killed_anywhere_it_ends_like_an_undisturbed_run(
     planned: Callable[..., Plan], tmp_path: Path, curves: list[list[float]], kills: list[int]

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 import pytest
-from orchestrator_parts import LR, Bench, Fault
+from orchestrator_parts import LR, Bench, Fault, Killed
 
 from orchestrator.plan import Limits
 from orchestrator.promote import chosen
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED
+from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, TrialState
 
 MakeBench = Callable[..., Bench]
 RISING = (10.0, 20.0, 30.0)
@@ -176,9 +176,21 @@ def test_a_limit_leaves_duplicates_for_later(bench: MakeBench) -> None:
     assert [t.overrides[LR] for t in b.state.in_order()] == [A]
 
 
-def test_a_paused_trial_is_pruned_or_completed_by_what_it_did(bench: MakeBench) -> None:
-    """The judgement that a pause put off is given first thing in the next call."""
+def test_a_judgement_that_a_kill_put_off_is_given_first_thing(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     curves = {A: RISING, B: RISING, C: (1.0, 2.0, 3.0)}
     b = bench(curves, search={"pruner": {"name": "median", "n_startup_trials": 2}})
-    b.search()
-    assert b.statuses() == [COMPLETED, COMPLETED, PRUNED]
+
+    def die(_stage: object, trial: TrialState, final: bool) -> None:  # noqa: ARG001 - what a watcher is told
+        if trial.overrides[LR] == C and trial.values:
+            raise Killed
+
+    monkeypatch.setattr(b.watcher, "changed", die)
+    with pytest.raises(Killed):
+        b.search()
+    again = b.with_plan()
+    count = len(b.world.submitted)
+    again.search()
+    assert again.statuses() == [COMPLETED, COMPLETED, PRUNED]
+    assert len(b.world.submitted) == count

@@ -334,13 +334,11 @@ def test_promoting_more_trains_only_what_is_new(command: Command, finished_copy:
     assert said(finished_copy)[-1].startswith("best in full training: trial ")
 
 
-def test_promoting_more_than_there_are_says_so(command: Command, finished_copy: Path) -> None:
+def test_that_a_run_was_promoted_stands_in_the_study_not_in_its_folder(command: Command, finished_copy: Path) -> None:
     (finished_copy / "full").rename(finished_copy / "kept")
-    completed = sum(row["status"] == "completed" and not row["duplicate_of"] for row in rows(finished_copy))
     result = command("promote", finished_copy, "--top", "1")
     assert result.exit_code == 0
-    assert not (finished_copy / "full").exists()  # the study knows that it was trained
-    assert completed >= 2
+    assert not (finished_copy / "full").exists()
 
 
 def test_close_ends_a_study(command: Command, finished_copy: Path) -> None:

@@ -72,7 +72,7 @@ curves = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(curves, st.booleans())
 @pytest.mark.parametrize("options", WANTED, ids=lambda o: "-".join(map(str, o.values())))
 def test_one_after_another(options: dict[str, Any], table: list[list[float]], maximize: bool) -> None:
@@ -88,7 +88,7 @@ def test_one_after_another(options: dict[str, Any], table: list[list[float]], ma
             pair.completed(number, curve[-1])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(curves, st.booleans(), st.randoms(use_true_random=False), st.sets(st.integers(0, 8), max_size=2))
 @pytest.mark.parametrize("options", WANTED, ids=lambda o: "-".join(map(str, o.values())))
 def test_several_at_a_time_with_failures(

@@ -202,7 +202,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
 def test_memory_can_be_rebuilt_after_any_step(planned: Planned, script: list[tuple[str, int]]) -> None:
     plan = planned([A, B, C])

@@ -124,7 +124,7 @@ def test_a_split_that_comes_with_the_data_is_kept(
     found = select(resolve_config(TINY, settings, {"data.val_split": 0.9}), images, held_out)
     train = set(range(images - held_out))
     assert set(found.train_split.tolist()) <= train
-    assert 1 <= len(found.train_split) + len(found.val)
+    assert len(found.train_split) + len(found.val) >= 1
     assert not overfit or found.val.tolist() == found.train.tolist()
     assert overfit or not set(found.val.tolist()) & train
     if limit is None and fraction == 1.0 and not overfit:
