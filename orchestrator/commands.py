@@ -209,6 +209,8 @@ def _signals() -> Iterator[Stop]:
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         stop(number)
+        if number == signal.SIGINT and stop.times > 2:
+            raise KeyboardInterrupt  # a third one does not even wait for a database that does not answer
 
     before: dict[int, Any] = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -101,9 +101,9 @@ class StudyFiles:
 def write_best(plan: Plan, trial: TrialState, about: str) -> None:
     """The configuration that `python -m trainer --config best.yaml` trains, with its provenance on top."""
     plain = plan.full_config(trial.overrides, 0, {}).plain()
-    if not plan.own_checkpoint_dir:
-        plain["checkpoint"]["dir"] = "checkpoints"  # beside whoever trains it, not in the study
-    plain["logging"]["tensorboard_dir"] = plan.base["logging"]["tensorboard_dir"]  # relative where nobody named it
+    # Relative where nobody named them: beside whoever trains it, not in the study.
+    plain["checkpoint"]["dir"] = plan.base["checkpoint"]["dir"]
+    plain["logging"]["tensorboard_dir"] = plan.base["logging"]["tensorboard_dir"]
     plain["data"]["split_seed"] = plan.base_config.data.split_seed
     header = f"# {about}\n# python -m trainer --config best.yaml\n"
     write_whole(plan.folder / BEST, header + dump_yaml(plain))

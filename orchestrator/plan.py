@@ -62,7 +62,6 @@ class Plan:
     warmup_steps: int = 0
     full_steps_per_epoch: int = 0
     full_images: int = 1
-    own_checkpoint_dir: bool = False
     closed: bool = False
     data_changed: bool = False
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -156,7 +155,6 @@ class Plan:
             "warmup_steps": self.warmup_steps,
             "full_steps_per_epoch": self.full_steps_per_epoch,
             "full_images": self.full_images,
-            "own_checkpoint_dir": self.own_checkpoint_dir,
             "closed": self.closed,
             "data_changed": self.data_changed,
             "shapes": {key: dict(shape) for key, shape in self.shapes.items()},
@@ -190,7 +188,6 @@ def plan_from_plain(found: Mapping[str, Any], folder: Path) -> Plan:
             warmup_steps=found["warmup_steps"],
             full_steps_per_epoch=found["full_steps_per_epoch"],
             full_images=found["full_images"],
-            own_checkpoint_dir=found["own_checkpoint_dir"],
             closed=found["closed"],
             data_changed=found["data_changed"],
         )
@@ -228,7 +225,7 @@ def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
     n_trials = new.n_trials if new.n_trials != len(new.trials) else len(trials)
     changed = replace(new, trials=trials, shapes=shapes, data_fingerprint=fingerprint, notes=notes)
     changed = replace(changed, data_changed=old.data_changed or old.data_fingerprint != fingerprint)
-    return replace(changed, n_trials=n_trials, own_checkpoint_dir=old.own_checkpoint_dir, closed=old.closed)
+    return replace(changed, n_trials=n_trials, closed=old.closed)
 
 
 def _differences(old: Plan, new: Plan, force_data: bool) -> list[tuple[str, Any, Any]]:

@@ -84,7 +84,6 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         warmup_steps=base.training.scheduler.warmup_steps,
         full_steps_per_epoch=-(-full.train_rows // group),
         full_images=full.train_images,
-        own_checkpoint_dir="checkpoint.dir" in found.said,
         notes=tuple(_notes(budget, rung, base, pruner, numbers, summary, len(trials))),
     )
     return plan, summary

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
@@ -36,7 +38,7 @@ _STATES = {
     FAILED: OptunaState.FAIL,
 }
 _STATUSES = {state: status for status, state in _STATES.items()}
-_BUSY_SECONDS = 60.0
+_BUSY_SECONDS = 5.0  # SQLite waits so long by itself, deaf to signals; then `retried` waits
 _PATIENCE_SECONDS = 3600.0  # a database that comes back within the hour costs no trial
 _OPEN_SECONDS = 120.0  # at the start a server that is not there is more likely a mistake
 # What is kept of a trial in one attribute, rewritten with each evaluation.
@@ -51,6 +53,7 @@ class Study:
     def __init__(self, storage: RDBStorage, study_id: int, shapes: Mapping[str, Shape]) -> None:
         self._storage, self._study_id, self._shapes = storage, study_id, shapes
         self._ids: dict[int, int] = {}
+        self._creating = False
         self._dropped: set[int] = set()
 
     @classmethod
@@ -117,11 +120,25 @@ class Study:
             **({"outside": outside} if outside else {}),
         }
         template = create_trial(state=OptunaState.RUNNING, params=params, distributions=distributions, user_attrs=attrs)
-        trial_id = retried(lambda: self._storage.create_new_trial(self._study_id, template))
+        trial_id = retried(lambda: self._created(template))
         trial.number = retried(lambda: self._storage.get_trial(trial_id)).number
         self._ids[trial.number] = trial_id
         if trial.trial_id != attrs["trial_id"]:  # someone else wrote to the study
             self._set(trial, "trial_id", trial.trial_id)
+
+    def _created(self, template: FrozenTrial) -> int:
+        """Creates a trial; where a server went away with the answer to an earlier try, that try's trial is taken."""
+        if self._creating:
+            known = set(self._ids.values())
+            there = retried(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False))
+            mine = [frozen._trial_id for frozen in there if frozen._trial_id not in known]
+            if mine:
+                self._creating = False
+                return mine[0]
+        self._creating = True
+        trial_id: int = self._storage.create_new_trial(self._study_id, template)
+        self._creating = False
+        return trial_id
 
     def evaluated(self, trial: TrialState, epoch: int) -> None:
         """Writes the evaluation of an epoch and what is known of the trial with it."""
@@ -138,7 +155,12 @@ class Study:
         state = _STATES[trial.status]
         told = state in (OptunaState.COMPLETE, OptunaState.PRUNED) and trial.value is not None
         values = [trial.value] if told else None
-        retried(lambda: self._storage.set_trial_state_values(trial_id, state, values))  # type: ignore[arg-type]
+
+        def tell() -> None:
+            with suppress(UpdateFinishedTrialError):  # by an earlier try, whose answer a server took with it
+                self._storage.set_trial_state_values(trial_id, state, values)  # type: ignore[arg-type]
+
+        retried(tell)
 
     def dropped(self, trial: TrialState) -> None:
         """Writes that a trial's checkpoints are gone; in the study, because a finished trial takes no more."""

@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from conftest import StudyBox, wait_for
+from fault_parts import StudyBox, wait_for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

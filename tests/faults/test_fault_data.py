@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OVERRIDES, SMALL, TRIALS, NewBox, StudyBox
+from fault_parts import OVERRIDES, SMALL, TRIALS, NewBox, StudyBox
 from PIL import Image
 
 HOSTILE = (

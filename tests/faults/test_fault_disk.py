@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import SMALL, TRIALS, NewBox, StudyBox
+from fault_parts import SMALL, TRIALS, NewBox, StudyBox
 
 from trainer.checkpoint import load_checkpoint
 

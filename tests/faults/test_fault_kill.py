@@ -8,7 +8,7 @@ import time
 
 import psutil
 import pytest
-from conftest import OVERRIDES, SMALL, TRIALS, NewBox, StudyBox, send, wait_for
+from fault_parts import OVERRIDES, SMALL, TRIALS, NewBox, StudyBox, send, wait_for
 
 LONGER = {
     "overrides": OVERRIDES,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import SMALL, TRIALS, NewBox, StudyBox, send, wait_for
+from fault_parts import SMALL, TRIALS, NewBox, StudyBox, send, wait_for
 
 STOP_SECONDS = 30.0
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, StudyBox
+from fault_parts import ROOT, StudyBox
 
 from trainer.api import Hooks, open_session, resolve_config, train
 from trainer.checkpoint import load_checkpoint

@@ -8,7 +8,6 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -16,18 +15,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import Parallel, delayed
 
-from trainer.cache import cache_dir, decode
+from trainer.cache import cache_dir
 from trainer.errors import DataError
+from trainer.imagefiles import file_stats, listed, unreadable
 from trainer.scenes import ScenesError, ScenesSpec, ensure_scenes, scene_files
 from trainer.splits import Selection, select
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.captioning.config import CaptioningConfig
-from trainer.textfiles import write_whole
 
 HEADER = ["image", "caption"]
-_NAMED = 5  # so many bad rows or files are named in an error; the rest is counted
 
 
 @dataclass(frozen=True)
@@ -87,17 +84,8 @@ def read_table(config: CaptioningConfig) -> CaptionTable:
 def fingerprint(images_dir: Path, caption_file: Path) -> str:
     """A digest of the captions and of every image's name, size and time of change."""
     digest = hashlib.sha256(caption_file.read_bytes())
-    digest.update(json.dumps(sorted(_stats(images_dir, ""))).encode())
+    digest.update(json.dumps(sorted(file_stats(images_dir))).encode())
     return digest.hexdigest()[:16]
-
-
-def _stats(folder: Path, prefix: str) -> Iterator[tuple[str, int, int]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _stats(Path(entry.path), f"{prefix}{entry.name}/")
-            elif entry.is_file():
-                yield f"{prefix}{entry.name}", entry.stat().st_size, entry.stat().st_mtime_ns
 
 
 @lru_cache(maxsize=8)
@@ -112,15 +100,15 @@ def _read(stamp: Stamp) -> CaptionTable:
         else:
             by_image.setdefault(cells[0].strip(), []).append(" ".join(cells[1].split()))
     if wrong and not skip:
-        raise DataError(f"{stamp.caption_file}: {_listed(wrong, 'unusable row')}")
+        raise DataError(f"{stamp.caption_file}: {listed(wrong, 'unusable row')}")
     names, missing = _existing(by_image, stamp.images_dir)
     if missing and not skip:
         hint = "data.bad_samples=skip leaves them out"
-        raise DataError(f"{stamp.images_dir}: {_listed(missing, 'missing image')}; {hint}")
+        raise DataError(f"{stamp.images_dir}: {listed(missing, 'missing image')}; {hint}")
     if skip:
-        unreadable = _unreadable(names, stamp)
-        names = [name for name in names if name not in unreadable]
-        missing += sorted(unreadable)
+        bad = unreadable(names, stamp.images_dir, stamp.fingerprint)
+        names = [name for name in names if name not in bad]
+        missing += sorted(bad)
     if not names:
         raise DataError(f"{stamp.caption_file}: no usable caption in it ({len(wrong) + len(missing)} left out)")
     return CaptionTable(
@@ -166,33 +154,6 @@ def _existing(by_image: dict[str, list[str]], images_dir: Path) -> tuple[list[st
         there = {entry.name for entry in entries}
     here = {name: name in there or (("/" in name) and (images_dir / name).is_file()) for name in by_image}
     return [n for n, ok in here.items() if ok], [n for n, ok in here.items() if not ok]
-
-
-def _unreadable(names: Sequence[str], stamp: Stamp) -> frozenset[str]:
-    """Files that do not decode, found once for each state of the data and remembered in the cache folder."""
-    remembered = cache_dir() / "unreadable" / f"{stamp.fingerprint}.json"
-    if remembered.is_file():
-        return frozenset(json.loads(remembered.read_text(encoding="utf-8")))
-    verdicts = Parallel(n_jobs=-1, prefer="threads")(delayed(_decodes)(stamp.images_dir / name) for name in names)
-    bad = sorted(name for name, good in zip(names, verdicts, strict=True) if not good)
-    with suppress(OSError):  # without a cache folder they are looked for again next time
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(remembered, json.dumps(bad))
-    return frozenset(bad)
-
-
-def _decodes(path: Path) -> bool:
-    try:
-        decode(path, 16)
-    except DataError:
-        return False
-    return True
-
-
-def _listed(items: Sequence[str], noun: str) -> str:
-    named = ", ".join(items[:_NAMED])
-    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}: {named}{more}"
 
 
 class CaptioningFiles:

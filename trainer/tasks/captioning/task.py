@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from trainer.cache import decode, shared_images
 from trainer.data import Batch
-from trainer.errors import DataError
+from trainer.imagefiles import images_in
 from trainer.splits import select
 from trainer.task import Parts, Rows, Scores
 from trainer.tasks.captioning.bleu import corpus_bleu
@@ -26,7 +26,6 @@ from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 
 
 class CaptioningTask:
@@ -100,9 +99,7 @@ class CaptioningTask:
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
         assert isinstance(model, Captioner)
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not paths:
-            raise DataError(f"{folder}: no image in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        paths = images_in(folder)
         crop, side = self.config.data.image_size, resize_px(self.config.data.image_size)
         start = (side - crop) // 2
         size = self.config.training.val_batch_size or self.config.training.batch_size
