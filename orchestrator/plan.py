@@ -14,6 +14,7 @@ from orchestrator.space import Shape, as_json
 from trainer.api import ConfigError, Metric, Problem, RunConfig, cheap_evaluation, metric_of, resolve_config
 
 FORMAT = 1
+_DIFFERENCES_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -201,10 +202,13 @@ def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
 
     `ConfigError` lists everything else that differs, because results would no longer be comparable.
     """
+    different = _differences(old, new, force_data)
     problems = [
         Problem(f"study {old.name}", f"{what}: {before} in the study, {now} now")
-        for what, before, now in _differences(old, new, force_data)
+        for what, before, now in different[:_DIFFERENCES_SHOWN]
     ]
+    if len(different) > _DIFFERENCES_SHOWN:
+        problems.append(Problem(f"study {old.name}", f"and {len(different) - _DIFFERENCES_SHOWN} more keys differ"))
     if problems:
         advice = f"continue {old.folder} with what it was made with, or name a new study with --study NAME"
         raise ConfigError([*problems, Problem("", advice)])
@@ -229,12 +233,14 @@ def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
 
 
 def _differences(old: Plan, new: Plan, force_data: bool) -> list[tuple[str, Any, Any]]:
+    """What differs, the study's own settings before the keys of its base configuration."""
     before, now = _flat(old.base), _flat(new.base)
-    found = [
+    keys = [
         (key, as_json(before.get(key)), as_json(now.get(key)))
-        for key in sorted(before.keys() | now.keys())
+        for key in sorted(before.keys() | now.keys(), key=lambda key: (key != "task", key))
         if before.get(key) != now.get(key) and not key.startswith(("checkpoint.", "logging."))
     ]
+    found: list[tuple[str, Any, Any]] = []
     if old.rungs != new.rungs:
         words = [" → ".join(rung.words() for rung in plan.rungs) for plan in (old, new)]
         found.append(("budget", words[0], words[1]))
@@ -242,8 +248,9 @@ def _differences(old: Plan, new: Plan, force_data: bool) -> list[tuple[str, Any,
         if getattr(old, what) != getattr(new, what):
             found.append((what, as_json(getattr(old, what)), as_json(getattr(new, what))))
     if old.data_fingerprint != new.data_fingerprint and not force_data:
-        found.append(("data", old.data_fingerprint, f"{new.data_fingerprint} (the files changed; --force goes on)"))
-    return found
+        hint = "" if found or keys else " (the files changed; --force goes on)"
+        found.append(("data", old.data_fingerprint, f"{new.data_fingerprint}{hint}"))
+    return found + keys
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -83,13 +83,14 @@ def test_an_edited_trials_file_adds_and_removes_nothing(finished: StudyBox, orac
     edited = [{"training.optimizer.lr": 0.04}, *TRIALS[1:3]]
     finished.write_trials({**SMALL, "trials": edited})
     said = finished.run()
-    assert "1 trial(s) added to the study" in said
+    assert "1 trial added to the study" in said
     *old, new = finished.table()
     assert old == oracle.table()
     assert (new["trial_id"], new["param_training.optimizer.lr"]) == ("7", "0.04")
     assert new["status"] in ("completed", "pruned")
 
 
+@pytest.mark.slow
 def test_data_that_changed_is_refused(box: NewBox) -> None:
     one = box()
     data = own_data(one.folder / "data")
@@ -133,6 +134,9 @@ def test_hostile_captions_and_a_corrupt_image(box: NewBox) -> None:
     with (study / "trials.csv").open(encoding="utf-8", newline="") as file:
         cells = [cell for row in csv.reader(file) for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "@", "+"))]
+
+    (one.folder / "data" / "images" / "008.png").unlink()
+    assert "the files changed; --force goes on" in one.run("--study", "skipping", status=2)
 
 
 @pytest.mark.slow

@@ -134,7 +134,7 @@ def test_what_would_make_results_incomparable_is_refused(
 def test_all_differences_at_once(make: Make) -> None:
     new = make([A], {"budget": {"epochs": 1}, "overrides": {**TINY, "model.dropout": 0.4}}, seed=1, pruner="none")
     said = refused(make([A]), new).splitlines()
-    assert [line.split(": ")[1] for line in said[:4]] == ["model.dropout", "budget", "pruner", "seed"]
+    assert [line.split(": ")[1] for line in said[:4]] == ["budget", "pruner", "seed", "model.dropout"]
 
 
 def test_other_data_is_refused_without_force(make: Make) -> None:
@@ -164,3 +164,15 @@ def test_a_closed_study_stays_closed(make: Make) -> None:
     merged = merge(replace(make([A]), closed=True), make([A, B]))
     assert merged.closed
     assert merged.notes[-1] == "the study was closed: it asks for no more trials"
+
+
+def test_a_wholly_different_base_is_not_listed_key_by_key(make: Make) -> None:
+    widths = ("embed_size", "encoder_dim", "decoder_dim", "encoded_image_size")
+    other = {**{f"model.{name}": 8 for name in widths}, "training.batch_size": 4, "training.grad_clip": 1.0}
+    other |= {f"training.early_stopping.{name}": 9 for name in ("patience", "overfitting_patience")}
+    other |= {f"training.scheduler.{name}": 9 for name in ("patience", "step_size", "warmup_steps", "div_factor")}
+    other |= {"evaluation.max_length": 9, "evaluation.samples": 1}
+    said = refused(make([A]), make([A], {"overrides": {**TINY, **other}}, seed=1)).splitlines()
+    assert said[0].startswith("study tiny: seed")
+    assert said[-2] == "study tiny: and 3 more keys differ"
+    assert len(said) == 14

@@ -156,7 +156,7 @@ def test_sqlite_writes_ahead(planned: Planned) -> None:
     engine = open_storage(plan.storage_url).engine
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
-        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 5_000
 
 
 def test_a_reader_does_not_hold_up_the_writer(planned: Planned) -> None:
