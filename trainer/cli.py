@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -234,6 +235,8 @@ def _guarded(work: Callable[[], int], debug: bool) -> None:
 
 def main() -> None:
     """`train` is the command where none is named."""
+    # Threads that spin while they wait lose against whoever else uses the cores; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:]
     commands = {"train", "config", "evaluate", "predict", "--help"}
     app(
