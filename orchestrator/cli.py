@@ -6,7 +6,7 @@ import inspect
 import json
 import logging
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +15,7 @@ from rich.console import Console
 
 from orchestrator.ladder import Budget
 from orchestrator.options import Request
-from orchestrator.plan import merge
-from orchestrator.request import make_plan
+from orchestrator.search import PRUNERS, SAMPLERS
 from trainer.api import ConfigError, Problem, TrainingError, no_room
 
 app = typer.Typer(
@@ -40,8 +39,13 @@ BudgetEpochs = Annotated[int | None, typer.Option(help="epochs of a trial")]
 BudgetSubset = Annotated[int | None, typer.Option(help="training images of a trial")]
 BudgetSize = Annotated[int | None, typer.Option(help="image side of a trial in pixels")]
 BudgetVal = Annotated[int | None, typer.Option("--budget-val-subset", help="validation images of a trial")]
+Ladder = Annotated[
+    str | None, typer.Option(help="rungs, such as 1x250@96,3x500@160,9x1000@224, or auto: from the budget")
+]
+Reduction = Annotated[int | None, typer.Option("--reduction-factor", help="of so many on a rung one goes on (3)")]
+Sampler = Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)} (tpe); needs a search_space")]
 NTrials = Annotated[int | None, typer.Option("--n-trials", help="trials of the whole study")]
-Pruner = Annotated[str | None, typer.Option(help="none, median, percentile, threshold or patient")]
+Pruner = Annotated[str | None, typer.Option(help=f"{', '.join(PRUNERS)}; usual: median, on a ladder halving")]
 Threshold = Annotated[
     float | None, typer.Option("--early-stop-threshold", help="a final metric worse than this is pruned")
 ]
@@ -70,7 +74,10 @@ def _request(
     budget_subset: BudgetSubset = None,
     budget_size: BudgetSize = None,
     budget_val_subset: BudgetVal = None,
+    ladder: Ladder = None,
+    reduction_factor: Reduction = None,
     n_trials: NTrials = None,
+    sampler: Sampler = None,
     pruner: Pruner = None,
     early_stop_threshold: Threshold = None,
     timeout: Timeout = None,
@@ -92,7 +99,10 @@ def _request(
         output_dir=output_dir,
         seed=seed,
         budget=Budget(budget_epochs, budget_subset, budget_size, budget_val_subset),
+        ladder=ladder,
+        reduction_factor=reduction_factor,
         n_trials=n_trials,
+        sampler=sampler,
         pruner=pruner,
         early_stop_threshold=early_stop_threshold,
         timeout=timeout,
@@ -108,24 +118,29 @@ def _request(
     )
 
 
-def _takes_request(work: Callable[[Request, Path, bool], int], name: str, meaning: str) -> None:
+_EXTRAS: dict[str, dict[str, Any]] = {
+    "run": {"force": typer.Option("--force", help="go on although the data changed")},
+    "plan": {
+        "json": typer.Option("--json", help="as JSON"),
+        "measure": typer.Option("--measure", help="time a few steps on every rung for the estimate"),
+    },
+}
+
+
+def _takes_request(work: Callable[[Request, Path, Mapping[str, bool]], int], name: str, meaning: str) -> None:
     """Adds a command with the arguments of `_request`, so that `run` and `plan` cannot drift apart."""
     hints = typing.get_type_hints(_request, include_extras=True)
     hints.pop("return")
 
     def command(**values: Any) -> None:
-        debug, extra = values.pop("debug"), values.pop("extra")
-        _guarded(lambda: work(_request(**values), values["trials"], extra), debug)
+        debug, extras = values.pop("debug"), {key: values.pop(key) for key in _EXTRAS[name]}
+        _guarded(lambda: work(_request(**values), values["trials"], extras), debug)
 
-    extra_help = {
-        "run": typer.Option("--force", help="go on although the data changed"),
-        "plan": typer.Option("--json", help="as JSON"),
-    }[name]
-    extras = {"extra": Annotated[bool, extra_help], "debug": Debug}
+    flags = {**{key: Annotated[bool, option] for key, option in _EXTRAS[name].items()}, "debug": Debug}
     own = list(inspect.signature(_request).parameters.values())
-    more = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=False) for key in extras]
+    more = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=False) for key in flags]
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + more
-    annotated = {**hints, **extras}
+    annotated = {**hints, **flags}
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [parameter.replace(annotation=annotated[parameter.name]) for parameter in parameters]
     )
@@ -133,26 +148,21 @@ def _takes_request(work: Callable[[Request, Path, bool], int], name: str, meanin
     app.command(name, help=meaning)(command)
 
 
-def _run(request: Request, _trials: Path, force: bool) -> int:
+def _run(request: Request, _trials: Path, extras: Mapping[str, bool]) -> int:
     from orchestrator import commands  # opens databases and draws reports; `plan` needs neither
 
-    return commands.run(request, _console(), force)
+    return commands.run(request, _console(), extras["force"])
 
 
-def _plan(request: Request, _trials: Path, as_json: bool) -> int:
-    from orchestrator.price import price
+def _plan(request: Request, _trials: Path, extras: Mapping[str, bool]) -> int:
+    from orchestrator.offer import make_offer, offer_lines
 
-    plan, _ = make_plan(request)
-    if (plan.folder / "plan.yaml").exists():
-        from orchestrator.folder import read_plan  # opens databases too: only where there is a study
-
-        plan = merge(read_plan(plan.folder), plan)
-    if as_json:
-        typer.echo(json.dumps(plan.plain(), indent=2))
-        return 0
-    typer.echo(f"study {plan.name} in {plan.folder}, metric {plan.metric.label}, pruner {plan.pruner['name']}")
-    for line in (*plan.notes, *price(plan)):
-        typer.echo(line)
+    offer = make_offer(request, extras["measure"])
+    if extras["json"]:
+        typer.echo(json.dumps(offer.plain(), indent=2))
+    else:
+        for line in offer_lines(offer):
+            typer.echo(line)
     return 0
 
 

@@ -20,9 +20,10 @@ from orchestrator.failures import FailurePolicy
 from orchestrator.folder import open_full, open_search, read_full, read_plan, read_state
 from orchestrator.live import open_view, summary_line
 from orchestrator.lock import StudyLock
+from orchestrator.merge import merge
 from orchestrator.options import Request
 from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_environment, write_plan
-from orchestrator.plan import Plan, merge
+from orchestrator.plan import Plan
 from orchestrator.promote import chosen, crown
 from orchestrator.records import next_steps
 from orchestrator.request import make_plan

@@ -1,4 +1,4 @@
-"""Checkpoints of trials that are over, kept within the study's limit: best first."""
+"""Checkpoints of trials that are over or rest, kept within the study's limit: most likely to go on first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.plan import Plan
-from orchestrator.state import FAILED, StudyState, TrialState
+from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
 
 
 class CheckpointKeeper:
@@ -16,23 +16,25 @@ class CheckpointKeeper:
         self.limit_bytes = plan.limits.max_checkpoint_gb * 1e9
         self.folder = plan.folder / "trials"
         self.maximize = plan.metric.direction == "maximize"
-        self._sizes: dict[int, int] = {}
+        self._sizes: dict[int, tuple[int, int]] = {}  # bytes, and after which epoch they were counted
 
     def trim(self, state: StudyState) -> list[TrialState]:
         """Brings the folder under the limit; returns the trials that lost their checkpoints."""
         over = [trial for trial in self.expendable(state) if trial.checkpoint]
         for trial in state.in_order():
-            if trial.is_final and trial.origin is None and trial.number not in self._sizes:
-                self._sizes[trial.number] = checkpoint_bytes(self._files(trial))
-        total = sum(self._sizes.values())
+            # A trial that climbs writes larger files, or more of them.
+            settled = self._sizes.get(trial.number, (0, -1))[1] == trial.epochs
+            if (trial.is_final or trial.status == PAUSED) and trial.origin is None and not settled:
+                self._sizes[trial.number] = (checkpoint_bytes(self._files(trial)), trial.epochs)
+        total = sum(size for size, _ in self._sizes.values())
         dropped = []
         for trial in over:
             if total <= self.limit_bytes:
                 break
             for path in self._files(trial):
                 path.unlink(missing_ok=True)
-            total -= self._sizes[trial.number]
-            self._sizes[trial.number] = 0
+            total -= self._sizes[trial.number][0]
+            self._sizes[trial.number] = (0, trial.epochs)
             for other in state.in_order():
                 if trial.number in (other.number, other.origin):
                     other.checkpoint = ""
@@ -40,13 +42,14 @@ class CheckpointKeeper:
         return dropped
 
     def expendable(self, state: StudyState) -> list[TrialState]:
-        """Final trials in the order in which they go: pruned before completed, worst first, failed (which may
-        be retried) after them; the best never."""
+        """Trials in the order in which their checkpoints go: pruned ones, then completed ones, failed ones (which
+        may be retried), and those that rest and may go on; the lowest rung and the worst first, the best never."""
         best = {trial.number for trial in state.ranked(self.maximize)[:1]}
-        final = [t for t in state.in_order() if t.is_final and t.origin is None and t.number not in best]
+        able = [t for t in state.in_order() if t.origin is None and t.number not in best]
         sign = 1.0 if self.maximize else -1.0
-        order = {"pruned": 0, "completed": 1, FAILED: 2}
-        return sorted(final, key=lambda t: (order[t.status], t.rung, sign * (t.value or 0.0), t.number))
+        order = {PRUNED: 0, COMPLETED: 1, FAILED: 2, PAUSED: 3}
+        able = [t for t in able if t.status in order and (t.status != PAUSED or t.rung in t.results)]
+        return sorted(able, key=lambda t: (order[t.status], t.rung, sign * (t.value or 0.0), t.number))
 
     def _files(self, trial: TrialState) -> list[Path]:
         return sorted((self.folder / f"{trial.trial_id:04d}" / "checkpoints").glob("*.pth"))

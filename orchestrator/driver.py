@@ -1,8 +1,8 @@
 """The driver: the one loop of a study, and the only writer of it.
 
 until nothing is left to do, a limit is reached, or someone says stop:
-    for each free slot:   policy.next → a new trial, or one to go on with → a slice for the slot
-    for each event:       an evaluation → the study;  a slice's end → policy.judge → the study
+    for each free slot:   policy.next → a new trial, or one to go on with or to take up → a slice for a slot
+    for each event:       an evaluation → the ledger;  a slice's end → the policy's verdict → the ledger
                           an error, a dead process → its kind's policy
 """
 
@@ -15,14 +15,15 @@ from typing import Literal
 
 from orchestrator.disk import CheckpointKeeper
 from orchestrator.failures import LOST_RETRIES, SLOT_LOSSES, FailurePolicy
+from orchestrator.ledger import Ledger
 from orchestrator.plan import Limits
-from orchestrator.policy.policy import Ask, Continue
+from orchestrator.policy.policy import Ask, Climb, Continue
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Slots, Started
 from orchestrator.space import as_json
-from orchestrator.stage import Stage, base_values, inside
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, TrialState
+from orchestrator.stage import Stage
+from orchestrator.state import PAUSED, RUNNING, TrialState
 from orchestrator.watcher import Watcher
-from trainer.api import Evaluation, Outcome, dump_yaml, write_whole
+from trainer.api import ConfigError, RunConfig, dump_yaml, write_whole
 
 _STOP_SECONDS = 25.0
 _WAIT_SECONDS = 0.25
@@ -61,11 +62,13 @@ class Driver:
     _started: float = 0.0
     _time_kept: float = 0.0
     _failures: FailurePolicy = field(init=False)
+    _ledger: Ledger = field(init=False)
 
     def run(self) -> Ending:
         """Works until there is nothing left to do; returns how it ended."""
         self._started = self.clock()
         self._failures = FailurePolicy(self.limits.max_failures)
+        self._ledger = Ledger(self.stage, self.watcher, self.keeper)
         self._give_up(self._failures.too_many(self.stage.state))
         self._judge_interrupted()
         while True:
@@ -80,7 +83,7 @@ class Driver:
             self._keep_time()
             self.watcher.tick(self.stage)
         if self.ending in _NO_NEW_SLICES:
-            self._pause_running(self.why)
+            self._ledger.pauses(self.why)
         self.stage.study.spent(self.seconds())
         return self.ending
 
@@ -113,71 +116,76 @@ class Driver:
         """A kill may have come between an evaluation, or a duplicate, and its judgement: it is given now."""
         for trial in self.stage.state.with_status(RUNNING, PAUSED):
             if trial.origin is not None:
-                self._take_over(trial, self.stage.state.trials[trial.origin])
-            elif trial.values:
-                self._judge(trial, "")
+                origin = self.stage.state.trials[trial.origin]
+                if (trial.status, trial.rung) != (origin.status, origin.rung):
+                    self._ledger.take_over(trial, origin)
+            elif trial.values and trial.rung not in trial.results:
+                self._ledger.judge(trial)
 
     def _fill_slots(self) -> None:
-        for slot in sorted(self.slots.slots, key=lambda slot: slot.name):
-            while slot.busy_with is None and slot.name not in self._failures.aside:
-                if not self._start_something(slot):
-                    return
+        while free := self._free_slots():
+            if not self._start_something(free):
+                return
 
-    def _start_something(self, slot: Slot) -> bool:
-        busy = {other.busy_with for other in self.slots.slots if other.busy_with is not None}
-        step = self.stage.policy.next(self.stage.state, busy) if self.ending not in _NO_NEW_SLICES else None
-        if isinstance(step, Ask):
-            if self.ending == "failures":
-                return False  # what runs is finished, nothing new begins
-            trial = self._ask(step.index)
-            if trial.is_final:
-                return True
-            step = Continue(trial.number, 1)
-        if step is None:
+    def _free_slots(self) -> list[Slot]:
+        able = (slot for slot in self.slots.slots if slot.name not in self._failures.aside)
+        return sorted((slot for slot in able if slot.busy_with is None), key=lambda slot: slot.name)
+
+    def _start_something(self, free: list[Slot]) -> bool:
+        """Takes the policy's next step; False where there is none to take."""
+        if self.ending in _NO_NEW_SLICES:
             return False
-        trial = self.stage.state.trials[step.number]
-        config = self.stage.config(trial)
-        folder = self.stage.folder(trial)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "config.yaml").exists():
-            write_whole(folder / "config.yaml", dump_yaml(config.plain()))
-            write_whole(folder / "overrides.json", f"{as_json(dict(trial.overrides))}\n")
-        if trial.status == PAUSED:
-            trial.status = RUNNING
-            self._record(trial, f"{self.stage.label(trial)} goes on after epoch {trial.epochs}")
-        slot.submit(
-            Slice(
-                name=str(folder),
-                number=trial.number,
-                config=config.plain(),
-                rung=trial.rung,
-                until_epoch=step.until_epoch,
-                known_epoch=trial.epochs,
-                log_file=str(folder / "log.txt"),
-            )
-        )
+        busy = {slot.busy_with for slot in self.slots.slots if slot.busy_with is not None}
+        step = self.stage.policy.next(self.stage.state, busy)
+        if step is None or (self.ending == "failures" and not isinstance(step, Continue)):
+            return False  # after too many failures what runs is finished, nothing new begins
+        if isinstance(step, Continue):
+            trial = self.stage.state.trials[step.number]
+            if trial.status == PAUSED:
+                self._ledger.goes_on(trial)
+        elif isinstance(step, Climb):
+            trial = self._ledger.climbs(step)
+        else:
+            return self._open(step)
+        self._submit(trial, free)
         return True
 
-    def _ask(self, index: int) -> TrialState:
-        """Opens a trial; one whose configuration is known already takes the earlier result."""
-        trial = self.stage.new_trial(index)
-        state = self.stage.state
-        origin = state.original(trial.config_key)
-        if origin is not None:
-            trial.origin = origin.number
-        self.stage.study.add(trial, base_values(self.stage.plan))
-        state.trials[trial.number] = trial
-        if origin is not None:
-            self._take_over(trial, origin)
-        else:
-            self.watcher.changed(self.stage, trial, final=False)
-        return trial
+    def _open(self, step: Ask) -> bool:
+        """Opens a trial; the policy's next step then trains it, unless it is over already."""
+        trial = self._ledger.open(step.index)
+        if trial is not None and trial.failure_kind:
+            self._give_up(self._failures.give_up(trial.failure_kind, trial.failure_line, self.stage.state))
+        return True
 
-    def _take_over(self, trial: TrialState, origin: TrialState) -> None:
-        """Gives a duplicate its original's result."""
-        trial.take_result(origin)
-        words = f"{trial.status}: the same configuration as trial {origin.trial_id}"
-        self._record(trial, f"{self.stage.label(trial)} {words}")
+    def _submit(self, trial: TrialState, free: list[Slot]) -> None:
+        """Gives a trial's next slice, to its next evaluation, to a slot: the one that still holds it, if any."""
+        try:
+            config = self.stage.config(trial)
+        except ConfigError as error:
+            self._fail(trial, error.kind, str(error).splitlines()[0])
+            return
+        folder = self.stage.folder(trial)
+        self._write_inputs(trial, config)
+        work = Slice(
+            name=str(folder),
+            number=trial.number,
+            config=config.plain(),
+            rung=trial.rung,
+            until_epoch=min(trial.epochs + 1, self.stage.epochs(trial)),
+            known_epoch=trial.epochs,
+            log_file=str(folder / "log.txt"),
+        )
+        unfinished = {str(self.stage.folder(t)) for t in self.stage.state.with_status(RUNNING)}
+        best = min(free, key=lambda slot: (slot.holds != work.name, slot.holds in unfinished, slot.name))
+        best.submit(work)
+
+    def _write_inputs(self, trial: TrialState, config: RunConfig) -> None:
+        """What a trial trains, in its folder: written anew where it enters a rung."""
+        folder = self.stage.folder(trial)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "overrides.json").exists() or trial.epochs == self.stage.entered_at(trial):
+            write_whole(folder / "config.yaml", dump_yaml(config.plain()))
+            write_whole(folder / "overrides.json", f"{as_json(dict(trial.overrides))}\n")
 
     def _handle_events(self) -> None:
         for slot in self.slots.slots:
@@ -189,10 +197,10 @@ class Driver:
         if isinstance(event, Beat):
             self.watcher.beat(self.stage, slot, event)
         elif isinstance(event, Evaluated):
-            self._evaluated(trial, event.evaluation)
+            self._ledger.evaluated(trial, event.evaluation)
         elif isinstance(event, Ended):
             self._failures.slice_ended(slot.name)
-            self._ended(trial, event.outcome)
+            self._ledger.ended(trial, event.outcome)
         elif isinstance(event, Failed):
             self._failures.slice_failed(slot.name)
             self._fail(trial, event.kind, event.line)
@@ -201,42 +209,14 @@ class Driver:
         else:
             assert isinstance(event, Started), "no other event"
 
-    def _evaluated(self, trial: TrialState, evaluation: Evaluation) -> None:
-        if evaluation.epoch in trial.values:
-            return
-        trial.values[evaluation.epoch] = evaluation.value
-        trial.losses[evaluation.epoch] = evaluation.metrics["val_loss"]
-        trial.step = evaluation.step
-        trial.seconds += evaluation.seconds
-        self.stage.policy.learn(trial, evaluation.epoch, evaluation.value)
-        self.stage.study.evaluated(trial, evaluation.epoch)
-        self.watcher.changed(self.stage, trial, final=False)
-
-    def _ended(self, trial: TrialState, outcome: Outcome) -> None:
-        trial.checkpoint = inside(outcome.checkpoint, self.stage.plan.folder)
-        trial.device = f"{outcome.device}, {outcome.precision}"
-        if outcome.ending == "interrupted":
-            return  # its checkpoint stands; the policy takes it up again, in this call or in the next
-        self._judge(trial, _why_ended(outcome.ending, outcome.reason, trial, self.stage.epochs(trial)))
-
-    def _judge(self, trial: TrialState, stopped_because: str) -> None:
-        verdict = self.stage.policy.judge(trial, self.stage.state, stopped_because)
-        if verdict.action == "go_on":
-            self.stage.study.kept(trial)
-            return
-        trial.status = COMPLETED if verdict.action == "complete" else PRUNED
-        self._record(trial, f"{self.stage.label(trial)} {trial.status} {verdict.reason}")
-        self.stage.policy.closed(trial)
-
     def _lost(self, slot: Slot, trial: TrialState, event: Lost) -> None:
-        label, times = self.stage.label(trial), self.stage.state.lost_before(trial)
+        times = self.stage.state.lost_before(trial)
         others = [s for s in self.slots.slots if s is not slot and s.name not in self._failures.aside]
         if self._failures.slice_lost(slot.name, len(others)):
             self.watcher.line(f"{slot.name} lost {SLOT_LOSSES} slices in a row and is set aside")
         if times < LOST_RETRIES:
-            trial.retries += 1
             words = f"goes on from its checkpoint (retry {times + 1} of {LOST_RETRIES})"
-            self._record(trial, f"{label} {event.kind} on {slot.name}: {event.line}; {words}")
+            self._ledger.retries(trial, f"{event.kind} on {slot.name}: {event.line}; {words}")
         else:
             self._fail(trial, event.kind, f"{event.line}, {times + 1} times")
 
@@ -244,29 +224,13 @@ class Driver:
         if kind == "disk":  # no fault of the trial: it waits for room with its last checkpoint
             self.ending, self.why = "disk", line
             return
-        trial.status, trial.failure_kind, trial.failure_line = FAILED, kind, line
-        self._record(trial, f"{self.stage.label(trial)} failed ({kind}): {line}")
-        self.stage.policy.closed(trial)
+        self._ledger.failed(trial, kind, line)
         self._give_up(self._failures.give_up(kind, line, self.stage.state))
 
     def _give_up(self, why: str) -> None:
         if why and self.ending == "done":
             self.ending, self.why = "failures", why
             self.watcher.line(f"no new trials: {why}")
-
-    def _record(self, trial: TrialState, line: str) -> None:
-        """One line for every change of a trial's state: in the log, in the study, in the CSV."""
-        state = self.stage.state
-        state.sequence += 1
-        trial.reason = line
-        trial.decisions.append((state.sequence, line))
-        self.stage.study.decided(trial)
-        self.watcher.line(line)
-        self.watcher.changed(self.stage, trial, final=trial.is_final)
-        if trial.is_final and self.keeper is not None:
-            for other in self.keeper.trim(self.stage.state):
-                self.stage.study.dropped(other)
-                self.watcher.line(f"checkpoints of {self.stage.label(other)} deleted (--max-checkpoint-gb)")
 
     def _wind_down(self) -> Ending:
         """Asks every slot to checkpoint and end; what is not done in time, or at a second Ctrl-C, is killed."""
@@ -281,19 +245,7 @@ class Driver:
         for slot in self.slots.slots:
             if slot.busy_with is not None:
                 slot.kill("lost", "the driver was told to stop at once")
-        self._pause_running("the driver was stopped")
+        self._ledger.pauses("the driver was stopped")
         self.stage.study.spent(self.seconds())
         self.ending = "stopped"
         return self.ending
-
-    def _pause_running(self, why: str) -> None:
-        for trial in self.stage.state.with_status(RUNNING):
-            trial.status = PAUSED
-            self._record(trial, f"{self.stage.label(trial)} paused after epoch {trial.epochs}: {why}")
-
-
-def _why_ended(ending: str, reason: str, trial: TrialState, epochs: int) -> str:
-    """Why a run came to its end before its last epoch; empty where it did not."""
-    if ending == "early":
-        return reason
-    return "training.max_iter was reached" if ending == "finished" and trial.epochs < epochs else ""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from trainer.api import RunConfig
@@ -69,9 +72,7 @@ def refused_in_trials(key: str) -> bool:
 def single_rung(budget: Budget, base: RunConfig) -> Rung:
     """The one rung of a study without a ladder; what the budget leaves out comes from the base."""
     subset = budget.subset if budget.subset is not None else base.training.subset_size
-    val_subset = budget.val_subset if budget.val_subset is not None else base.data.val_subset_size
-    if val_subset is None and subset is not None and not budget.is_full:
-        val_subset = max(MIN_VALIDATION_IMAGES, subset)
+    val_subset = base.data.val_subset_size if budget.is_full else _validation(budget.val_subset, subset, base)
     return Rung(budget.epochs or base.training.epochs, subset, budget.size or base.data.image_size, val_subset)
 
 
@@ -93,3 +94,81 @@ def rung_overrides(rung: Rung, top: Rung, warmup: float | None) -> Mapping[str, 
     if warmup is not None:
         found["training.scheduler.warmup_fraction"] = min(warmup, LONGEST_WARMUP)
     return found
+
+
+def rungs_of(said: Any, base: RunConfig, val_subset: int | None) -> tuple[tuple[Rung, ...], list[str]]:
+    """A written ladder, `1x250@96,3x500@160` or a list of such rungs, and what is wrong with it.
+
+    A rung may leave out `x` (the base's images) and `@` (the base's size). Every rung is validated on one set.
+    """
+    parts = said.split(",") if isinstance(said, str) else list(said)
+    problems: list[str] = []
+    rungs: list[Rung] = []
+    for number, part in enumerate(parts, start=1):
+        found = _rung(part, base)
+        if found is None:
+            problems.append(f"rung {number}: {part!r} is not of the form EPOCHSxIMAGES@SIZE, such as 3x500@160")
+        else:
+            rungs.append(found)
+    pairs = enumerate(pairwise(rungs), start=1) if not problems else ()
+    for number, (lower, upper) in pairs:
+        step = f"rung {number + 1} ({upper.words()}) after rung {number} ({lower.words()})"
+        if upper.epochs <= lower.epochs:
+            problems.append(f"{step}: epochs count from a trial's start and must rise")
+        if (upper.subset or math.inf) < (lower.subset or math.inf):
+            problems.append(f"{step}: the subset must not shrink")
+        if upper.size < lower.size:
+            problems.append(f"{step}: the size must not shrink")
+    if not problems:
+        val_subset = _validation(val_subset, rungs[-1].subset, base)
+        rungs = [replace(rung, val_subset=val_subset) for rung in rungs]
+    return tuple(rungs), problems
+
+
+def _rung(part: Any, base: RunConfig) -> Rung | None:
+    if isinstance(part, Mapping):
+        numbers = {axis: part.get(axis) for axis in ("epochs", "subset", "size")}
+        if set(part) - set(numbers) or not all(_counts(n) for n in numbers.values() if n is not None):
+            return None
+    else:
+        match = re.fullmatch(r"\s*(\d+)\s*(?:x\s*(\d+)\s*)?(?:@\s*(\d+)\s*)?", str(part))
+        if match is None:
+            return None
+        numbers = {
+            axis: int(text) if text else None
+            for axis, text in zip(("epochs", "subset", "size"), match.groups(), strict=True)
+        }
+        if not all(_counts(n) for n in numbers.values() if n is not None):
+            return None
+    if numbers["epochs"] is None:
+        return None
+    subset = numbers["subset"] if numbers["subset"] is not None else base.training.subset_size
+    return Rung(numbers["epochs"], subset, numbers["size"] or base.data.image_size, None)
+
+
+def _counts(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 1
+
+
+def derived_ladder(top: Rung, factor: float, train_images: int, least_images: int) -> tuple[Rung, ...]:
+    """Rungs below `top`, each with 1/`factor` of the epochs and of the images of the one above; the size stays.
+
+    Goes down to one epoch; a rung never has fewer than `least_images` images, so that an epoch holds a step.
+    """
+    rungs = [top]
+    images = top.subset if top.subset is not None else train_images
+    for power in range(1, 64):
+        epochs = round(top.epochs / factor**power)
+        if epochs < 1 or epochs >= rungs[0].epochs:
+            break
+        subset = max(min(least_images, images), round(images / factor**power))
+        rungs.insert(0, replace(top, epochs=epochs, subset=subset if subset < images else top.subset))
+    return tuple(rungs)
+
+
+def _validation(said: int | None, subset: int | None, base: RunConfig) -> int | None:
+    """How many validation images a trial on a budget is judged by, None for all."""
+    chosen = said if said is not None else base.data.val_subset_size
+    if chosen is None and subset is not None:
+        return max(MIN_VALIDATION_IMAGES, subset)
+    return chosen

@@ -23,6 +23,7 @@ class PlainView:
 
     def __init__(self, console: Console, plan: Plan) -> None:
         self.console, self.plan = console, plan
+        self._said: dict[tuple[str, int], int] = {}  # the last epoch of each trial that had its line
 
     def __enter__(self) -> PlainView:
         return self
@@ -34,7 +35,9 @@ class PlainView:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
-        if trial.status == "running" and trial.values:
+        key = (stage.noun, trial.number)
+        if trial.status == "running" and self._said.get(key, 0) < trial.epochs and trial.origin is None:
+            self._said[key] = trial.epochs
             self.line(f"{stage.label(trial)} epoch {trial.epochs}/{stage.epochs(trial)}: {_result(stage, trial)}")
 
     def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
@@ -100,7 +103,8 @@ def summary_line(plan: Plan, state: StudyState, left: str = "") -> str:
     parts = [f"{len(state.trials)} of {max(plan.n_trials, len(state.trials))} trials: {words}"]
     ranked = state.ranked(plan.metric.direction == "maximize")
     if ranked:
-        parts.append(f"best trial {ranked[0].trial_id}: {plan.metric.label} {ranked[0].value:.4g}")
+        best = ranked[0]
+        parts.append(f"best trial {best.trial_id}: {plan.metric.label} {best.results[best.reached]:.4g}")
     return "; ".join([*parts, *([left] if left else [])])
 
 

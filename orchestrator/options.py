@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.ladder import Budget
+from orchestrator.mistakes import Mistakes
 from orchestrator.plan import Limits, Places
 from orchestrator.trialsfile import TrialsFile, seconds
-from trainer.api import ConfigError, Problem
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,10 @@ class Request:
     output_dir: Path = Path("outputs")
     seed: int | None = None
     budget: Budget = field(default_factory=Budget)
+    ladder: str | None = None
+    reduction_factor: int | None = None
     n_trials: int | None = None
+    sampler: str | None = None
     pruner: str | None = None
     early_stop_threshold: float | None = None
     timeout: str | None = None
@@ -40,33 +42,6 @@ class Request:
     storage: str = ""
     promote: int | None = None
     promote_seeds: int | None = None
-
-
-class Mistakes:
-    """Collects problems from steps that raise `ConfigError`, so that all are said together."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def add(self, where: str, what: str) -> None:
-        self.problems.append(Problem(where, what))
-
-    def take(self, error: ConfigError, prefix: str = "") -> None:
-        for problem in error.problems:
-            where = ": ".join(part for part in (prefix, problem.where) if part)
-            self.problems.append(Problem(where, problem.what))
-
-    @contextmanager
-    def collected(self, prefix: str = "") -> Iterator[None]:
-        """Takes what the block raises as `ConfigError`; the rest of the block is left out."""
-        try:
-            yield
-        except ConfigError as error:
-            self.take(error, prefix)
-
-    def raise_if_any(self) -> None:
-        if self.problems:
-            raise ConfigError(list(dict.fromkeys(self.problems)))
 
 
 @dataclass(frozen=True)
@@ -87,6 +62,7 @@ class Option:
 OPTIONS = (
     Option("seed", "search", "seed", True, 0),
     Option("n_trials", "search", "n_trials", True, 1),
+    Option("reduction_factor", "search", "reduction_factor", True, 2),
     Option("early_stop_threshold", "search", "early_stop_threshold", False, None),
     Option("max_gpu_hours", "limits", "max_gpu_hours", False, 0),
     Option("max_failures", "limits", "max_failures", True, 1),
@@ -113,8 +89,6 @@ def read_options(request: Request, file: TrialsFile, mistakes: Mistakes) -> dict
         if text is not None and not found[name]:
             what = f"must be a time such as 90s, 30m or 2h, not {text!r}"
             mistakes.add(f"--{name.replace('_', '-')}", what)
-    if "sampler" in file.search:
-        mistakes.add(f"{file.path}: search.sampler", "a list of trials is searched in its order and takes no sampler")
     return found
 
 

@@ -36,6 +36,7 @@ class StudyFiles:
         self.plan, self.search, self.full = plan, search, full
         self._csv_at = self._report_at = 0.0
         self._stale_csv = self._stale_report = True
+        self._best: tuple[int, int] | None = None  # whose configuration stands in best.yaml, and its rung
 
     def line(self, text: str) -> None:
         """Appends one line to the driver's log."""
@@ -47,7 +48,7 @@ class StudyFiles:
 
     def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
         self._stale_csv = self._stale_report = True
-        if final and trial.status == COMPLETED and stage.noun == "trial":
+        if stage.noun == "trial":
             self._guarded(self._write_best)
         self._refresh(now=final)
 
@@ -81,12 +82,17 @@ class StudyFiles:
             self._guarded(lambda: write_report(full, self.plan.folder / REPORT))
 
     def _write_best(self) -> None:
+        """Keeps `best.yaml` the leader's, until a promoted run has a better claim to it."""
         ranked = self.search.ranked(self.plan.metric.direction == "maximize")
-        if ranked and not (self.full and any(t.status == COMPLETED for t in self.full.trials.values())):
-            best = ranked[0]
-            value = f"{self.plan.metric.label} {best.value:.4g}"
-            about = f"trial {best.trial_id} of study {self.plan.name}: {value} on the budget ({self.plan.top.words()})"
-            write_best(self.plan, best, about)
+        if not ranked or (ranked[0].number, ranked[0].reached) == self._best:
+            return
+        if self.full and any(t.status == COMPLETED for t in self.full.trials.values()):
+            return
+        best = ranked[0]
+        value = f"{self.plan.metric.label} {best.results[best.reached]:.4g}"
+        where = self.plan.rungs[best.reached - 1].words()
+        write_best(self.plan, best, f"trial {best.trial_id} of study {self.plan.name}: {value} on the budget ({where})")
+        self._best = (best.number, best.reached)
 
     def _guarded(self, write: object) -> None:
         assert callable(write), "a function without arguments"

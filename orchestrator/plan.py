@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from orchestrator.ladder import Budget, Rung, rung_overrides, single_rung
+from orchestrator.searchspace import Space, space_from_plain
 from orchestrator.space import Shape, as_json
 from trainer.api import ConfigError, Metric, Problem, RunConfig, cheap_evaluation, metric_of, resolve_config
 
 FORMAT = 1
-_DIFFERENCES_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class Plan:
     warmup_steps: int = 0
     full_steps_per_epoch: int = 0
     full_images: int = 1
+    space: Space = ()
+    sampler: Mapping[str, Any] = field(default_factory=dict)
     closed: bool = False
     data_changed: bool = False
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -131,11 +133,23 @@ class Plan:
         return hashlib.sha256(as_json(plain).encode()).hexdigest()[:16]
 
     @cached_property
-    def duplicates(self) -> Mapping[int, int]:
-        """Place in the list → the first place with the same configuration, for those that have one."""
-        first: dict[str, int] = {}
-        keys = [self.config_key(trial) for trial in self.trials]
-        return {i: first[key] for i, key in enumerate(keys) if first.setdefault(key, i) != i}
+    def repeats(self) -> int:
+        """How many places of the list hold a configuration that stands earlier in it."""
+        keys = [self.config_key(trial) for trial in self.trials[: self.n_trials]]
+        return len(keys) - len(set(keys))
+
+    @cached_property
+    def base_values(self) -> Mapping[str, Any]:
+        """What the parameters are where a trial does not set them."""
+        return {key: dotted(self.base, key) for key in self.parameters}
+
+    def values_of(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """A trial's value for every parameter; one whose condition does not hold is left out."""
+        found = {key: overrides.get(key, value) for key, value in self.base_values.items()}
+        for dimension in self.space:
+            if dimension.key not in overrides and not dimension.active(found):
+                found.pop(dimension.key)
+        return found
 
     def plain(self) -> dict[str, Any]:
         """As `plan.yaml` holds it."""
@@ -144,6 +158,8 @@ class Plan:
             "name": self.name,
             "metric": {"name": self.metric.name, "direction": self.metric.direction},
             "rungs": [rung.plain() for rung in self.rungs],
+            "sampler": dict(self.sampler),
+            "space": [dimension.plain() for dimension in self.space],
             "pruner": dict(self.pruner),
             "early_stop_threshold": self.threshold,
             "seed": self.seed,
@@ -191,73 +207,17 @@ def plan_from_plain(found: Mapping[str, Any], folder: Path) -> Plan:
             full_images=found["full_images"],
             closed=found["closed"],
             data_changed=found["data_changed"],
+            space=space_from_plain(found.get("space", ())),
+            sampler=found.get("sampler", {}),
         )
     except (KeyError, TypeError, AttributeError) as error:
         place = str(folder / "plan.yaml")
         raise ConfigError([Problem(place, f"not a plan of this version ({error})")]) from None
 
 
-def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
-    """The plan of a study that is taken up again: new trials are added at the end, limits and places may change.
-
-    `ConfigError` lists everything else that differs, because results would no longer be comparable.
-    """
-    different = _differences(old, new, force_data)
-    problems = [
-        Problem(f"study {old.name}", f"{what}: {before} in the study, {now} now")
-        for what, before, now in different[:_DIFFERENCES_SHOWN]
-    ]
-    if len(different) > _DIFFERENCES_SHOWN:
-        problems.append(Problem(f"study {old.name}", f"and {len(different) - _DIFFERENCES_SHOWN} more keys differ"))
-    if problems:
-        advice = f"continue {old.folder} with what it was made with, or name a new study with --study NAME"
-        raise ConfigError([*problems, Problem("", advice)])
-    kept = [as_json(trial) for trial in old.trials]
-    added = []
-    for trial in new.trials:
-        if as_json(trial) in kept:
-            kept.remove(as_json(trial))
-        else:
-            added.append(trial)
-    fingerprint = new.data_fingerprint if force_data else old.data_fingerprint
-    shapes = {**new.shapes, **old.shapes}
-    counted = f"{len(added)} trial{'' if len(added) == 1 else 's'} added to the study"
-    closed = "the study was closed: it asks for no more trials"
-    notes = (*new.notes, *([counted] if added else []), *([closed] if old.closed else []))
-    trials = (*old.trials, *added)
-    # A shorter file removes nothing: what the study was to train, it trains.
-    n_trials = new.n_trials if new.n_trials != len(new.trials) else len(trials)
-    changed = replace(new, trials=trials, shapes=shapes, data_fingerprint=fingerprint, notes=notes)
-    changed = replace(changed, data_changed=old.data_changed or old.data_fingerprint != fingerprint)
-    return replace(changed, n_trials=n_trials, closed=old.closed)
-
-
-def _differences(old: Plan, new: Plan, force_data: bool) -> list[tuple[str, Any, Any]]:
-    """What differs, the study's own settings before the keys of its base configuration."""
-    before, now = _flat(old.base), _flat(new.base)
-    keys = [
-        (key, as_json(before.get(key)), as_json(now.get(key)))
-        for key in sorted(before.keys() | now.keys(), key=lambda key: (key != "task", key))
-        if before.get(key) != now.get(key) and not key.startswith(("checkpoint.", "logging."))
-    ]
-    found: list[tuple[str, Any, Any]] = []
-    if old.rungs != new.rungs:
-        words = [" → ".join(rung.words() for rung in plan.rungs) for plan in (old, new)]
-        found.append(("budget", words[0], words[1]))
-    for what in ("pruner", "threshold", "seed", "storage"):
-        if getattr(old, what) != getattr(new, what):
-            found.append((what, as_json(getattr(old, what)), as_json(getattr(new, what))))
-    if old.data_fingerprint != new.data_fingerprint and not force_data:
-        hint = "" if found or keys else " (the files changed; --force goes on)"
-        found.append(("data", old.data_fingerprint, f"{new.data_fingerprint}{hint}"))
-    return found + keys
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            found.update(_flat(value, f"{prefix}{name}."))
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
+def dotted(tree: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path of a nested mapping, None where a section on the way is null."""
+    node: Any = tree
+    for part in path.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node

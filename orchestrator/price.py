@@ -1,47 +1,183 @@
-"""What a study will cost, in words."""
+"""What a study will cost before it runs: trials, epochs, images, and time where an epoch's is known."""
 
 from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from orchestrator.ladder import LONGEST_WARMUP
 from orchestrator.plan import Plan
 from orchestrator.state import StudyState
+from orchestrator.timings import Seconds
+
+_DRAWS = 20  # orders in which trials of equal chances may come
+_SIMULATED_TRIALS = 300  # more come out in proportion
 
 
-def price(plan: Plan) -> list[str]:
-    """Trials × epochs, and time where this study has timings already."""
-    planned = min(plan.n_trials, len(plan.trials))
-    repeats = sum(1 for index in plan.duplicates if index < planned)
-    epochs = (planned - repeats) * plan.top.epochs
-    lines = [f"{planned - repeats} trials × {plan.top.epochs} epochs = {epochs} epochs at most ({plan.top.words()})"]
-    if repeats:
-        words = "trial repeats a configuration and takes" if repeats == 1 else "trials repeat a configuration and take"
-        lines.append(f"{repeats} further {words} its result")
+@dataclass(frozen=True)
+class RungCost:
+    """How many trials reach a rung, usually and at most, and what it adds for each."""
+
+    words: str
+    usual: float
+    most: int
+    epochs: int
+    images: int
+    seconds: Seconds | None
+
+
+@dataclass(frozen=True)
+class Price:
+    """A study's cost. `usual` is the mean over trials whose values come in random order; `most` cannot be passed."""
+
+    trials: int
+    repeats: int
+    rungs: tuple[RungCost, ...]
+    workers: int
+
+    @property
+    def usual_epochs(self) -> float:
+        return sum(rung.usual * rung.epochs for rung in self.rungs)
+
+    @property
+    def most_epochs(self) -> int:
+        return sum(rung.most * rung.epochs for rung in self.rungs)
+
+    @property
+    def usual_images(self) -> float:
+        return sum(rung.usual * rung.images for rung in self.rungs)
+
+    @property
+    def slot_seconds(self) -> Seconds | None:
+        """From fast to slow epochs, in the usual case; None where a rung was never timed."""
+        low = high = 0.0
+        for rung in self.rungs:
+            if rung.seconds is None:
+                return None
+            low += rung.usual * rung.epochs * rung.seconds[0]
+            high += rung.usual * rung.epochs * rung.seconds[1]
+        return low, high
+
+    def plain(self) -> dict[str, Any]:
+        """As `plan --json` shows it."""
+        seconds = self.slot_seconds
+        rungs = [
+            {
+                "rung": number,
+                "budget": rung.words,
+                "trials": {"usual": round(rung.usual, 1), "most": rung.most},
+                "epochs_each": rung.epochs,
+                "images_each": rung.images,
+                "seconds_per_epoch": list(rung.seconds) if rung.seconds else None,
+            }
+            for number, rung in enumerate(self.rungs, start=1)
+        ]
+        return {
+            "trials": self.trials,
+            "duplicates": self.repeats,
+            "rungs": rungs,
+            "epochs": {"usual": round(self.usual_epochs, 1), "most": self.most_epochs},
+            "images": {"usual": round(self.usual_images)},
+            "slot_hours": [part / 3600.0 for part in seconds] if seconds else None,
+            "hours": [part / 3600.0 / self.workers for part in seconds] if seconds else None,
+        }
+
+
+def price_of(plan: Plan, timings: Mapping[int, Seconds]) -> Price:
+    """The price of the whole study, whatever of it is done already."""
+    planned = plan.n_trials if plan.space else min(plan.n_trials, len(plan.trials))
+    trained = planned - plan.repeats
+    halving = plan.pruner["name"] == "halving"
+    reach = climbers(trained, plan.pruner["reduction_factor"], len(plan.rungs)) if halving else None
+    rungs = []
+    below = 0
+    for number, rung in enumerate(plan.rungs, start=1):
+        epochs = rung.epochs - below
+        images = min(rung.subset or plan.full_images, plan.full_images) * epochs
+        usual = reach[number - 1] if reach else float(trained)
+        rungs.append(RungCost(rung.words(), usual, trained, epochs, images, timings.get(number)))
+        below = rung.epochs
+    return Price(trained, plan.repeats, tuple(rungs), plan.places.workers)
+
+
+def climbers(trials: int, factor: float, rungs: int) -> list[float]:
+    """How many of `trials` reach each rung under asynchronous halving, on average over random orders.
+
+    More than the n/η of synchronous halving, because who was among the best early on may not be later.
+    """
+    counted = min(trials, _SIMULATED_TRIALS)
+    generator = np.random.default_rng(0)
+    totals = np.zeros(rungs)
+    for _ in range(_DRAWS):
+        arriving = list(generator.permutation(counted))
+        for rung in range(rungs):
+            totals[rung] += len(arriving)
+            arriving = _going_on(arriving, factor)
+    scale = trials / counted if counted else 0.0
+    return [float(total) / _DRAWS * scale for total in totals]
+
+
+def _going_on(arriving: list[int], factor: float) -> list[int]:
+    """Ranks (0 is best) in the order in which they leave a rung upwards."""
+    there: list[int] = []
+    gone: dict[int, None] = {}
+    for rank in arriving:
+        bisect.insort(there, rank)
+        for best in there[: int(len(there) / factor + 1e-9)]:
+            gone.setdefault(best)
+    return list(gone)
+
+
+def price_words(plan: Plan, price: Price, state: StudyState | None = None) -> Iterator[str]:
+    """The price in lines; with a study's state also what is left of it."""
+    yield from _epochs(price)
+    if price.repeats:
+        one = price.repeats == 1
+        words = "trial repeats a configuration and takes its result" if one else "trials repeat one and take its result"
+        yield f"{price.repeats} further {words}"
     warmup = plan.warmup({})
     if warmup is not None:
-        lines.append(f"warm-up: {min(warmup, LONGEST_WARMUP):.3g} of a trial's progress, as in full training")
-    lines.append(_time(plan, epochs))
+        yield f"warm-up: {min(warmup, LONGEST_WARMUP):.3g} of a trial's progress, as in full training"
+    yield _time(price, state)
     if plan.promote:
         runs = plan.promote * plan.promote_seeds
-        words = f"{runs} promoted run{'' if runs == 1 else 's'} × {plan.full.epochs} epochs ({plan.full.words()})"
-        lines.append(f"then {words}")
-    return lines
+        yield f"then {runs} promoted run{'' if runs == 1 else 's'} × {plan.full.epochs} epochs ({plan.full.words()})"
 
 
-def _time(plan: Plan, epochs: int) -> str:
-    if (plan.folder / "plan.yaml").exists():
-        from orchestrator.folder import read_state  # opens the database: only where there is one
+def _epochs(price: Price) -> Iterator[str]:
+    if len(price.rungs) == 1:
+        rung = price.rungs[0]
+        trials, epochs = counted(price.trials, "trial"), counted(rung.epochs, "epoch")
+        yield f"{trials} × {epochs} = {counted(price.most_epochs, 'epoch')} at most ({rung.words})"
+        return
+    for number, rung in enumerate(price.rungs, start=1):
+        more = "" if number == 1 else "more"
+        trials, epochs = counted(round(rung.usual), "trial"), counted(rung.epochs, f"{more} epoch".lstrip())
+        yield f"rung {number} ({rung.words}): about {trials} × {epochs}"
+    images = f"{price.usual_images:,.0f} images"
+    yield f"{price.trials} trials: about {price.usual_epochs:.0f} epochs, {images}; at most {price.most_epochs} epochs"
 
-        _, search, _ = read_state(plan.folder)
-        seconds = seconds_per_epoch(search)
-        if seconds is not None:
-            done = sum(t.epochs for t in search.in_order() if t.origin is None)
-            left = max(0, epochs - done) * seconds / plan.places.workers
-            return f"{seconds:.1f} s an epoch so far: at most {left / 60:.0f} min left"
-    return "no timing yet: the run prints an estimate after its first epochs"
+
+def _time(price: Price, state: StudyState | None) -> str:
+    seconds = price.slot_seconds
+    if seconds is None:
+        return "no timing yet: the run prints an estimate after its first epochs; --measure times a few steps now"
+    done = sum(t.seconds for t in state.in_order() if t.origin is None) if state else 0.0
+    left = [max(0.0, part - done) / price.workers for part in seconds]
+    what = "left" if done else "in all"
+    hours = f"{seconds[0] / 3600:.2g} to {seconds[1] / 3600:.2g} slot-hours in all"
+    return f"about {_span(left[0], left[1])} {what}; {hours}"
 
 
-def seconds_per_epoch(search: StudyState) -> float | None:
-    """Mean over all epochs that the study has trained; None before the first."""
-    trained = [t for t in search.in_order() if t.origin is None and t.epochs]
-    epochs = sum(t.epochs for t in trained)
-    return sum(t.seconds for t in trained) / epochs if epochs else None
+def _span(low: float, high: float) -> str:
+    unit, size = ("h", 3600.0) if high >= 5400 else ("min", 60.0) if high >= 90 else ("s", 1.0)
+    return f"{low / size:.2g} to {high / size:.2g} {unit}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 epoch`, `2 epochs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

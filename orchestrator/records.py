@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan import Plan
-from orchestrator.stage import base_values
+from orchestrator.space import shape_words
 from orchestrator.state import FAILED, StudyState, TrialState
+from orchestrator.timings import study_timings
 from reports.record import Decision, Evaluation, FullRun, Metric, Sample, StudyRecord, Trial
 from trainer.api import METRICS, SAMPLES, known_keys, read_metrics
 
@@ -25,7 +26,7 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         name=plan.name,
         task=plan.base_config.task,
         metric=Metric(plan.metric.name, plan.metric.label, plan.metric.direction),
-        budget_words=plan.top.words(),
+        budget_words=" → ".join(rung.words() for rung in plan.rungs),
         planned_trials=plan.n_trials,
         epochs_per_trial=plan.top.epochs,
         searched=_searched(plan),
@@ -63,20 +64,19 @@ def table_record(plan: Plan, search: StudyState) -> StudyRecord:
 
 
 def trial_rows(plan: Plan, search: StudyState) -> list[Trial]:
-    base = base_values(plan)
-    maximize = plan.metric.direction == "maximize"
-    return [_trial(plan, trial, base, maximize, search) for trial in search.in_order()]
+    return [_trial(plan, trial, search) for trial in search.in_order()]
 
 
-def _trial(plan: Plan, trial: TrialState, base: Mapping[str, Any], maximize: bool, state: StudyState) -> Trial:
+def _trial(plan: Plan, trial: TrialState, state: StudyState) -> Trial:
     copied = trial.origin is not None
+    below = plan.rungs[trial.rung - 2].epochs if trial.rung > 1 else 0
     return Trial(
         trial_id=trial.trial_id,
         status=trial.status,  # type: ignore[arg-type]
-        params={key: trial.overrides.get(key, base[key]) for key in plan.parameters},
+        params=plan.values_of(trial.overrides),
         value=trial.value,
         loss=trial.loss,
-        best=trial.best(maximize),
+        best=trial.best(plan.metric.direction == "maximize", below),
         epochs=0 if copied else trial.epochs,
         rung=trial.rung,
         rung_words=plan.rungs[trial.rung - 1].words(),
@@ -154,16 +154,25 @@ def _searched(plan: Plan) -> dict[str, str]:
     words = {
         "task": plan.base_config.task,
         "metric": f"{metric.label}, {'higher' if metric.direction == 'maximize' else 'lower'} is better",
-        "budget of a trial": plan.top.words(),
+        "ladder" if len(plan.rungs) > 1 else "budget of a trial": " → ".join(rung.words() for rung in plan.rungs),
         "full budget": plan.full.words(),
         "trials planned": str(plan.n_trials),
-        "pruner": ", ".join(f"{name} {value}" if name != "name" else value for name, value in plan.pruner.items()),
+        **({"sampler": _settings(plan.sampler), "search space": _space(plan)} if plan.space else {}),
+        "pruner": _settings(plan.pruner),
         "seed": str(plan.seed),
         "data": plan.data_fingerprint,
     }
     if plan.threshold is not None:
         words["early-stop threshold"] = f"{plan.threshold:g}"
     return words
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" if name != "name" else value for name, value in settings.items())
+
+
+def _space(plan: Plan) -> str:
+    return "; ".join(f"{dimension.key} {shape_words(dimension.shape)}" for dimension in plan.space)
 
 
 def next_steps(plan: Plan, search: StudyState, full: StudyState) -> list[tuple[str, str]]:
@@ -174,7 +183,7 @@ def next_steps(plan: Plan, search: StudyState, full: StudyState) -> list[tuple[s
     if search.with_status(FAILED):
         steps.append(("try the failed trials once more", f"python -m orchestrator retry {folder} --failed"))
     if ranked and not full.trials:
-        cost = cost_words(plan, search, 1)
+        cost = cost_words(plan, 1)
         steps.append((f"train the best trial in full ({cost})", f"python -m orchestrator promote {folder} --top 1"))
     if ranked:
         steps.append(("train the best configuration anywhere", f"python -m trainer --config {folder}/best.yaml"))
@@ -182,17 +191,17 @@ def next_steps(plan: Plan, search: StudyState, full: StudyState) -> list[tuple[s
     return steps
 
 
-def cost_words(plan: Plan, search: StudyState, runs: int) -> str:
+def cost_words(plan: Plan, runs: int) -> str:
     """What `runs` runs at full budget cost, from the time that the search's epochs took."""
     epochs = runs * plan.full.epochs
     words = f"{epochs} epochs at full budget"
-    trained = [t for t in search.in_order() if t.origin is None and t.epochs]
-    seconds, done = sum(t.seconds for t in trained), sum(t.epochs for t in trained)
-    if not done or not plan.full_steps_per_epoch:
+    timings = study_timings(plan)
+    if not timings or not plan.full_steps_per_epoch:
         return words
-    pixels = (plan.full.size / plan.top.size) ** 2
-    images = (plan.full.subset or plan.full_images) / (plan.top.subset or plan.full_images)
-    return f"{words}, about {duration(seconds / done * epochs * pixels * images)}"
+    rung = plan.rungs[max(timings) - 1]
+    pixels = (plan.full.size / rung.size) ** 2
+    images = (plan.full.subset or plan.full_images) / min(rung.subset or plan.full_images, plan.full_images)
+    return f"{words}, about {duration(sum(timings[max(timings)]) / 2 * epochs * pixels * images)}"
 
 
 def duration(seconds: float) -> str:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import importlib.resources
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.ladder import SIZE, Budget, refused_in_trials, single_rung
-from orchestrator.options import Mistakes, Request, limits_of, places_of, read_options
-from orchestrator.plan import Plan
-from orchestrator.search import NEEDS_COMPLETED, pruner_settings
+from orchestrator.budget import Strategy, read_budget, read_strategy
+from orchestrator.ladder import refused_in_trials
+from orchestrator.mistakes import Mistakes
+from orchestrator.notes import plan_notes
+from orchestrator.options import Request, limits_of, places_of, read_options
+from orchestrator.plan import Plan, dotted
+from orchestrator.searchspace import Space, read_space
 from orchestrator.space import Shape, shape_of
 from orchestrator.trialsfile import TrialsFile, read_trials_file
 from trainer.api import (
+    ConfigError,
     DataError,
     DataSummary,
+    Problem,
     RunConfig,
     canonical_overrides,
     check_data,
     known_keys,
-    metric_of,
     parse_assignments,
     read_config_file,
     resolve_config,
@@ -53,28 +57,31 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
     found = _base(request, file, mistakes)
     name = _folder_name(request.study or request.trials.stem, mistakes)
     trials = _trials(file, found, mistakes)
-    budget = _budget(request, file, mistakes)
+    space = _space(file, found, mistakes)
+    budget = read_budget(request, file, mistakes)
     numbers = read_options(request, file, mistakes)
-    pruner = _pruner(request, file, numbers["early_stop_threshold"], found.config, mistakes)
-    data = _data(found.config, budget, mistakes)
+    full = _full_data(found.config, mistakes)
+    strategy = read_strategy(request, file, found.config, full, budget, space, numbers, mistakes)
     mistakes.raise_if_any()
     base = found.config
     assert base is not None, "a base with mistakes has raised them"
-    assert data is not None, "as above"
-    full, summary = data
-    rung = single_rung(budget, base)
+    assert full is not None, "as above"
+    assert strategy is not None, "as above"
+    summary = _budgeted_data(base, strategy)
     group = base.training.batch_size * base.training.accumulate_grad_batches
     plan = Plan(
         name=name,
         folder=Path(os.path.abspath(request.output_dir)) / name,  # noqa: PTH100 - no symlink resolution
         base=_portable(base, found.said),
-        rungs=(rung,),
+        rungs=strategy.rungs,
         trials=tuple(trials),
-        shapes=_shapes(base, trials),
-        pruner=pruner,
+        space=space,
+        sampler=strategy.sampler,
+        shapes=_shapes(base, trials, space),
+        pruner=strategy.pruner,
         threshold=numbers["early_stop_threshold"],
         seed=numbers["seed"] if numbers["seed"] is not None else base.seed,
-        n_trials=numbers["n_trials"] or len(trials),
+        n_trials=strategy.n_trials or len(trials),
         data_fingerprint=summary.fingerprint,
         limits=limits_of(numbers),
         places=places_of(request),
@@ -84,9 +91,8 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         warmup_steps=base.training.scheduler.warmup_steps,
         full_steps_per_epoch=-(-full.train_rows // group),
         full_images=full.train_images,
-        notes=tuple(_notes(budget, rung, base, pruner, numbers, summary, len(trials))),
     )
-    return plan, summary
+    return replace(plan, notes=tuple(plan_notes(plan, budget, strategy, full, summary))), summary
 
 
 def shipped_config(name: str) -> Path:
@@ -134,29 +140,32 @@ def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> _Base:
     return _Base(task, config, merged, canonical)
 
 
-def _pruner(
-    request: Request, file: TrialsFile, threshold: float | None, base: RunConfig | None, mistakes: Mistakes
-) -> dict[str, Any]:
-    maximize = base is None or metric_of(base).direction == "maximize"
-    with mistakes.collected():
-        return pruner_settings(request.pruner or file.search.get("pruner", "median"), threshold, maximize)
-    return {"name": "none"}
-
-
-def _data(base: RunConfig | None, budget: Budget, mistakes: Mistakes) -> tuple[DataSummary, DataSummary] | None:
-    """The data of full training and of a trial, checked; None where either has mistakes."""
+def _full_data(base: RunConfig | None, mistakes: Mistakes) -> DataSummary | None:
+    """The data of full training, checked; None where it has mistakes."""
     if base is None:
         return None
-    rung = single_rung(budget, base)
-    with mistakes.collected("--budget-size"):
-        resolve_config(base.plain(), {SIZE: rung.size})
     try:
-        full = check_data(base)
-        budgeted = {"training.subset_size": rung.subset, "data.val_subset_size": rung.val_subset}
-        return full, check_data(resolve_config(base.plain(), budgeted))
+        return check_data(base)
     except DataError as error:
         mistakes.add("data", str(error))
         return None
+
+
+def _budgeted_data(base: RunConfig, strategy: Strategy) -> DataSummary:
+    """The data of a trial on the top rung."""
+    top = strategy.rungs[-1]
+    budgeted = {"training.subset_size": top.subset, "data.val_subset_size": top.val_subset}
+    try:
+        return check_data(resolve_config(base.plain(), budgeted))
+    except DataError as error:
+        raise ConfigError([Problem("data", str(error))]) from None
+
+
+def _space(file: TrialsFile, base: _Base, mistakes: Mistakes) -> Space:
+    if base.task is None or not file.space:
+        return ()
+    where = f"{file.path}: search_space"
+    return read_space(file.space, base.task, base.config, base.fixed, where, mistakes)
 
 
 def _portable(base: RunConfig, said: Collection[str]) -> dict[str, Any]:
@@ -168,19 +177,6 @@ def _portable(base: RunConfig, said: Collection[str]) -> dict[str, Any]:
         plain["logging"]["tensorboard_dir"] = "runs"
     plain["checkpoint"]["resume"] = None
     return plain
-
-
-def _budget(request: Request, file: TrialsFile, mistakes: Mistakes) -> Budget:
-    found: dict[str, int | None] = {}
-    for axis in ("epochs", "subset", "size", "val_subset"):
-        flag = getattr(request.budget, axis)
-        where = f"--budget-{axis.replace('_', '-')}" if flag is not None else f"{file.path}: budget.{axis}"
-        value = flag if flag is not None else file.budget.get(axis)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            mistakes.add(where, f"must be a whole number of at least 1, not {value!r}")
-            value = None
-        found[axis] = value
-    return Budget(**found)
 
 
 def _trials(file: TrialsFile, base: _Base, mistakes: Mistakes) -> list[Mapping[str, Any]]:
@@ -211,55 +207,19 @@ def _trials(file: TrialsFile, base: _Base, mistakes: Mistakes) -> list[Mapping[s
     return found
 
 
-def _shapes(base: RunConfig, trials: Sequence[Mapping[str, Any]]) -> dict[str, Shape]:
+def _shapes(base: RunConfig, trials: Sequence[Mapping[str, Any]], space: Space) -> dict[str, Shape]:
+    """Optuna's distributions: a searched key has its dimension's, another one its schema's."""
     keys = known_keys(base.task)
     source = base.plain()
-    names = dict.fromkeys(key for trial in trials for key in trial)
-    return {name: shape_of(keys[name], [trial.get(name, dotted(source, name)) for trial in trials]) for name in names}
-
-
-def dotted(tree: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path of a nested mapping, None where a section on the way is null."""
-    node: Any = tree
-    for part in path.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node
+    searched = {dimension.key: dimension.shape for dimension in space}
+    names = dict.fromkeys([*(key for trial in trials for key in trial), *searched])
+    return {
+        name: searched.get(name) or shape_of(keys[name], [trial.get(name, dotted(source, name)) for trial in trials])
+        for name in names
+    }
 
 
 def _folder_name(name: str, mistakes: Mistakes) -> str:
     if not name.strip() or name.startswith(".") or any(sign in name for sign in "/\\\0\n"):
         mistakes.add("--study", f"{name!r} cannot be the name of a folder")
     return name
-
-
-def _notes(
-    budget: Budget,
-    rung: Any,
-    base: RunConfig,
-    pruner: Mapping[str, Any],
-    numbers: Mapping[str, Any],
-    summary: DataSummary,
-    n_trials: int,
-) -> list[str]:
-    notes = [summary.words, *(f"warning: {warning}" for warning in summary.warnings)]
-    missing = [axis for axis in ("epochs", "subset", "size") if getattr(budget, axis) is None]
-    if missing and not budget.is_full:
-        notes.append(f"budget: {', '.join(missing)} as the base configuration says ({rung.words()})")
-    if budget.is_full:
-        notes.append(f"no budget was given: every trial trains in full ({rung.words()})")
-    if budget.epochs is not None and budget.epochs > base.training.epochs:
-        notes.append(
-            f"warning: the budget's {budget.epochs} epochs are more than full training's {base.training.epochs}"
-        )
-    planned = numbers["n_trials"] or n_trials
-    if pruner["name"] in NEEDS_COMPLETED and planned <= pruner["n_startup_trials"]:
-        first = pruner["n_startup_trials"]
-        notes.append(
-            f"the {pruner['name']} pruner needs {first} completed trials first: it can prune none of {planned}"
-        )
-    threshold, metric = numbers["early_stop_threshold"], metric_of(base)
-    if metric.name == "bleu" and threshold is not None and 0 < threshold <= 1:
-        notes.append(
-            f"warning: BLEU is on a scale of 0 to 100; a threshold of {threshold:g} eliminates next to nothing"
-        )
-    return notes

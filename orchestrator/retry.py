@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.plan import Plan
-from orchestrator.stage import SearchStage, base_values
+from orchestrator.stage import SearchStage
 from orchestrator.state import FAILED, PAUSED, TrialState
 from orchestrator.study import Study
 
@@ -17,7 +17,7 @@ def reopen_failed(plan: Plan, study: Study) -> int:
     for old in failed:
         new = TrialState(-1, old.index, old.overrides, old.config_key, retry_of=old.number, retries=old.retries + 1)
         new.status = PAUSED
-        study.add(new, base_values(plan))
+        study.add(new, plan.values_of(new.overrides))
         _link_checkpoints(stage, old, new)
         state.sequence += 1
         new.reason = f"trial {new.trial_id} tries trial {old.trial_id} again, which failed ({old.failure_kind})"

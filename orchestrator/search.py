@@ -1,53 +1,104 @@
-"""Pruners by name, and the shadow study on which they are asked.
-
-Optuna's own classes decide; they are fed in one place, on an in-memory study that mirrors the real one, so
-that asking costs no database access and never disturbs what is recorded.
-"""
+"""Samplers and pruners by name, with the options they take. Optuna's own classes wherever it has them."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainer.api import ConfigError, Problem
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
 
 STARTUP_TRIALS = 5
+REDUCTION_FACTOR = 3
+LEAST_REDUCTION_FACTOR = 2
+Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class PrunerKind:
-    """How a pruner is made, the options it takes with their defaults, and what it does in words."""
+    """How a pruner is made (None: a policy of ours), its options with their defaults, and what it does in words.
 
-    make: Callable[[Mapping[str, Any]], BasePruner]
-    options: Mapping[str, Any]
+    `remembers`: it marks trials when it is asked. `ladder`: it works on two or more rungs, or on one.
+    """
+
     words: str
+    options: Options = field(default_factory=dict)
+    make: Callable[[Options], BasePruner] | None = None
+    remembers: bool = False
+    ladder: bool = False
 
 
-def _median(options: Mapping[str, Any]) -> BasePruner:
+@dataclass(frozen=True)
+class SamplerKind:
+    """How one of Optuna's samplers is made from options and a seed (None: an order of ours), and its options.
+
+    `as_completed`: it learns from completed trials only, so that a rested one is shown to it as completed.
+    """
+
+    words: str
+    options: Options = field(default_factory=dict)
+    make: Callable[[Options, int], BaseSampler] | None = None
+    as_completed: bool = False
+
+
+def _random(_options: Options, seed: int) -> BaseSampler:
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed)
+
+
+def _tpe(options: Options, seed: int) -> BaseSampler:
+    from optuna.samplers import TPESampler
+
+    return TPESampler(
+        n_startup_trials=options["n_startup_trials"],
+        multivariate=options["multivariate"],
+        group=options["multivariate"],  # conditional dimensions are modelled in groups
+        constant_liar=True,  # what runs in other slots counts as tried
+        seed=seed,
+    )
+
+
+def _gp(options: Options, seed: int) -> BaseSampler:
+    from optuna.samplers import GPSampler
+
+    return GPSampler(seed=seed, n_startup_trials=options["n_startup_trials"])
+
+
+SAMPLERS: dict[str, SamplerKind] = {
+    "random": SamplerKind("at random", make=_random),
+    "tpe": SamplerKind("tree-structured Parzen estimator", {"n_startup_trials": 10, "multivariate": False}, make=_tpe),
+    "gp": SamplerKind("Gaussian process", {"n_startup_trials": 10}, make=_gp, as_completed=True),
+    "qmc": SamplerKind("quasi-random Sobol sequence"),
+    "grid": SamplerKind("every point of a grid, in random order"),
+}
+
+
+def _median(options: Options) -> BasePruner:
     from optuna.pruners import MedianPruner
 
     return MedianPruner(options["n_startup_trials"], options["n_warmup_steps"])
 
 
-def _percentile(options: Mapping[str, Any]) -> BasePruner:
+def _percentile(options: Options) -> BasePruner:
     from optuna.pruners import PercentilePruner
 
     return PercentilePruner(options["percentile"], options["n_startup_trials"], options["n_warmup_steps"])
 
 
-def _threshold(options: Mapping[str, Any]) -> BasePruner:
+def _threshold(options: Options) -> BasePruner:
     from optuna.pruners import ThresholdPruner
 
     return ThresholdPruner(options["lower"], options["upper"], options["n_warmup_steps"])
 
 
-def _patient(options: Mapping[str, Any]) -> BasePruner:
+def _patient(options: Options) -> BasePruner:
     from optuna.exceptions import ExperimentalWarning
     from optuna.pruners import PatientPruner
 
@@ -56,51 +107,82 @@ def _patient(options: Mapping[str, Any]) -> BasePruner:
         return PatientPruner(_median(options), options["patience"], options["min_delta"])
 
 
-_COMPARED = {"n_startup_trials": STARTUP_TRIALS, "n_warmup_steps": 0}
+def _successive_halving(options: Options) -> BasePruner:
+    from optuna.pruners import SuccessiveHalvingPruner
 
-PRUNERS: dict[str, PrunerKind | None] = {
-    "none": None,
-    "median": PrunerKind(_median, _COMPARED, "worse than the median of completed trials at the same epoch"),
+    return SuccessiveHalvingPruner(
+        options["min_resource"], options["reduction_factor"], options["min_early_stopping_rate"]
+    )
+
+
+def _hyperband(options: Options) -> BasePruner:
+    from optuna.pruners import HyperbandPruner
+
+    return HyperbandPruner(options["min_resource"], options["max_resource"], options["reduction_factor"])
+
+
+_COMPARED = {"n_startup_trials": STARTUP_TRIALS, "n_warmup_steps": 0}
+_HALVED = {"min_resource": 1, "reduction_factor": REDUCTION_FACTOR}
+
+PRUNERS: dict[str, PrunerKind] = {
+    "none": PrunerKind("every trial trains to the end", ladder=True),
+    "halving": PrunerKind(
+        "a trial rests at a rung and goes on when it is among the best there",
+        {"reduction_factor": REDUCTION_FACTOR},
+        ladder=True,
+    ),
+    "median": PrunerKind("worse than the median of completed trials at the same epoch", _COMPARED, _median),
     "percentile": PrunerKind(
-        _percentile, {"percentile": 25.0, **_COMPARED}, "outside the best share of completed trials at the same epoch"
+        "outside the best share of completed trials at the same epoch", {"percentile": 25.0, **_COMPARED}, _percentile
     ),
     "threshold": PrunerKind(
-        _threshold, {"lower": None, "upper": None, "n_warmup_steps": 0}, "outside fixed bounds at any epoch"
+        "outside fixed bounds at any epoch", {"lower": None, "upper": None, "n_warmup_steps": 0}, _threshold
     ),
     "patient": PrunerKind(
-        _patient, {"patience": 1, "min_delta": 0.0, **_COMPARED}, "below the median and without progress for a while"
+        "below the median and without progress for a while", {"patience": 1, "min_delta": 0.0, **_COMPARED}, _patient
+    ),
+    "successive_halving": PrunerKind(
+        "outside the best share at epochs that grow by a factor",
+        {**_HALVED, "min_early_stopping_rate": 0},
+        _successive_halving,
+        remembers=True,
+    ),
+    "hyperband": PrunerKind(
+        "successive halving in brackets that begin at several epochs",
+        {**_HALVED, "max_resource": 1},
+        _hyperband,
+        remembers=True,
     ),
 }
 NEEDS_COMPLETED = frozenset({"median", "percentile", "patient"})
 
 
-def pruner_settings(said: Any, threshold: float | None, maximize: bool) -> dict[str, Any]:
-    """The pruner's name and all its options, from a name or a mapping with `name`; `ConfigError` lists mistakes."""
-    given = {"name": said} if isinstance(said, str) else dict(said) if isinstance(said, Mapping) else {}
-    name = given.pop("name", None)
-    if not isinstance(name, str) or name not in PRUNERS:
-        raise ConfigError([Problem("pruner", f"unknown pruner {name or said!r}; known are {', '.join(PRUNERS)}")])
+def sampler_settings(said: Any) -> dict[str, Any]:
+    """A sampler's name and all its options, from a name or a mapping with `name`; `ConfigError` lists mistakes."""
+    name, given = _named("sampler", said, SAMPLERS)
+    return {"name": name, **_options(f"sampler {name}", SAMPLERS[name].options, given)}
+
+
+def pruner_settings(said: Any, threshold: float | None, maximize: bool, epochs: int) -> dict[str, Any]:
+    """The pruner's name and all its options, from a name or a mapping with `name`; `ConfigError` lists mistakes.
+
+    `epochs` is the budget, which Hyperband's brackets span unless `max_resource` says otherwise.
+    """
+    name, given = _named("pruner", said, PRUNERS)
     kind = PRUNERS[name]
-    options = dict(kind.options) if kind else {}
-    problems = [
-        Problem(f"pruner {name}", f"takes no option {key!r}; it takes {', '.join(options) or 'none'}")
-        for key in given
-        if key not in options
-    ]
-    problems += [
-        Problem(f"pruner {name}", f"{key} must be {kind_words}, not {value!r}")
-        for key, value in given.items()
-        if key in options and (kind_words := _misfit(options[key], value))
-    ]
-    if problems:
-        raise ConfigError(problems)
-    options.update(given)
+    options = _options(f"pruner {name}", kind.options, given)
+    if name == "hyperband" and "max_resource" not in given:
+        options["max_resource"] = epochs
     if name == "threshold" and options["lower"] is None and options["upper"] is None:
         if threshold is None:
             what = "needs a bound: --early-stop-threshold X, or search.pruner {name: threshold, lower: X}"
             raise ConfigError([Problem("pruner threshold", what)])
         options["lower" if maximize else "upper"] = threshold
-    if kind is not None:
+    factor = options.get("reduction_factor")
+    if factor is not None and factor < LEAST_REDUCTION_FACTOR:
+        what = f"reduction_factor must be at least {LEAST_REDUCTION_FACTOR}, not {factor:g}"
+        raise ConfigError([Problem(f"pruner {name}", what)])
+    if kind.make is not None:
         try:
             kind.make(options)
         except (ValueError, TypeError) as error:
@@ -108,51 +190,35 @@ def pruner_settings(said: Any, threshold: float | None, maximize: bool) -> dict[
     return {"name": name, **options}
 
 
+def _named(what: str, said: Any, table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    given = {"name": said} if isinstance(said, str) else dict(said) if isinstance(said, Mapping) else {}
+    name = given.pop("name", None)
+    if not isinstance(name, str) or name not in table:
+        raise ConfigError([Problem(what, f"unknown {what} {name or said!r}; known are {', '.join(table)}")])
+    return name, given
+
+
+def _options(what: str, usual: Options, given: Options) -> dict[str, Any]:
+    """All options, the given ones over the usual ones."""
+    problems = [
+        Problem(what, f"takes no option {key!r}; it takes {', '.join(usual) or 'none'}")
+        for key in given
+        if key not in usual
+    ]
+    problems += [
+        Problem(what, f"{key} must be {words}, not {value!r}")
+        for key, value in given.items()
+        if key in usual and (words := _misfit(usual[key], value))
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return {**usual, **given}
+
+
 def _misfit(usual: Any, value: Any) -> str:
     """What an option must be, where a value is not that: whole numbers are those whose default is one."""
+    if isinstance(usual, bool):
+        return "" if isinstance(value, bool) else "true or false"
     whole = isinstance(usual, int)
     is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     return "" if is_number and math.isfinite(value) else "a whole number" if whole else "a number"
-
-
-class PrunerOracle:
-    """One Optuna pruner over a mirror of the study; trials are told in the order of their numbers."""
-
-    def __init__(self, settings: Mapping[str, Any], maximize: bool) -> None:
-        import optuna
-        from optuna.storages import InMemoryStorage
-        from optuna.study import StudyDirection
-
-        kind = PRUNERS[settings["name"]]
-        assert kind is not None, "a study without a pruner has no oracle"
-        self._pruner = kind.make(settings)
-        self._storage = InMemoryStorage()
-        direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
-        self._study = optuna.create_study(storage=self._storage, study_name="mirror", direction=direction)
-        self._ids: dict[int, int] = {}
-
-    def value(self, number: int, epoch: int, value: float) -> None:
-        """An evaluation of trial `number`; the first one opens its mirror."""
-        import optuna
-
-        if number not in self._ids:
-            running = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
-            self._ids[number] = self._storage.create_new_trial(self._study._study_id, running)
-        self._storage.set_trial_intermediate_value(self._ids[number], epoch, value)
-
-    def completed(self, number: int, value: float) -> None:
-        self._finish(number, "COMPLETE", [value])
-
-    def dropped(self, number: int) -> None:
-        """Pruned or failed: no longer running, and nothing to compare with."""
-        self._finish(number, "PRUNED", None)
-
-    def _finish(self, number: int, state: str, values: list[float] | None) -> None:
-        from optuna.trial import TrialState
-
-        if number in self._ids:
-            self._storage.set_trial_state_values(self._ids[number], TrialState[state], values)
-
-    def should_prune(self, number: int) -> bool:
-        """What the pruner says after the trial's newest evaluation."""
-        return self._pruner.prune(self._study, self._storage.get_trial(self._ids[number]))

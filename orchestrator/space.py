@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Shape = dict[str, Any]
+_ON_GRID = 1e-8
 
 
 def shape_of(key: Key, values: Sequence[Any]) -> Shape:
@@ -42,9 +43,9 @@ def distribution(shape: Mapping[str, Any]) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if shape["type"] == "float":
-        return FloatDistribution(shape["low"], shape["high"], log=shape["log"])
+        return FloatDistribution(shape["low"], shape["high"], log=shape["log"], step=shape.get("step"))
     if shape["type"] == "int":
-        return IntDistribution(shape["low"], shape["high"], log=shape["log"])
+        return IntDistribution(shape["low"], shape["high"], log=shape["log"], step=shape.get("step", 1))
     return CategoricalDistribution(shape["choices"])
 
 
@@ -54,6 +55,21 @@ def optuna_value(shape: Mapping[str, Any], value: Any) -> tuple[bool, Any]:
         text = as_json(value)
         return text in shape["choices"], text
     if shape["type"] == "categorical":
-        return value in shape["choices"], value
-    inside = isinstance(value, int | float) and shape["low"] <= value <= shape["high"]
-    return inside, value
+        return any(type(value) is type(choice) and value == choice for choice in shape["choices"]), value
+    if not isinstance(value, int | float) or not shape["low"] <= value <= shape["high"]:
+        return False, value
+    steps = (value - shape["low"]) / shape["step"] if "step" in shape else 0.0
+    return abs(steps - round(steps)) < _ON_GRID, value
+
+
+def external_value(shape: Mapping[str, Any], stored: Any) -> Any:
+    """The value of a key from what Optuna stores of it."""
+    return json.loads(stored) if shape["type"] == "json" else stored
+
+
+def shape_words(shape: Mapping[str, Any]) -> str:
+    """A distribution as a person reads it: `1e-05 to 0.1, log scale`."""
+    if "choices" in shape:
+        return "of " + ", ".join(str(choice) for choice in shape["choices"])
+    step = f" in steps of {shape['step']:g}" if "step" in shape else ""
+    return f"{shape['low']:g} to {shape['high']:g}{step}{', log scale' if shape['log'] else ''}"

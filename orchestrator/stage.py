@@ -5,19 +5,19 @@ A stage says which runs there are and what each trains; the driver runs either i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator.ladder import Rung
 from orchestrator.plan import Plan
+from orchestrator.policy.build import full_policy, search_policy, teach
 from orchestrator.policy.policy import Policy
-from orchestrator.policy.pruned import PrunedPolicy
-from orchestrator.request import dotted
-from orchestrator.search import PrunerOracle
-from orchestrator.state import StudyState, TrialState
+from orchestrator.samplers import Sampler, make_sampler
+from orchestrator.state import SAMPLED, StudyState, TrialState
 from orchestrator.study import Study
-from trainer.api import RunConfig
+from trainer.api import ConfigError, RunConfig
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,23 @@ class Stage(Protocol):
     policy: Policy
     noun: str
 
-    def new_trial(self, index: int) -> TrialState: ...
+    @property
+    def rungs(self) -> Sequence[Rung]: ...
+
+    def new_trial(self, index: int | None) -> TrialState | None:
+        """For a place in the list, or chosen by the sampler; None where that has nothing left."""
+        ...
+
     def label(self, trial: TrialState) -> str: ...
     def folder(self, trial: TrialState) -> Path: ...
     def config(self, trial: TrialState) -> RunConfig: ...
-    def epochs(self, trial: TrialState) -> int: ...
+    def epochs(self, trial: TrialState) -> int:
+        """Where the rung ends that a trial works towards."""
+        ...
 
-
-def base_values(plan: Plan) -> Mapping[str, Any]:
-    """What the searched keys are where a trial does not set them."""
-    return {key: dotted(plan.base, key) for key in plan.parameters}
+    def entered_at(self, trial: TrialState) -> int:
+        """The epoch after which a trial entered its rung."""
+        ...
 
 
 def inside(path: str, folder: Path) -> str:
@@ -74,17 +81,29 @@ class SearchStage:
     def __init__(self, plan: Plan, study: Study) -> None:
         self.plan, self.study = plan, study
         self.state = study.load()
+        self.rungs: Sequence[Rung] = plan.rungs
+        self.policy: Policy = search_policy(plan)
         maximize = plan.metric.direction == "maximize"
-        oracle = None if plan.pruner["name"] == "none" else PrunerOracle(plan.pruner, maximize)
-        planned = 0 if plan.closed else min(plan.n_trials, len(plan.trials))
-        self.policy: Policy = PrunedPolicy(
-            plan.metric, plan.top, planned, plan.pruner, oracle, plan.threshold, plan.duplicates
+        self._sampler: Sampler | None = (
+            make_sampler(plan.sampler, plan.space, plan.seed, maximize, plan.values_of) if plan.space else None
         )
-        _teach(self.policy, self.state)
+        teach(self.policy, self.state)
 
-    def new_trial(self, index: int) -> TrialState:
-        overrides = self.plan.trials[index]
-        return TrialState(-1, index, overrides, self.plan.config_key(overrides))
+    def new_trial(self, index: int | None) -> TrialState | None:
+        if index is not None:
+            overrides = self.plan.trials[index]
+            return TrialState(-1, index, overrides, self.plan.config_key(overrides))
+        assert self._sampler is not None, "a policy asks a sampler only where there is a search space"
+        proposed = self._sampler.propose(len(self.state.trials), self.state)
+        if proposed is None:
+            return None
+        trial = TrialState(-1, SAMPLED, dict(proposed))
+        try:
+            trial.config_key = self.plan.config_key(proposed)
+        except ConfigError as error:  # each value is valid by itself; together they break a constraint
+            problem = error.problems[0]
+            trial.failure_kind, trial.failure_line = error.kind, f"{problem.where}: {problem.what}"
+        return trial
 
     def label(self, trial: TrialState) -> str:
         return f"trial {trial.trial_id}"
@@ -99,6 +118,9 @@ class SearchStage:
     def epochs(self, trial: TrialState) -> int:
         return self.plan.rungs[trial.rung - 1].epochs
 
+    def entered_at(self, trial: TrialState) -> int:
+        return self.plan.rungs[trial.rung - 2].epochs if trial.rung > 1 else 0
+
 
 class FullStage:
     """The best trials at full budget, each in one or more seeds."""
@@ -112,11 +134,12 @@ class FullStage:
         fresh = [run for run in runs if (run.trial_id, run.seed_index) not in known]
         offset = 1 + max(known.values(), default=-1)
         self._runs = dict(enumerate(fresh, start=offset))
-        no_pruner = {"name": "none"}
-        self.policy: Policy = PrunedPolicy(plan.metric, plan.full, offset + len(fresh), no_pruner, None, None)
-        _teach(self.policy, self.state)
+        self.rungs: Sequence[Rung] = (plan.full,)
+        self.policy: Policy = full_policy(plan, offset + len(fresh))
+        teach(self.policy, self.state)
 
-    def new_trial(self, index: int) -> TrialState:
+    def new_trial(self, index: int | None) -> TrialState:
+        assert index is not None, "promoted runs are a list"
         run = self._runs[index]
         trial = TrialState(-1, index, run.overrides)
         trial.source_trial, trial.seed_index = run.trial_id, run.seed_index
@@ -136,15 +159,5 @@ class FullStage:
     def epochs(self, trial: TrialState) -> int:
         return self.plan.full.epochs
 
-
-def _teach(policy: Policy, state: StudyState) -> None:
-    """Tells a new policy what happened in earlier calls."""
-    for trial in state.in_order():
-        if trial.origin is None:
-            for epoch in sorted(trial.values):
-                policy.learn(trial, epoch, trial.values[epoch])
-            if trial.is_final:
-                policy.closed(trial)
-
-
-__all__ = ["FullRun", "FullStage", "SearchStage", "Stage", "base_values", "inside"]
+    def entered_at(self, trial: TrialState) -> int:
+        return 0

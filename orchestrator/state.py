@@ -8,13 +8,16 @@ from typing import Any
 
 RUNNING, PAUSED, COMPLETED, PRUNED, FAILED = "running", "paused", "completed", "pruned", "failed"
 FINAL = frozenset({COMPLETED, PRUNED, FAILED})
+SAMPLED = -1
 
 
 @dataclass
 class TrialState:
-    """One trial. `values` and `losses` are by epoch; `index` is its place in the plan's list of trials.
+    """One trial. `values` and `losses` are by epoch, `results` are the values at the rungs that it reached.
 
-    `origin` is the trial whose result a duplicate takes, `retry_of` the failed one that this one tries again.
+    `index` is its place in the plan's list of trials, SAMPLED where the sampler chose it. `rung` is the one that it
+    works towards, or rests on. `origin` is the trial whose result a duplicate takes, `retry_of` the failed one that
+    this one tries again. `eliminated`: by the user's threshold.
     """
 
     number: int
@@ -25,6 +28,8 @@ class TrialState:
     rung: int = 1
     values: dict[int, float] = field(default_factory=dict)
     losses: dict[int, float] = field(default_factory=dict)
+    results: dict[int, float] = field(default_factory=dict)
+    eliminated: bool = False
     step: int = 0
     seconds: float = 0.0
     reason: str = ""
@@ -58,9 +63,16 @@ class TrialState:
         """The validation loss of the same evaluation."""
         return self.losses.get(self.epochs)
 
-    def best(self, maximize: bool) -> float | None:
+    @property
+    def reached(self) -> int:
+        """The highest rung with a result; 0 before the first."""
+        return max(self.results, default=0)
+
+    def best(self, maximize: bool, after_epoch: int = 0) -> float | None:
+        """The best evaluation after an epoch; of all where that leaves none."""
         pick = max if maximize else min
-        return pick(self.values.values(), default=None)
+        later = [value for epoch, value in self.values.items() if epoch > after_epoch]
+        return pick(later or self.values.values(), default=None)
 
     @property
     def is_final(self) -> bool:
@@ -69,17 +81,22 @@ class TrialState:
     def take_result(self, origin: TrialState) -> None:
         """Makes this trial a duplicate of `origin`: its status and values, but no time or epochs of its own."""
         self.origin, self.status, self.rung = origin.number, origin.status, origin.rung
-        self.values, self.losses, self.checkpoint = dict(origin.values), dict(origin.losses), origin.checkpoint
+        self.values, self.losses, self.results = dict(origin.values), dict(origin.losses), dict(origin.results)
+        self.checkpoint, self.eliminated = origin.checkpoint, origin.eliminated
         self.failure_kind, self.failure_line = origin.failure_kind, origin.failure_line
 
 
 @dataclass
 class StudyState:
-    """All trials by number, and what the study has spent in earlier calls."""
+    """All trials by number, and what the study has spent in earlier calls.
+
+    `exhausted`: the sampler has nothing left to propose.
+    """
 
     trials: dict[int, TrialState] = field(default_factory=dict)
     seconds_before: float = 0.0
     sequence: int = 0
+    exhausted: bool = False
 
     def in_order(self) -> list[TrialState]:
         return sorted(self.trials.values(), key=lambda trial: trial.number)
@@ -91,10 +108,22 @@ class StudyState:
         """Places in the plan's list that have a trial already."""
         return {trial.index for trial in self.trials.values()}
 
+    def opened(self) -> int:
+        """How many trials the study has had; one that is tried again counts once."""
+        return sum(trial.retry_of is None for trial in self.trials.values())
+
+    def drawn(self) -> int:
+        """How many of them the sampler chose."""
+        return sum(trial.retry_of is None and trial.index == SAMPLED for trial in self.trials.values())
+
     def original(self, config_key: str) -> TrialState | None:
-        """The trial that has a configuration's result; a retry's where it was tried again."""
-        done = [t for t in self.in_order() if t.origin is None and t.is_final and t.config_key == config_key]
-        return done[-1] if done and config_key else None
+        """The trial that trains a configuration; the newest where it was tried again."""
+        same = [t for t in self.in_order() if t.origin is None and t.config_key == config_key]
+        return same[-1] if same and config_key else None
+
+    def duplicates(self, trial: TrialState) -> list[TrialState]:
+        """The trials that take this one's result."""
+        return [other for other in self.in_order() if other.origin == trial.number]
 
     def lost_before(self, trial: TrialState) -> int:
         """How often a trial lost its process; what it had lost before a `retry` does not count."""
@@ -107,7 +136,11 @@ class StudyState:
         return sum(trial.seconds for trial in self.trials.values() if trial.origin is None)
 
     def ranked(self, maximize: bool) -> list[TrialState]:
-        """Completed trials that trained themselves, best first: by rung, then value, then number."""
-        done = [t for t in self.in_order() if t.status == COMPLETED and t.origin is None and t.value is not None]
+        """Trials with a result of their own, best first: by the highest rung reached, then value, then number.
+
+        Neither failed ones nor those that fell to the user's threshold: what may be promoted.
+        """
         sign = -1.0 if maximize else 1.0
-        return sorted(done, key=lambda t: (-t.rung, sign * (t.value or 0.0), t.number))
+        able = [t for t in self.in_order() if t.origin is None and t.results and not t.eliminated]
+        able = [t for t in able if t.status != FAILED]
+        return sorted(able, key=lambda t: (-t.reached, sign * t.results[t.reached], t.number))

@@ -43,8 +43,9 @@ _PATIENCE_SECONDS = 3600.0  # a database that comes back within the hour costs n
 _OPEN_SECONDS = 120.0  # at the start a server that is not there is more likely a mistake
 # What is kept of a trial in one attribute, rewritten with each evaluation.
 _KEPT = (
-    "rung", "step", "seconds", "retries", "checkpoint", "device", "failure_kind", "failure_line", "losses",
+    "rung", "step", "seconds", "retries", "checkpoint", "device", "failure_kind", "failure_line", "eliminated",
 )  # fmt: skip
+_BY_NUMBER = ("losses", "results")  # by epoch and by rung, whose numbers JSON makes text
 
 
 class Study:
@@ -55,6 +56,7 @@ class Study:
         self._ids: dict[int, int] = {}
         self._creating = False
         self._dropped: set[int] = set()
+        self._rungs: dict[int, int] = {}
 
     @classmethod
     def open(cls, url: str, name: str, maximize: bool, shapes: Mapping[str, Shape], about: Mapping[str, Any]) -> Study:
@@ -87,22 +89,24 @@ class Study:
         self._ids = {trial.number: trial._trial_id for trial in frozen}
         trials = {trial.number: _trial_state(trial) for trial in frozen}
         self._dropped = set(attrs.get("dropped", []))
+        self._rungs = {trial.number: trial.user_attrs["rung"] for trial in frozen if "rung" in trial.user_attrs}
         for trial in trials.values():
             if trial.origin is not None:  # a duplicate has no evaluations of its own
                 origin = trials[trial.origin]
                 trial.values, trial.losses = dict(origin.values), dict(origin.losses)
+                trial.results = dict(origin.results)
             if not self._dropped.isdisjoint((trial.number, trial.origin)):
                 trial.checkpoint = ""
         last = max((sequence for t in trials.values() for sequence, _ in t.decisions), default=0)
         return StudyState(trials, float(attrs.get("seconds", 0.0)), last)
 
-    def add(self, trial: TrialState, base: Mapping[str, Any]) -> None:
-        """Writes a new trial in one step and gives it its number. `base` has the values of keys it does not set."""
+    def add(self, trial: TrialState, values: Mapping[str, Any]) -> None:
+        """Writes a new trial in one step and gives it its number. `values` are those of its active parameters."""
         params: dict[str, Any] = {}
         distributions = {}
         outside: dict[str, Any] = {}
-        for key, shape in self._shapes.items():
-            value = trial.overrides.get(key, base.get(key))
+        for key, value in values.items():
+            shape = self._shapes[key]
             fits, stored = optuna_value(shape, value)
             if fits:
                 params[key], distributions[key] = stored, distribution(shape)
@@ -152,6 +156,9 @@ class Study:
         self.kept(trial)
         self._set(trial, "decisions", [list(decision) for decision in trial.decisions])
         self._set(trial, "reason", trial.reason)
+        if trial.rung != self._rungs.get(trial.number):  # for whoever looks at it in the dashboard
+            self._rungs[trial.number] = trial.rung
+            self._set(trial, "rung", trial.rung)
         state = _STATES[trial.status]
         told = state in (OptunaState.COMPLETE, OptunaState.PRUNED) and trial.value is not None
         values = [trial.value] if told else None
@@ -179,7 +186,8 @@ class Study:
     def kept(self, trial: TrialState) -> None:
         """Writes what is known of a trial beside its values."""
         kept = {name: getattr(trial, name) for name in _KEPT}
-        kept["losses"] = {str(epoch): loss for epoch, loss in trial.losses.items()}
+        for name in _BY_NUMBER:
+            kept[name] = {str(number): value for number, value in getattr(trial, name).items()}
         self._set(trial, "kept", kept)
 
     def _set(self, trial: TrialState, key: str, value: Any) -> None:
@@ -254,6 +262,7 @@ def _passing(message: str) -> bool:
 def _trial_state(frozen: FrozenTrial) -> TrialState:
     attrs = frozen.user_attrs
     kept = attrs.get("kept", {})
+    by_number = {name: {int(n): float(v) for n, v in kept.get(name, {}).items()} for name in _BY_NUMBER}
     return TrialState(
         number=frozen.number,
         index=attrs["index"],
@@ -261,12 +270,13 @@ def _trial_state(frozen: FrozenTrial) -> TrialState:
         config_key=attrs["config_key"],
         status=_STATUSES[frozen.state],
         values={int(epoch): float(value) for epoch, value in sorted(frozen.intermediate_values.items())},
-        losses={int(epoch): float(loss) for epoch, loss in kept.get("losses", {}).items()},
+        losses=by_number["losses"],
+        results=by_number["results"],
         reason=attrs.get("reason", ""),
         origin=attrs.get("origin"),
         retry_of=attrs.get("retry_of"),
         seed_index=attrs.get("seed_index", 0),
         source_trial=attrs.get("source_trial", 0),
         decisions=[(int(sequence), str(line)) for sequence, line in attrs.get("decisions", [])],
-        **{name: kept[name] for name in _KEPT if name in kept and name != "losses"},
+        **{name: kept[name] for name in _KEPT if name in kept},
     )

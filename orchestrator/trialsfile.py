@@ -12,10 +12,12 @@ from typing import Any
 
 from trainer.api import ConfigError, Problem, parse_yaml
 
-SECTIONS = ("base_config", "overrides", "trials", "budget", "search", "limits", "promote")
+SECTIONS = (
+    "base_config", "overrides", "trials", "search_space", "budget", "ladder", "search", "limits", "promote",
+)  # fmt: skip
 _KEYS: dict[str, tuple[str, ...]] = {
     "budget": ("epochs", "subset", "size", "val_subset"),
-    "search": ("sampler", "pruner", "n_trials", "seed", "early_stop_threshold"),
+    "search": ("sampler", "pruner", "n_trials", "seed", "reduction_factor", "early_stop_threshold"),
     "limits": ("timeout", "stall_timeout", "max_gpu_hours", "max_failures", "max_checkpoint_gb"),
     "promote": ("top", "seeds"),
 }
@@ -32,6 +34,8 @@ class TrialsFile:
     trials: tuple[Mapping[str, Any], ...]
     base_config: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, Any] = field(default_factory=dict)
+    ladder: Any = None
     budget: Mapping[str, Any] = field(default_factory=dict)
     search: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
@@ -56,8 +60,8 @@ def read_trials_file(path: Path) -> TrialsFile:
         value = {"trials": value}
     if not isinstance(value, dict):
         raise _error(path, f"expected a list of trials or a mapping, found {type(value).__name__}")
-    trials = value.get("trials", [])
-    if not isinstance(trials, list) or not trials:
+    trials, space = value.get("trials", []), value.get("search_space", {})
+    if not isinstance(trials, list) or not (trials or space):
         raise ConfigError([*problems, *_mistakes(value, path)])
     problems += _mistakes(value, path)
     promote = value.get("promote", {})
@@ -66,6 +70,8 @@ def read_trials_file(path: Path) -> TrialsFile:
         path=path,
         trials=tuple(trial if isinstance(trial, Mapping) else {} for trial in trials),
         base_config=base_config if isinstance(base_config, str) else None,
+        space=_mapping(space),
+        ladder=value.get("ladder"),
         promote={"top": promote} if isinstance(promote, int) else _mapping(promote),
         problems=tuple(problems),
         **{name: _mapping(value.get(name)) for name in ("overrides", "budget", "search", "limits")},
@@ -90,10 +96,16 @@ def _mistakes(value: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     for name in value:
         if name not in SECTIONS:
             yield Problem(f"{path}: {name}", f"unknown section; known are {', '.join(SECTIONS)}")
-    trials = value.get("trials", [])
-    if not isinstance(trials, list) or not trials:
-        yield Problem(str(path), "holds no trial; expected a list of at least one")
+    trials, space = value.get("trials", []), value.get("search_space", {})
+    if not isinstance(space, Mapping) or ("search_space" in value and not space):
+        yield Problem(f"{path}: search_space", "must be a mapping of dotted keys to dimensions, at least one")
+    if not isinstance(trials, list) or not (trials or space):
+        yield Problem(str(path), "holds no trial and no search_space; expected at least one of them")
         trials = []
+    ladder = value.get("ladder", "auto")
+    if not (isinstance(ladder, str) or (isinstance(ladder, list) and ladder)):
+        what = f"must be text such as 1x250@96,3x500@160, a list of rungs or auto, not {ladder!r}"
+        yield Problem(f"{path}: ladder", what)
     for number, trial in enumerate(trials, start=1):
         if not isinstance(trial, Mapping):
             what = f"must be an object of dotted keys, not {json.dumps(trial, default=str)[:60]}"

@@ -85,6 +85,8 @@ class Worker:
     def _session(self, work: Slice, hooks: Hooks) -> Session:
         """The run in memory where it is this one and stands where the driver thinks; else opened afresh."""
         if self.held is not None and self.held_name == work.name and self.held_epoch == work.known_epoch:
+            if work.rung != self.held.run.progress.rung:
+                self.held.climb(resolve_config(work.config), work.rung)
             return self.held
         self._release()
         self.held = open_session(resolve_config(work.config), hooks, work.rung, resume=True)

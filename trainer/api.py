@@ -128,6 +128,10 @@ class Session:
         except DataError as error:
             raise DataError(_own_words(str(error))) from None
 
+    def climb(self, config: RunConfig, rung: int) -> None:
+        """Goes on under the configuration of a higher rung: other images, another size, more epochs."""
+        self.run.climb(config, rung)
+
     def close(self) -> None:
         self.run.close()
         self.writer.close()
@@ -138,7 +142,8 @@ def open_session(
 ) -> Session:
     """A run ready to train: from `checkpoint.resume`, with `resume` from its own folder, else from scratch.
 
-    `rung` counts from 1 and is written beside each evaluation; `free` are keys that may differ from the
+    `rung` counts from 1 and is written beside each evaluation; on a higher one than the checkpoint's, subset and
+    size may differ. `free` are further keys that may differ from the
     checkpoint's. A damaged checkpoint is said through `hooks.say` and the one before it is used.
     """
     from trainer.checkpoint import load_newest

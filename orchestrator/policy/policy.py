@@ -1,12 +1,13 @@
-"""The contract of a policy."""
+"""The contract of a policy, and the one place where a metric becomes a decision."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from orchestrator.state import StudyState, TrialState
+from orchestrator.ladder import Rung
+from orchestrator.state import COMPLETED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 
 
 @dataclass(frozen=True)
@@ -18,23 +19,42 @@ class Continue:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """Open a new trial for the place `index` in the plan's list."""
+class Climb:
+    """Take this paused trial up to its next rung; `reason` says why it may."""
 
-    index: int
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Open a new trial: for the place `index` in the plan's list, or one that the sampler chooses (None)."""
+
+    index: int | None
+
+
+Step = Continue | Climb | Ask
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a trial after an evaluation, and why. `go_on` keeps it running; the reason may be empty."""
+    """What becomes of a trial after an evaluation, and why.
 
-    action: Literal["go_on", "prune", "complete"]
+    `go_on` keeps it running on its rung (its reason is empty), `climb` on the next; `pause` lets it rest until the
+    policy takes it up again; `prune` and `complete` end it. `eliminated`: by the user's threshold, so that it is
+    never promoted.
+    """
+
+    action: Literal["go_on", "climb", "pause", "prune", "complete"]
     reason: str = ""
+    eliminated: bool = False
 
 
 class Policy(Protocol):
-    def next(self, state: StudyState, busy: Collection[int]) -> Continue | Ask | None:
-        """The next slice for a free slot; `busy` are the trials that slots are training now."""
+    """Pure: what it says follows from the state alone, so that a study carried on decides as one undisturbed."""
+
+    def next(self, state: StudyState, busy: Collection[int]) -> Step | None:
+        """The next step for a free slot; `busy` are the trials that slots are training now."""
         ...
 
     def judge(self, trial: TrialState, state: StudyState, stopped_because: str = "") -> Verdict:
@@ -45,6 +65,60 @@ class Policy(Protocol):
         """An evaluation was recorded."""
         ...
 
+    def recall(self, trial: TrialState) -> None:
+        """In a call that carries on: an evaluation of an earlier call was learnt, and its judgement is known."""
+        ...
+
     def closed(self, trial: TrialState) -> None:
         """A trial reached its final status."""
         ...
+
+
+def decide(
+    policy: Policy, trial: TrialState, state: StudyState, rungs: Sequence[Rung], stopped_because: str = ""
+) -> Verdict:
+    """Asks the policy about a trial's newest evaluation and carries its verdict out on the state."""
+    value = trial.value
+    assert value is not None, "a slice ends with an evaluation"
+    if stopped_because or trial.epochs >= rungs[trial.rung - 1].epochs:
+        trial.results[trial.rung] = value
+    verdict = policy.judge(trial, state, stopped_because)
+    trial.eliminated = verdict.eliminated
+    if verdict.action == "climb":
+        trial.rung += 1
+    elif verdict.action != "go_on":
+        trial.status = {"pause": PAUSED, "prune": PRUNED, "complete": COMPLETED}[verdict.action]
+    if trial.is_final:
+        policy.closed(trial)
+    return verdict
+
+
+def climb(trial: TrialState) -> None:
+    """Carries a `Climb` out on the state."""
+    trial.rung += 1
+    trial.status = RUNNING
+
+
+@dataclass(frozen=True)
+class Supply:
+    """Where new trials come from: the places of the list in order, then the sampler; `n_trials` in the whole study."""
+
+    listed: int
+    n_trials: int
+    sampled: bool = False
+
+    def next(self, state: StudyState) -> Ask | None:
+        asked = state.asked()
+        for index in range(min(self.listed, self.n_trials)):
+            if index not in asked:
+                return Ask(index)
+        more = self.sampled and not state.exhausted and state.opened() < self.n_trials
+        return Ask(None) if more else None
+
+
+def unfinished(state: StudyState, busy: Collection[int]) -> TrialState | None:
+    """The first trial that stands between two rungs and that no slot trains."""
+    for trial in state.with_status(RUNNING, PAUSED):
+        if trial.origin is None and trial.number not in busy and trial.rung not in trial.results:
+            return trial
+    return None

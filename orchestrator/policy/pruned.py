@@ -1,22 +1,29 @@
-"""One rung, and one of Optuna's pruners after every evaluation. With no pruner every trial trains to the end."""
+"""Trials train one after another to the end of the budget, unless one of Optuna's pruners ends them.
+
+With no pruner every trial climbs the whole ladder at once. Optuna's pruners compare values of one epoch, so they
+serve where there is a single rung.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from orchestrator.ladder import Rung
-from orchestrator.policy.policy import Ask, Continue, Verdict
-from orchestrator.state import COMPLETED, PAUSED, RUNNING, StudyState, TrialState
+from orchestrator.policy.policy import Continue, Step, Supply, Verdict, unfinished
+from orchestrator.policy.words import early_words, eliminated, ordinal
+from orchestrator.state import COMPLETED, StudyState, TrialState
 from trainer.api import Metric
 
 
 class Oracle(Protocol):
-    """What a pruner is asked through; `orchestrator.search.PrunerOracle` is Optuna's."""
+    """What a pruner is asked through; `orchestrator.oracle.PrunerOracle` is Optuna's."""
+
+    remembers: bool
 
     def value(self, number: int, epoch: int, value: float) -> None: ...
     def completed(self, number: int, value: float) -> None: ...
@@ -26,34 +33,28 @@ class Oracle(Protocol):
 
 @dataclass
 class PrunedPolicy:
-    """Trials in the order of the list; interrupted ones first. `n_trials` is the whole study's.
-
-    `same_as` tells which place in the list holds the same configuration as an earlier one: it waits until
-    that one's result can be taken over.
-    """
+    """Interrupted trials first, then new ones; a trial under way keeps its slot."""
 
     metric: Metric
-    rung: Rung
-    n_trials: int
+    rungs: Sequence[Rung]
+    supply: Supply
     pruner: Mapping[str, Any]
     oracle: Oracle | None
-    threshold: float | None
-    same_as: Mapping[int, int] = field(default_factory=dict)
+    threshold: float | None = None
 
-    def next(self, state: StudyState, busy: Collection[int]) -> Continue | Ask | None:
-        for trial in state.with_status(RUNNING, PAUSED):
-            if trial.number not in busy:
-                return Continue(trial.number, min(trial.epochs + 1, self.rung.epochs))
-        asked = state.asked()
-        unfinished = {trial.index for trial in state.in_order() if not trial.is_final}
-        for index in range(self.n_trials):
-            if index not in asked and self.same_as.get(index) not in unfinished:
-                return Ask(index)
-        return None
+    def next(self, state: StudyState, busy: Collection[int]) -> Step | None:
+        trial = unfinished(state, busy)
+        if trial is not None:
+            return Continue(trial.number, min(trial.epochs + 1, self.rungs[trial.rung - 1].epochs))
+        return self.supply.next(state)
 
     def learn(self, trial: TrialState, epoch: int, value: float) -> None:
         if self.oracle is not None:
             self.oracle.value(trial.number, epoch, value)
+
+    def recall(self, trial: TrialState) -> None:
+        if self.oracle is not None and self.oracle.remembers:
+            self.oracle.should_prune(trial.number)
 
     def closed(self, trial: TrialState) -> None:
         if self.oracle is not None:
@@ -63,21 +64,21 @@ class PrunedPolicy:
                 self.oracle.dropped(trial.number)
 
     def judge(self, trial: TrialState, state: StudyState, stopped_because: str = "") -> Verdict:
-        value = trial.value
-        assert value is not None, "a slice ends with an evaluation"
-        if stopped_because or trial.epochs >= self.rung.epochs:
-            return self._at_the_end(trial, value, stopped_because)
+        if trial.rung in trial.results:
+            return self._at_rung(trial, trial.results[trial.rung], stopped_because)
         if self.oracle is not None and self.oracle.should_prune(trial.number):
-            return Verdict("prune", f"at epoch {trial.epochs} of {self.rung.epochs}: {self._why(trial, state)}")
+            of = self.rungs[trial.rung - 1].epochs
+            return Verdict("prune", f"at epoch {trial.epochs} of {of}: {self._why(trial, state)}")
         return Verdict("go_on")
 
-    def _at_the_end(self, trial: TrialState, value: float, stopped_because: str) -> Verdict:
-        where = f"rung 1 of 1 ({self.rung.words()})"
-        if self.threshold is not None and self.metric.better(self.threshold, value):
-            side = "below" if self.metric.direction == "maximize" else "above"
-            words = f"{self.metric.label} {value:.4g} is {side} the threshold {self.threshold:.4g}"
-            return Verdict("prune", f"at {where}: {words}")
-        early = f"; stopped early at epoch {trial.epochs}: {stopped_because}" if stopped_because else ""
+    def _at_rung(self, trial: TrialState, value: float, stopped_because: str) -> Verdict:
+        where = f"rung {trial.rung} of {len(self.rungs)} ({self.rungs[trial.rung - 1].words()})"
+        if trial.rung < len(self.rungs):
+            return Verdict("climb", f"passes {where}: {self.metric.label} {value:.4g}")
+        below = eliminated(self.metric, value, self.threshold)
+        if below:
+            return Verdict("prune", f"at {where}: {below}", eliminated=True)
+        early = early_words(trial, stopped_because)
         return Verdict("complete", f"at {where}: {self.metric.label} {value:.4g}{early}")
 
     def _why(self, trial: TrialState, state: StudyState) -> str:
@@ -96,10 +97,3 @@ class PrunedPolicy:
         share = float(self.pruner.get("percentile", 50.0))
         cut = float(np.percentile(done, 100.0 - share if self.metric.direction == "maximize" else share))
         return f"the {'median' if share == 50.0 else 'cut'} is {cut:.4g}" if math.isfinite(cut) else ""
-
-
-def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th, 11th, 21st …"""
-    if number % 100 in (11, 12, 13):
-        return f"{number}th"
-    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"

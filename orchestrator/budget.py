@@ -1,0 +1,160 @@
+"""How a study spends: its rungs, its pruner, its sampler, and how many trials. From flags, or else from the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.ladder import SIZE, Budget, Rung, derived_ladder, rungs_of, single_rung
+from orchestrator.mistakes import Mistakes
+from orchestrator.options import Request
+from orchestrator.samplers import LARGEST_GRID, grid_size
+from orchestrator.search import PRUNERS, REDUCTION_FACTOR, pruner_settings, sampler_settings
+from orchestrator.searchspace import Space
+from orchestrator.trialsfile import TrialsFile
+from trainer.api import DataSummary, RunConfig, metric_of, resolve_config
+
+USUAL_TRIALS = 20
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """`n_trials` None: every trial of the list. `derived`: the ladder follows from the budget."""
+
+    rungs: tuple[Rung, ...]
+    pruner: Mapping[str, Any]
+    sampler: Mapping[str, Any]
+    n_trials: int | None
+    derived: bool
+    usual_trials: bool
+
+
+def read_budget(request: Request, file: TrialsFile, mistakes: Mistakes) -> Budget:
+    found: dict[str, int | None] = {}
+    for axis in ("epochs", "subset", "size", "val_subset"):
+        flag = getattr(request.budget, axis)
+        where = f"--budget-{axis.replace('_', '-')}" if flag is not None else f"{file.path}: budget.{axis}"
+        value = flag if flag is not None else file.budget.get(axis)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            mistakes.add(where, f"must be a whole number of at least 1, not {value!r}")
+            value = None
+        found[axis] = value
+    return Budget(**found)
+
+
+def read_strategy(
+    request: Request,
+    file: TrialsFile,
+    base: RunConfig | None,
+    full: DataSummary | None,
+    budget: Budget,
+    space: Space,
+    numbers: Mapping[str, Any],
+    mistakes: Mistakes,
+) -> Strategy | None:
+    """Ladder, pruner, sampler and number of trials, checked against each other; None where the base has mistakes."""
+    before = len(mistakes.problems)
+    sampler = _sampler(request, file, space, mistakes)
+    if base is None:
+        return None
+    said = request.pruner or file.search.get("pruner")
+    ladder, where = (request.ladder, "--ladder") if request.ladder else (file.ladder, f"{file.path}: ladder")
+    if ladder is None and (said == "halving" or (isinstance(said, Mapping) and said.get("name") == "halving")):
+        ladder, where = "auto", "--pruner halving"
+    factor = numbers["reduction_factor"] or REDUCTION_FACTOR
+    rungs = _rungs(ladder, where, base, full, budget, factor, mistakes)
+    pruner = _pruner(said, rungs, base, numbers, mistakes)
+    for number, rung in enumerate(rungs, start=1):
+        place = "--budget-size" if len(rungs) == 1 else f"{where}: rung {number}"
+        with mistakes.collected(place):
+            resolve_config(base.plain(), {SIZE: rung.size})
+    if len(mistakes.problems) > before:
+        return None
+    said_trials = numbers["n_trials"]
+    n_trials = _n_trials(said_trials, len(file.trials), space, sampler)
+    usual = said_trials is None and bool(space) and sampler["name"] != "grid"
+    return Strategy(rungs, pruner, sampler, n_trials, ladder == "auto", usual)
+
+
+def _sampler(request: Request, file: TrialsFile, space: Space, mistakes: Mistakes) -> dict[str, Any]:
+    said = request.sampler or file.search.get("sampler")
+    if not space:
+        if said is not None and not file.space:
+            where = "--sampler" if request.sampler else f"{file.path}: search.sampler"
+            mistakes.add(where, "a list of trials is searched in its order; a sampler needs a search_space")
+        return {}
+    found: dict[str, Any] = {}
+    with mistakes.collected():
+        found = sampler_settings(said or "tpe")
+    if found.get("name") == "grid":
+        try:
+            if grid_size(space) > LARGEST_GRID:
+                mistakes.add(
+                    "sampler grid", f"the grid has {grid_size(space)} points; at most {LARGEST_GRID} are walked"
+                )
+        except ValueError:
+            for dimension in space:
+                if dimension.shape["type"] == "float" and "step" not in dimension.shape:
+                    mistakes.add(f"sampler grid: {dimension.key}", "needs a step, or a list of choices")
+    return found
+
+
+def _n_trials(said: int | None, listed: int, space: Space, sampler: Mapping[str, Any]) -> int | None:
+    """How many trials the study has; None stands for those of the list."""
+    if said is not None or not space:
+        return said
+    if sampler["name"] == "grid":
+        return listed + grid_size(space)
+    return listed + USUAL_TRIALS
+
+
+def _rungs(
+    ladder: Any,
+    where: str,
+    base: RunConfig,
+    full: DataSummary | None,
+    budget: Budget,
+    factor: int,
+    mistakes: Mistakes,
+) -> tuple[Rung, ...]:
+    """The rungs of the study, smallest first."""
+    if ladder is None:
+        return (single_rung(budget, base),)
+    if ladder != "auto":
+        axes = [axis for axis in ("epochs", "subset", "size") if getattr(budget, axis) is not None]
+        if axes:
+            flags = ", ".join(f"budget {axis}" for axis in axes)
+            mistakes.add(where, f"a written ladder says it all; leave out the {flags}")
+        rungs, problems = rungs_of(ladder, base, budget.val_subset)
+        for problem in problems:
+            mistakes.add(where, problem)
+        return rungs or (single_rung(Budget(), base),)
+    top = single_rung(budget, base)
+    group = base.training.batch_size * base.training.accumulate_grad_batches
+    rungs = derived_ladder(top, factor, full.train_images if full is not None else group, group)
+    if len(rungs) == 1:
+        mistakes.add(where, f"{top.epochs} epochs leave no room for a lower rung; give more with --budget-epochs")
+    return rungs
+
+
+def _pruner(
+    said: Any, rungs: tuple[Rung, ...], base: RunConfig, numbers: Mapping[str, Any], mistakes: Mistakes
+) -> dict[str, Any]:
+    maximize = metric_of(base).direction == "maximize"
+    usual = "halving" if len(rungs) > 1 else "median"
+    found: dict[str, Any] = {"name": "none"}
+    before = len(mistakes.problems)
+    with mistakes.collected():
+        found = pruner_settings(said or usual, numbers["early_stop_threshold"], maximize, rungs[-1].epochs)
+    name = found["name"]
+    if numbers["reduction_factor"] is not None:
+        if "reduction_factor" in found:
+            found["reduction_factor"] = numbers["reduction_factor"]
+        else:
+            mistakes.add("--reduction-factor", f"belongs to a ladder; the pruner {name} takes none")
+    if len(mistakes.problems) == before and len(rungs) > 1 and not PRUNERS[name].ladder:
+        able = " or ".join(other for other, kind in PRUNERS.items() if kind.ladder)
+        what = f"{name} compares values across rungs, whose sizes and subsets differ; on a ladder take {able}"
+        mistakes.add("pruner", what)
+    return found

@@ -1,0 +1,140 @@
+"""The ledger of a stage: what happens to trials, in memory, in the study and in the log, in this order.
+
+The driver says what happened; here it becomes a change of a trial's state, one line with its reason, and a record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.disk import CheckpointKeeper
+from orchestrator.policy.policy import Climb, climb, decide
+from orchestrator.stage import Stage, inside
+from orchestrator.state import FAILED, PAUSED, PRUNED, RUNNING, TrialState
+from orchestrator.watcher import Watcher
+from trainer.api import Evaluation, Outcome
+
+
+@dataclass
+class Ledger:
+    """Keeps one stage's books; `keeper` brings the checkpoints of trials that rest under the study's limit."""
+
+    stage: Stage
+    watcher: Watcher
+    keeper: CheckpointKeeper | None = None
+
+    def open(self, index: int | None) -> TrialState | None:
+        """Opens a trial; one whose configuration is known takes the earlier result. None: nothing left to propose."""
+        state = self.stage.state
+        trial = self.stage.new_trial(index)
+        if trial is None:
+            state.exhausted = True
+            self.watcher.line("the search space is exhausted: no configuration is left to propose")
+            return None
+        origin = state.original(trial.config_key)
+        if origin is not None:
+            trial.origin = origin.number
+        self.stage.study.add(trial, self.stage.plan.values_of(trial.overrides))
+        state.trials[trial.number] = trial
+        if trial.failure_kind:
+            self.failed(trial, trial.failure_kind, trial.failure_line)
+        elif origin is not None:
+            self.take_over(trial, origin)
+        else:
+            self.watcher.changed(self.stage, trial, final=False)
+        return trial
+
+    def take_over(self, trial: TrialState, origin: TrialState) -> None:
+        """Gives a duplicate its original's result, as it stands now."""
+        trial.take_result(origin)
+        words = f"{trial.status}: the same configuration as trial {origin.trial_id}"
+        self._record(trial, f"{self.stage.label(trial)} {words}")
+
+    def goes_on(self, trial: TrialState) -> None:
+        """A trial that was interrupted between rungs is taken up again."""
+        trial.status = RUNNING
+        self._record(trial, f"{self.stage.label(trial)} goes on after epoch {trial.epochs}")
+
+    def climbs(self, step: Climb) -> TrialState:
+        """A rested trial is taken up to its next rung."""
+        trial = self.stage.state.trials[step.number]
+        climb(trial)
+        self._record(trial, f"{self.stage.label(trial)} {step.reason}")
+        return trial
+
+    def evaluated(self, trial: TrialState, evaluation: Evaluation) -> None:
+        if evaluation.epoch in trial.values:
+            return
+        trial.values[evaluation.epoch] = evaluation.value
+        trial.losses[evaluation.epoch] = evaluation.metrics["val_loss"]
+        trial.step = evaluation.step
+        trial.seconds += evaluation.seconds
+        self.stage.policy.learn(trial, evaluation.epoch, evaluation.value)
+        self.stage.study.evaluated(trial, evaluation.epoch)
+        self.watcher.changed(self.stage, trial, final=False)
+
+    def ended(self, trial: TrialState, outcome: Outcome) -> None:
+        """A slice came to its end."""
+        trial.checkpoint = inside(outcome.checkpoint, self.stage.plan.folder)
+        trial.device = f"{outcome.device}, {outcome.precision}"
+        if outcome.ending != "interrupted":  # then its checkpoint stands; the policy takes it up again
+            self.judge(trial, _why_ended(outcome, trial, self.stage.epochs(trial)))
+
+    def judge(self, trial: TrialState, stopped_because: str = "") -> None:
+        stage = self.stage
+        verdict = decide(stage.policy, trial, stage.state, stage.rungs, stopped_because)
+        if verdict.action == "go_on":
+            stage.study.kept(trial)
+            return
+        status = "" if verdict.action == "climb" else f"{trial.status} "
+        self._record(trial, f"{stage.label(trial)} {status}{verdict.reason}")
+
+    def pauses(self, why: str) -> None:
+        """What is under way rests until the next call."""
+        for trial in self.stage.state.with_status(RUNNING):
+            if trial.origin is None:
+                trial.status = PAUSED
+                self._record(trial, f"{self.stage.label(trial)} paused after epoch {trial.epochs}: {why}")
+
+    def retries(self, trial: TrialState, line: str) -> None:
+        """A slice was lost with its process and is tried again."""
+        trial.retries += 1
+        self._record(trial, f"{self.stage.label(trial)} {line}")
+
+    def failed(self, trial: TrialState, kind: str, line: str) -> None:
+        trial.status, trial.failure_kind, trial.failure_line = FAILED, kind, line
+        self._record(trial, f"{self.stage.label(trial)} failed ({kind}): {line}")
+        self.stage.policy.closed(trial)
+
+    def _record(self, trial: TrialState, line: str) -> None:
+        """One line for every change of a trial's state: in the log, in the study, in the CSV."""
+        state = self.stage.state
+        state.sequence += 1
+        trial.reason = line
+        trial.decisions.append((state.sequence, line))
+        self.stage.study.decided(trial)
+        self.watcher.line(line)
+        self.watcher.changed(self.stage, trial, final=trial.is_final)
+        for copy in state.duplicates(trial):
+            if not copy.is_final and (copy.status, copy.rung) != (trial.status, trial.rung):
+                self.take_over(copy, trial)
+        if self.keeper is not None and (trial.is_final or trial.status == PAUSED):
+            self._trim(self.keeper)
+
+    def _trim(self, keeper: CheckpointKeeper) -> None:
+        """Deletes checkpoints beyond the limit; a rested trial that loses its own cannot go on."""
+        for trial in keeper.trim(self.stage.state):
+            self.stage.study.dropped(trial)
+            label = self.stage.label(trial)
+            self.watcher.line(f"checkpoints of {label} deleted (--max-checkpoint-gb)")
+            if trial.status == PAUSED:
+                trial.status = PRUNED
+                self._record(trial, f"{label} pruned at rung {trial.rung}: its checkpoint had to make room")
+                self.stage.policy.closed(trial)
+
+
+def _why_ended(outcome: Outcome, trial: TrialState, epochs: int) -> str:
+    """Why a run came to its end before its last epoch; empty where it did not."""
+    if outcome.ending == "early":
+        return outcome.reason
+    return "training.max_iter was reached" if outcome.ending == "finished" and trial.epochs < epochs else ""

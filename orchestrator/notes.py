@@ -1,0 +1,60 @@
+"""What a plan tells the user about itself before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator.budget import Strategy
+from orchestrator.ladder import Budget
+from orchestrator.plan import Plan
+from orchestrator.search import NEEDS_COMPLETED
+from trainer.api import DataSummary
+
+
+def plan_notes(plan: Plan, budget: Budget, strategy: Strategy, full: DataSummary, top: DataSummary) -> Iterator[str]:
+    """One line each; those that begin with `warning:` also stand in the report."""
+    yield top.words
+    yield from (f"warning: {warning}" for warning in top.warnings)
+    yield from _budget_notes(plan, budget, strategy, full)
+    yield from _trial_notes(plan, strategy)
+    threshold = plan.threshold
+    if plan.metric.name == "bleu" and threshold is not None and 0 < threshold <= 1:
+        yield f"warning: BLEU is on a scale of 0 to 100; a threshold of {threshold:g} eliminates next to nothing"
+
+
+def _budget_notes(plan: Plan, budget: Budget, strategy: Strategy, full: DataSummary) -> Iterator[str]:
+    top = plan.top
+    if len(plan.rungs) > 1:
+        words = " → ".join(rung.words() for rung in plan.rungs)
+        yield f"ladder{', derived from the budget' if strategy.derived else ''}: {words}"
+        for number, rung in enumerate(plan.rungs[:-1], start=1):
+            if rung.subset is not None and rung.subset > full.train_images:
+                yield (
+                    f"warning: rung {number} asks for {rung.subset} images; there are {full.train_images} to train on, "
+                    "and all are used"
+                )
+    else:
+        missing = [axis for axis in ("epochs", "subset", "size") if getattr(budget, axis) is None]
+        if missing and not budget.is_full:
+            yield f"budget: {', '.join(missing)} as the base configuration says ({top.words()})"
+        if budget.is_full:
+            yield f"no budget was given: every trial trains in full ({top.words()})"
+    if top.epochs > plan.base_config.training.epochs:
+        epochs = plan.base_config.training.epochs
+        yield f"warning: the budget's {top.epochs} epochs are more than full training's {epochs}"
+
+
+def _trial_notes(plan: Plan, strategy: Strategy) -> Iterator[str]:
+    if strategy.usual_trials:
+        yield f"{plan.n_trials} trials, as nobody said how many; --n-trials N says it"
+    name = plan.pruner["name"]
+    if name in NEEDS_COMPLETED and plan.n_trials <= plan.pruner["n_startup_trials"]:
+        first = plan.pruner["n_startup_trials"]
+        yield f"the {name} pruner needs {first} completed trials first: it can prune none of {plan.n_trials}"
+    if name == "halving":
+        needed = plan.pruner["reduction_factor"] ** (len(plan.rungs) - 1)
+        if plan.n_trials < needed:
+            yield (
+                f"{plan.n_trials} trials may leave the top rung empty: {len(plan.rungs)} rungs and a reduction factor "
+                f"of {plan.pruner['reduction_factor']:g} take {needed:g} to be sure of one"
+            )

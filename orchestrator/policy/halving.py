@@ -1,0 +1,93 @@
+"""Asynchronous successive halving that pauses: a trial rests at a rung and goes on from its checkpoint later.
+
+After Li et al., A System for Massively Parallel Hyperparameter Tuning (MLSys 2020), arXiv:1810.05934. There, as in
+most tools, what is not promoted at once is lost or left; here every trial rests with its checkpoint and is taken up
+as soon as it is among the best 1/η of its rung, also long after others have passed it by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from orchestrator.ladder import Rung
+from orchestrator.policy.policy import Climb, Continue, Step, Supply, Verdict, unfinished
+from orchestrator.policy.words import early_words, eliminated, ordinal
+from orchestrator.state import PAUSED, StudyState, TrialState
+from trainer.api import Metric
+
+
+@dataclass
+class HalvingPolicy:
+    """Goes on with what stands between rungs, then with the best that may climb, from the top down; else asks.
+
+    `reduction_factor` is η: of n results on a rung the best floor(n / η) go on.
+    """
+
+    metric: Metric
+    rungs: Sequence[Rung]
+    supply: Supply
+    reduction_factor: float
+    threshold: float | None = None
+
+    def next(self, state: StudyState, busy: Collection[int]) -> Step | None:
+        trial = unfinished(state, busy)
+        if trial is not None:
+            return Continue(trial.number, min(trial.epochs + 1, self.rungs[trial.rung - 1].epochs))
+        for rung in range(len(self.rungs) - 1, 0, -1):
+            standing = self.standing(state, rung)
+            for place, trial in enumerate(standing[: self.places(len(standing))], start=1):
+                if trial.status == PAUSED and trial.rung == rung and trial.number not in busy:
+                    return Climb(trial.number, self._goes_on(trial, rung, place, standing))
+        return self.supply.next(state)
+
+    def judge(self, trial: TrialState, state: StudyState, stopped_because: str = "") -> Verdict:
+        rung = trial.rung
+        if rung not in trial.results:
+            return Verdict("go_on")
+        value = trial.results[rung]
+        early = early_words(trial, stopped_because)
+        if rung == len(self.rungs):
+            below = eliminated(self.metric, value, self.threshold)
+            if below:
+                return Verdict("prune", f"at {self._where(rung)}: {below}", eliminated=True)
+            return Verdict("complete", f"at {self._where(rung)}: {self.metric.label} {value:.4g}{early}")
+        standing = self.standing(state, rung)
+        place = 1 + next(i for i, other in enumerate(standing) if other is trial)
+        if place <= self.places(len(standing)):
+            return Verdict("climb", self._goes_on(trial, rung, place, standing))
+        return Verdict("pause", f"at {self._where(rung)}: {self._compared(rung, place, standing)}{early}")
+
+    def standing(self, state: StudyState, rung: int) -> list[TrialState]:
+        """Every trial with a result on a rung, wherever it is now, best first; of equals the earlier."""
+        sign = -1.0 if self.metric.direction == "maximize" else 1.0
+        there = [t for t in state.in_order() if t.origin is None and rung in t.results]
+        return sorted(there, key=lambda t: (sign * t.results[rung], t.number))
+
+    def places(self, results: int) -> int:
+        """How many of so many results on a rung may go on."""
+        return math.floor(results / self.reduction_factor + 1e-9)
+
+    def learn(self, trial: TrialState, epoch: int, value: float) -> None:
+        """Nothing to remember: the state holds it all."""
+
+    def recall(self, trial: TrialState) -> None:
+        """As above."""
+
+    def closed(self, trial: TrialState) -> None:
+        """Nothing to forget."""
+
+    def _where(self, rung: int) -> str:
+        return f"rung {rung} of {len(self.rungs)} ({self.rungs[rung - 1].words()})"
+
+    def _goes_on(self, trial: TrialState, rung: int, place: int, standing: Sequence[TrialState]) -> str:
+        return f"goes on to {self._where(rung + 1)}: at rung {rung} {self._compared(rung, place, standing)}"
+
+    def _compared(self, rung: int, place: int, standing: Sequence[TrialState]) -> str:
+        value = standing[place - 1].results[rung]
+        words = f"{self.metric.label} {value:.4g} is {ordinal(place)} of {len(standing)}"
+        going = self.places(len(standing))
+        if not going:
+            return f"{words}, and of every {self.reduction_factor:g} one goes on"
+        return f"{words}, the cut is {standing[going - 1].results[rung]:.4g}"

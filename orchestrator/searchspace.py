@@ -1,0 +1,282 @@
+"""The search space of a trials file: dimensions with conditions, checked against the base configuration.
+
+search_space:
+  training.optimizer.type: {type: categorical, choices: [adamw, sgd]}
+  training.optimizer.lr: {type: float, low: 1.0e-5, high: 1.0e-1, log: true}
+  training.optimizer.momentum: {type: float, low: 0.0, high: 0.99, when: {training.optimizer.type: sgd}}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.ladder import refused_in_trials
+from orchestrator.mistakes import Mistakes
+from orchestrator.space import Shape, as_json
+from trainer.api import Key, RunConfig, canonical_overrides, known_keys, resolve_config
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "float": ("low", "high", "step", "log"),
+    "int": ("low", "high", "step", "log"),
+    "categorical": ("choices",),
+}
+_MOST_CHECKED = 64  # choices of a dimension that are tried out on the base configuration
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One searched key: its distribution as plain data, and the values of earlier dimensions that make it active."""
+
+    key: str
+    shape: Shape
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def active(self, values: Mapping[str, Any]) -> bool:
+        """Whether the keys set so far let this one count."""
+        return all(key in values and values[key] in allowed for key, allowed in self.when.items())
+
+    def plain(self) -> dict[str, Any]:
+        when = {key: list(values) for key, values in self.when.items()}
+        return {"key": self.key, "shape": dict(self.shape), "when": when}
+
+
+Space = tuple[Dimension, ...]
+
+
+def space_from_plain(found: Sequence[Mapping[str, Any]]) -> Space:
+    """The space in a `plan.yaml`."""
+    return tuple(
+        Dimension(part["key"], part["shape"], {key: tuple(values) for key, values in part["when"].items()})
+        for part in found
+    )
+
+
+def read_space(
+    said: Mapping[str, Any], task: str, base: RunConfig | None, fixed: Collection[str], where: str, mistakes: Mistakes
+) -> Space:
+    """The dimensions that a file names, in its order; every mistake is collected with its dimension.
+
+    `fixed` are the keys that the command line sets. Without a base only the form is checked.
+    """
+    known = known_keys(task)
+    found: dict[str, Dimension] = {}
+    for name, spec in said.items():
+        place = f"{where}.{name}"
+        key = _canonical(str(name), spec, task, place, mistakes)
+        if key is None:
+            continue
+        before = len(mistakes.problems)
+        for problem in _refusals(key, found, fixed):
+            mistakes.add(place, problem)
+        if not isinstance(spec, Mapping):
+            mistakes.add(place, f"must be a mapping such as {{type: float, low: 0.1, high: 1.0}}, not {spec!r}")
+        if len(mistakes.problems) > before:
+            continue
+        for problem in _form(spec, known[key]):
+            mistakes.add(place, problem)
+        when = _when(spec.get("when", {}), found, said, task, place, mistakes)
+        if len(mistakes.problems) == before:
+            if "choices" in spec:
+                spec = {**spec, "choices": [_canonical_value(str(name), value, task) for value in spec["choices"]]}
+            dimension = Dimension(key, _shape(spec, known[key]), when)
+            found[key] = dimension
+            if base is not None:
+                _try_out(dimension, found, base, place, mistakes)
+    return tuple(found.values())
+
+
+def _canonical(name: str, spec: Any, task: str, place: str, mistakes: Mistakes) -> str | None:
+    """The canonical key of an accepted spelling."""
+    if name in known_keys(task):
+        return name
+    before = len(mistakes.problems)
+    with mistakes.collected(place):
+        keys = list(canonical_overrides({name: _some_value(spec)}, task))
+        if len(keys) == 1 and keys[0] in known_keys(task):
+            return keys[0]
+    if len(mistakes.problems) == before:
+        mistakes.add(place, "is not a key that can be searched")
+    return None
+
+
+def _some_value(spec: Any) -> Any:
+    """A value of a dimension: older spellings are told by key and value."""
+    choices = spec.get("choices") if isinstance(spec, Mapping) else None
+    if isinstance(choices, list | tuple) and choices:
+        return choices[0]
+    return spec.get("low") if isinstance(spec, Mapping) else None
+
+
+def _canonical_value(name: str, value: Any, task: str) -> Any:
+    """A choice in canonical form; as it is where it has none, which trying it out will say."""
+    probe = Mistakes()
+    with probe.collected():
+        found = canonical_overrides({name: value}, task)
+        return next(iter(found.values())) if len(found) == 1 else value
+    return value
+
+
+def _refusals(key: str, found: Mapping[str, Any], fixed: Collection[str]) -> Iterator[str]:
+    if refused_in_trials(key):
+        yield "belongs to the budget or to the study and cannot be searched"
+    if key in found:
+        yield f"{key} is searched twice, under two spellings"
+    if key in fixed:
+        yield "is searched and set on the command line; say it once"
+
+
+def _form(spec: Mapping[str, Any], key: Key) -> Iterator[str]:
+    """What is wrong with a dimension by itself."""
+    kind = spec.get("type")
+    if not isinstance(kind, str) or kind not in KINDS:
+        yield f"unknown type {kind!r}; known are {', '.join(KINDS)}"
+        return
+    for name in spec:
+        if name not in (*KINDS[kind], "type", "when"):
+            takes = ", ".join((*KINDS[kind], "when"))
+            yield f"{name!r} does not belong to a dimension of type {kind}; it takes {takes}"
+    if kind == "categorical":
+        yield from _choices(spec)
+    else:
+        yield from _range(spec, kind, key)
+
+
+def _choices(spec: Mapping[str, Any]) -> Iterator[str]:
+    choices = spec.get("choices")
+    if not isinstance(choices, list | tuple):
+        yield "choices must be a list" if "choices" in spec else "choices are missing"
+    elif not choices:
+        yield "choices must not be empty"
+    else:
+        texts = [as_json(choice) for choice in choices]
+        for text in dict.fromkeys(text for text in texts if texts.count(text) > 1):
+            yield f"the choice {text} stands twice"
+
+
+def _range(spec: Mapping[str, Any], kind: str, key: Key) -> Iterator[str]:
+    if key.kind not in ("float", "int"):
+        yield f"is a key of kind {key.kind} and takes type categorical, not {kind}"
+        return
+    if key.kind == "int" and kind == "float":
+        yield "is a whole number and takes type int"
+    numbers: dict[str, float] = {}
+    for name in ("low", "high", "step"):
+        value = spec.get(name)
+        if value is None and name != "step":
+            yield f"{name} is missing"
+        elif value is not None and not _is_number(value, kind):
+            yield f"{name} must be {'a whole number' if kind == 'int' else 'a finite number'}, not {value!r}"
+        elif value is not None:
+            numbers[name] = value
+    log = spec.get("log", False)
+    if not isinstance(log, bool):
+        yield f"log must be true or false, not {log!r}"
+    low, high, step = numbers.get("low"), numbers.get("high"), numbers.get("step")
+    if low is not None and high is not None and low >= high:
+        yield f"low must be below high, not {low:g} and {high:g}"
+    if log is True and low is not None and low <= 0:
+        yield f"low must be above 0 on a log scale, not {low:g}"
+    if step is not None and step <= 0:
+        yield f"step must be above 0, not {step:g}"
+    elif step is not None and log is True:
+        yield "step and log exclude each other"
+    elif step is not None and low is not None and high is not None and step > high - low > 0:
+        yield f"step {step:g} is larger than the range from {low:g} to {high:g}"
+
+
+def _is_number(value: Any, kind: str) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole or (kind == "float" and isinstance(value, float) and math.isfinite(value))
+
+
+def _when(
+    said: Any, found: Mapping[str, Dimension], all_said: Mapping[str, Any], task: str, place: str, mistakes: Mistakes
+) -> dict[str, tuple[Any, ...]]:
+    """The conditions of a dimension: only on dimensions above it, and on values that these can take."""
+    if not isinstance(said, Mapping):
+        mistakes.add(place, f"when must be a mapping of an earlier dimension to its value or values, not {said!r}")
+        return {}
+    conditions: dict[str, tuple[Any, ...]] = {}
+    for name, values in said.items():
+        here = f"{place}.when.{name}"
+        key = _searched_as(str(name), found, all_said, task)
+        if key not in found:
+            later = name in all_said
+            what = "is a dimension that stands later; a condition looks back" if later else "is not a searched key"
+            mistakes.add(here, what)
+            continue
+        listed = values if isinstance(values, list | tuple) else (values,)
+        allowed = tuple(_canonical_value(key, value, task) for value in listed)
+        for value in allowed or (None,):
+            if not _possible(found[key].shape, value):
+                mistakes.add(here, f"{as_json(value)} is not a value that {key} can take")
+        conditions[key] = allowed
+    return conditions
+
+
+def _searched_as(name: str, found: Mapping[str, Dimension], said: Mapping[str, Any], task: str) -> str:
+    """The canonical key of a dimension that a condition names."""
+    if name in found or name not in said:
+        return name
+    return _canonical(name, said[name], task, "", Mistakes()) or name
+
+
+def _possible(shape: Shape, value: Any) -> bool:
+    if shape["type"] == "categorical":
+        return any(type(value) is type(choice) and value == choice for choice in shape["choices"])
+    if shape["type"] == "json":
+        return as_json(value) in shape["choices"]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return bool(is_number and shape["low"] <= value <= shape["high"])
+
+
+def _shape(spec: Mapping[str, Any], key: Key) -> Shape:
+    """A checked dimension as a distribution in plain data. A range ends on its grid."""
+    kind = spec["type"]
+    if kind == "categorical":
+        choices = list(spec["choices"])
+        plain = all(isinstance(choice, bool | int | float | str) for choice in choices) and not key.nullable
+        if plain:
+            return {"type": "categorical", "choices": choices}
+        return {"type": "json", "choices": [as_json(choice) for choice in choices]}
+    low, high, step = spec["low"], spec["high"], spec.get("step")
+    if kind == "float":
+        low, high = float(low), float(high)
+    if step is not None:
+        high = low + math.floor((high - low) / step + 1e-9) * step
+    shape = {"type": kind, "low": low, "high": high, "log": bool(spec.get("log", False))}
+    return {**shape, "step": step} if step is not None else shape
+
+
+def _try_out(
+    dimension: Dimension, found: Mapping[str, Dimension], base: RunConfig, place: str, mistakes: Mistakes
+) -> None:
+    """Resolves both ends of a range, or each choice, on the base: what breaks a constraint is an error now."""
+    shape = dimension.shape
+    if shape["type"] in ("categorical", "json"):
+        probes = [(f"choice {as_json(value)}", value) for value in choices_of(shape)[:_MOST_CHECKED]]
+    else:
+        probes = [("low", shape["low"]), ("high", shape["high"])]
+    around = _condition_values(dimension, found)
+    for words, value in probes:
+        with mistakes.collected(f"{place}: {words}"):
+            resolve_config(base.plain(), around, {dimension.key: value})
+
+
+def _condition_values(dimension: Dimension, found: Mapping[str, Dimension]) -> dict[str, Any]:
+    """Values of other dimensions under which this one counts."""
+    values: dict[str, Any] = {}
+    for key, allowed in dimension.when.items():
+        values.update(_condition_values(found[key], found))
+        values[key] = allowed[0]
+    return values
+
+
+def choices_of(shape: Shape) -> list[Any]:
+    """The values that a categorical shape can take."""
+    import json
+
+    return [json.loads(text) for text in shape["choices"]] if shape["type"] == "json" else list(shape["choices"])

@@ -1,0 +1,81 @@
+"""What an epoch on a rung takes here: from this study's own trials, else from the last time it was seen or measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orchestrator.ladder import Rung
+from orchestrator.plan import Plan
+from orchestrator.space import as_json
+from trainer.api import METRICS, TrainingError, cache_dir, read_metrics, write_whole
+
+Seconds = tuple[float, float]  # of an epoch with its evaluation, from a fast to a slow one
+_UNTOUCHED = ("checkpoint", "logging", "experiment_name", "seed")
+
+
+def known_timings(plan: Plan) -> dict[int, Seconds]:
+    """By rung; the study's own trials count before what the cache holds."""
+    cached = _read_cache()
+    found = {}
+    for number, rung in enumerate(plan.rungs, start=1):
+        if (seconds := cached.get(_key(plan, rung))) is not None:
+            found[number] = (float(seconds[0]), float(seconds[1]))
+    return {**found, **study_timings(plan)}
+
+
+def study_timings(plan: Plan) -> dict[int, Seconds]:
+    """From the metrics that the study's trials wrote: the 10th to the 90th percentile of their epochs, by rung."""
+    seconds: dict[int, list[float]] = {}
+    for path in sorted((plan.folder / "trials").glob(f"*/{METRICS}")):
+        for line in read_metrics(path):
+            seconds.setdefault(line["rung"], []).append(line["seconds"])
+    return {rung: (float(np.percentile(found, 10)), float(np.percentile(found, 90))) for rung, found in seconds.items()}
+
+
+def measured_timings(plan: Plan) -> dict[int, Seconds]:
+    """Trains a few steps of the base on every rung, and remembers what they took."""
+    from trainer.timing import time_epoch  # imports torch, for which a plan need not wait
+
+    found = {}
+    for number, rung in enumerate(plan.rungs, start=1):
+        timing = time_epoch(plan.search_config({}, rung, {"experiment_name": "timing"}))
+        found[number] = (timing.low, timing.high)
+    remember(plan, found)
+    return found
+
+
+def remember(plan: Plan, timings: Mapping[int, Seconds]) -> None:
+    """Keeps timings for later plans with the same base on this machine. A cache that cannot be written is no matter."""
+    cache = _read_cache()
+    cache.update({_key(plan, plan.rungs[number - 1]): list(seconds) for number, seconds in timings.items()})
+    try:
+        _cache_file().parent.mkdir(parents=True, exist_ok=True)
+        write_whole(_cache_file(), json.dumps(cache, indent=1))
+    except (OSError, TrainingError):
+        return
+
+
+def _cache_file() -> Path:
+    return cache_dir() / "timings.json"
+
+
+def _read_cache() -> dict[str, Any]:
+    try:
+        found = json.loads(_cache_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _key(plan: Plan, rung: Rung) -> str:
+    """What an epoch's time hangs on: the configuration on the rung, the threads, the machine."""
+    plain = {key: value for key, value in plan.search_config({}, rung, {}).plain().items() if key not in _UNTOUCHED}
+    about = {"config": plain, "threads": plan.places.threads_per_slot, "host": platform.node()}
+    return hashlib.sha256(as_json(about).encode()).hexdigest()[:16]
