@@ -263,6 +263,8 @@ def _trial_state(frozen: FrozenTrial) -> TrialState:
     attrs = frozen.user_attrs
     kept = attrs.get("kept", {})
     by_number = {name: {int(n): float(v) for n, v in kept.get(name, {}).items()} for name in _BY_NUMBER}
+    if "results" not in kept and frozen.state is OptunaState.COMPLETE and frozen.value is not None:
+        by_number["results"] = {kept.get("rung", 1): frozen.value}  # written before studies had ladders
     return TrialState(
         number=frozen.number,
         index=attrs["index"],

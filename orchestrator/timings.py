@@ -14,7 +14,7 @@ import numpy as np
 from orchestrator.ladder import Rung
 from orchestrator.plan import Plan
 from orchestrator.space import as_json
-from trainer.api import METRICS, TrainingError, cache_dir, read_metrics, write_whole
+from trainer.api import METRICS, TrainingError, cache_dir, read_metrics, time_epoch, write_whole
 
 Seconds = tuple[float, float]  # of an epoch with its evaluation, from a fast to a slow one
 _UNTOUCHED = ("checkpoint", "logging", "experiment_name", "seed")
@@ -41,12 +41,9 @@ def study_timings(plan: Plan) -> dict[int, Seconds]:
 
 def measured_timings(plan: Plan) -> dict[int, Seconds]:
     """Trains a few steps of the base on every rung, and remembers what they took."""
-    from trainer.timing import time_epoch  # imports torch, for which a plan need not wait
-
     found = {}
     for number, rung in enumerate(plan.rungs, start=1):
-        timing = time_epoch(plan.search_config({}, rung, {"experiment_name": "timing"}))
-        found[number] = (timing.low, timing.high)
+        found[number] = time_epoch(plan.search_config({}, rung, {"experiment_name": "timing"}))
     remember(plan, found)
     return found
 

@@ -87,6 +87,7 @@ __all__ = [
     "resolve_config",
     "task_of",
     "tasks",
+    "time_epoch",
     "train",
     "write_whole",
 ]
@@ -179,6 +180,14 @@ def train(
         return session.train(until_epoch or config.training.epochs, hooks)
     finally:
         session.close()
+
+
+def time_epoch(config: RunConfig, steps: int = 12) -> tuple[float, float]:
+    """Seconds of an epoch with its evaluation, fast and slow, from a few steps trained in a temporary folder."""
+    from trainer.timing import time_steps
+
+    timing = time_steps(config, steps)
+    return timing.low, timing.high
 
 
 def evaluate(checkpoint: Path, overrides: Mapping[str, Any], everything: bool) -> Mapping[str, float]:

@@ -26,7 +26,7 @@ class EpochTiming:
     high: float
 
 
-def time_epoch(config: RunConfig, steps: int = 12) -> EpochTiming:
+def time_steps(config: RunConfig, steps: int) -> EpochTiming:
     """Trains a few steps in a temporary folder and evaluates once; raises what training raises."""
     marks: list[float] = []
 
