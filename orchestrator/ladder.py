@@ -30,6 +30,7 @@ REFUSED_IN_TRIALS = frozenset(
 REFUSED_SECTIONS = ("checkpoint.", "logging.")
 MIN_VALIDATION_IMAGES = 200
 LONGEST_WARMUP = 0.3
+MOST_DERIVED_RUNGS = 4
 
 
 @dataclass(frozen=True)
@@ -153,11 +154,12 @@ def _counts(number: Any) -> bool:
 def derived_ladder(top: Rung, factor: float, train_images: int, least_images: int) -> tuple[Rung, ...]:
     """Rungs below `top`, each with 1/`factor` of the epochs and of the images of the one above; the size stays.
 
-    Goes down to one epoch; a rung never has fewer than `least_images` images, so that an epoch holds a step.
+    Goes down to one epoch, and to four rungs: lower ones mislead more than they save (benchmarks/README.md). A rung
+    never has fewer than `least_images` images, so that an epoch holds a step.
     """
     rungs = [top]
     images = top.subset if top.subset is not None else train_images
-    for power in range(1, 64):
+    for power in range(1, MOST_DERIVED_RUNGS):
         epochs = round(top.epochs / factor**power)
         if epochs < 1 or epochs >= rungs[0].epochs:
             break
