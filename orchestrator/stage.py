@@ -87,6 +87,7 @@ class SearchStage:
         self._sampler: Sampler | None = (
             make_sampler(plan.sampler, plan.space, plan.seed, maximize, plan.values_of) if plan.space else None
         )
+        self._config: tuple[tuple[int, int], RunConfig] | None = None
         teach(self.policy, self.state)
 
     def new_trial(self, index: int | None) -> TrialState | None:
@@ -112,8 +113,11 @@ class SearchStage:
         return self.plan.folder / "trials" / f"{trial.trial_id:04d}"
 
     def config(self, trial: TrialState) -> RunConfig:
-        own = _own_keys(self.folder(trial), f"{self.plan.name}-{trial.trial_id:04d}")
-        return self.plan.search_config(trial.overrides, self.plan.rungs[trial.rung - 1], own)
+        if self._config is None or self._config[0] != (trial.number, trial.rung):  # one slice follows another
+            own = _own_keys(self.folder(trial), f"{self.plan.name}-{trial.trial_id:04d}")
+            config = self.plan.search_config(trial.overrides, self.plan.rungs[trial.rung - 1], own)
+            self._config = ((trial.number, trial.rung), config)
+        return self._config[1]
 
     def epochs(self, trial: TrialState) -> int:
         return self.plan.rungs[trial.rung - 1].epochs

@@ -45,6 +45,7 @@ _OPEN_SECONDS = 120.0  # at the start a server that is not there is more likely 
 _KEPT = (
     "rung", "step", "seconds", "retries", "checkpoint", "device", "failure_kind", "failure_line", "eliminated",
 )  # fmt: skip
+_IDENTITY = ("index", "config_key", "origin", "retry_of", "seed_index", "source_trial")  # never changes
 _BY_NUMBER = ("losses", "results")  # by epoch and by rung, whose numbers JSON makes text
 
 
@@ -56,7 +57,9 @@ class Study:
         self._ids: dict[int, int] = {}
         self._creating = False
         self._dropped: set[int] = set()
-        self._rungs: dict[int, int] = {}
+        self._rungs: dict[int, int] = {}  # as written, and so is the following
+        self._written: dict[int, dict[str, Any]] = {}
+        self._states: dict[int, OptunaState] = {}
 
     @classmethod
     def open(cls, url: str, name: str, maximize: bool, shapes: Mapping[str, Shape], about: Mapping[str, Any]) -> Study:
@@ -90,6 +93,7 @@ class Study:
         trials = {trial.number: _trial_state(trial) for trial in frozen}
         self._dropped = set(attrs.get("dropped", []))
         self._rungs = {trial.number: trial.user_attrs["rung"] for trial in frozen if "rung" in trial.user_attrs}
+        self._states = {trial.number: trial.state for trial in frozen}
         for trial in trials.values():
             if trial.origin is not None:  # a duplicate has no evaluations of its own
                 origin = trials[trial.origin]
@@ -115,18 +119,14 @@ class Study:
         attrs = {
             "trial_id": len(self._ids) + 1,
             "overrides": dict(trial.overrides),
-            "index": trial.index,
-            "config_key": trial.config_key,
-            "origin": trial.origin,
-            "retry_of": trial.retry_of,
-            "seed_index": trial.seed_index,
-            "source_trial": trial.source_trial,
+            "identity": {name: getattr(trial, name) for name in _IDENTITY},
             **({"outside": outside} if outside else {}),
         }
         template = create_trial(state=OptunaState.RUNNING, params=params, distributions=distributions, user_attrs=attrs)
         trial_id = retried(lambda: self._created(template))
         trial.number = retried(lambda: self._storage.get_trial(trial_id)).number
         self._ids[trial.number] = trial_id
+        self._states[trial.number] = OptunaState.RUNNING
         if trial.trial_id != attrs["trial_id"]:  # someone else wrote to the study
             self._set(trial, "trial_id", trial.trial_id)
 
@@ -145,21 +145,25 @@ class Study:
         return trial_id
 
     def evaluated(self, trial: TrialState, epoch: int) -> None:
-        """Writes the evaluation of an epoch and what is known of the trial with it."""
+        """Writes the value of an epoch; the rest of the evaluation follows with `kept` at the end of the slice.
+
+        A kill in between costs nothing: an epoch without its loss is not known, and its checkpoint tells it again.
+        """
         trial_id, value = self._ids[trial.number], trial.values[epoch]
-        self.kept(trial)
         retried(lambda: self._storage.set_trial_intermediate_value(trial_id, epoch, value))
 
     def decided(self, trial: TrialState) -> None:
         """Writes a trial's status with its reason; the status last, so that it never stands without them."""
         trial_id = self._ids[trial.number]
         self.kept(trial)
-        self._set(trial, "decisions", [list(decision) for decision in trial.decisions])
         self._set(trial, "reason", trial.reason)
         if trial.rung != self._rungs.get(trial.number):  # for whoever looks at it in the dashboard
             self._rungs[trial.number] = trial.rung
             self._set(trial, "rung", trial.rung)
         state = _STATES[trial.status]
+        if state is self._states.get(trial.number):
+            return
+        self._states[trial.number] = state
         told = state in (OptunaState.COMPLETE, OptunaState.PRUNED) and trial.value is not None
         values = [trial.value] if told else None
 
@@ -188,7 +192,12 @@ class Study:
         kept = {name: getattr(trial, name) for name in _KEPT}
         for name in _BY_NUMBER:
             kept[name] = {str(number): value for number, value in getattr(trial, name).items()}
-        self._set(trial, "kept", kept)
+        kept["decisions"] = [list(decision) for decision in trial.decisions]
+        if kept != self._written.get(trial.number):
+            self._written[trial.number] = kept
+            self._set(trial, "kept", kept)
+        if trial.is_final:
+            self._written.pop(trial.number)
 
     def _set(self, trial: TrialState, key: str, value: Any) -> None:
         trial_id = self._ids[trial.number]
@@ -262,23 +271,24 @@ def _passing(message: str) -> bool:
 def _trial_state(frozen: FrozenTrial) -> TrialState:
     attrs = frozen.user_attrs
     kept = attrs.get("kept", {})
+    identity = attrs.get("identity", attrs)  # one by one in studies of the first version
+    decisions = kept.get("decisions", attrs.get("decisions", []))
     by_number = {name: {int(n): float(v) for n, v in kept.get(name, {}).items()} for name in _BY_NUMBER}
     if "results" not in kept and frozen.state is OptunaState.COMPLETE and frozen.value is not None:
         by_number["results"] = {kept.get("rung", 1): frozen.value}  # written before studies had ladders
     return TrialState(
         number=frozen.number,
-        index=attrs["index"],
         overrides=attrs["overrides"],
-        config_key=attrs["config_key"],
         status=_STATUSES[frozen.state],
-        values={int(epoch): float(value) for epoch, value in sorted(frozen.intermediate_values.items())},
+        values={
+            int(epoch): float(value)
+            for epoch, value in sorted(frozen.intermediate_values.items())
+            if int(epoch) in by_number["losses"]
+        },
         losses=by_number["losses"],
         results=by_number["results"],
         reason=attrs.get("reason", ""),
-        origin=attrs.get("origin"),
-        retry_of=attrs.get("retry_of"),
-        seed_index=attrs.get("seed_index", 0),
-        source_trial=attrs.get("source_trial", 0),
-        decisions=[(int(sequence), str(line)) for sequence, line in attrs.get("decisions", [])],
+        decisions=[(int(sequence), str(line)) for sequence, line in decisions],
+        **{name: identity[name] for name in _IDENTITY if name in identity},
         **{name: kept[name] for name in _KEPT if name in kept},
     )

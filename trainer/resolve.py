@@ -109,11 +109,14 @@ def _at(path: Path, problem: Problem, overridden: set[str]) -> Problem:
 def _put_over(merged: Dotted, layer: Dotted) -> None:
     """A later layer over earlier ones: a section set to null takes its keys along, and a key brings it back."""
     for key, value in layer.items():
-        if value == {} and any(known.startswith(f"{key}.") for known in merged):
-            continue  # there with keys of its own already
-        parents = {key[: match.start()] for match in re.finditer(r"\.", key)}
-        for earlier in [known for known in merged if known in parents or known.startswith(f"{key}.")]:
-            del merged[earlier]
+        if value is None or value == {}:  # perhaps a section; only those have keys below them
+            below = [known for known in merged if known.startswith(f"{key}.")]
+            if below and value == {}:
+                continue  # there with keys of its own already
+            for earlier in below:
+                del merged[earlier]
+        for match in re.finditer(r"\.", key):
+            merged.pop(key[: match.start()], None)
         merged[key] = value
 
 

@@ -20,7 +20,7 @@ from orchestrator_parts import LR, Bench, Fault
 from orchestrator.folder import open_search, read_state
 from orchestrator.outputs import write_plan
 from orchestrator.plan import Plan
-from orchestrator.stage import FullRun, SearchStage, base_values
+from orchestrator.stage import FullRun, SearchStage
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from orchestrator.study import Study, open_storage
 from trainer.api import ConfigError
@@ -65,7 +65,7 @@ def test_parameters_have_dotted_names_and_real_distributions(planned: Planned) -
     plan = planned(trials)
     stage = SearchStage(plan, open_search(plan))
     for index in range(3):
-        stage.study.add(stage.new_trial(index), base_values(plan))
+        stage.study.add(fresh := stage.new_trial(index), plan.values_of(fresh.overrides))
     found = plain(plan).trials
     assert found[0].distributions[LR] == FloatDistribution(1e-8, 10.0, log=True)
     assert found[0].distributions["training.batch_size"] == IntDistribution(1, 4096, log=True)
@@ -121,7 +121,7 @@ def test_running_and_paused_trials_are_running_and_waiting(planned: Planned) -> 
     study = open_search(plan)
     study.load()
     one = new_trial(plan)
-    study.add(one, base_values(plan))
+    study.add(one, plan.values_of(one.overrides))
     assert plain(plan).trials[0].state == OptunaState.RUNNING
     one.values[1], one.losses[1], one.step = 5.0, 2.0, 7
     study.evaluated(one, 1)
@@ -212,7 +212,7 @@ def test_memory_can_be_rebuilt_after_any_step(planned: Planned, script: list[tup
     reader = Study.open(plan.storage_url, name, True, plan.shapes, {})
     for index in range(3):
         one = new_trial(plan, index)
-        study.add(one, base_values(plan))
+        study.add(one, plan.values_of(one.overrides))
         state.trials[one.number] = one
     for what, number in script:
         _step(study, state, state.trials[number], what)
@@ -229,6 +229,7 @@ def _step(study: Study, state: StudyState, trial: TrialState, what: str) -> None
         trial.values[epoch], trial.losses[epoch] = 1.5 * epoch, 1.0 / epoch
         trial.step, trial.seconds = 10 * epoch, trial.seconds + 0.125
         study.evaluated(trial, epoch)
+        study.kept(trial)
         return
     trial.status = {"pause": PAUSED, "go on": RUNNING, "lost": trial.status}.get(what, what)
     if what == "lost":
