@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 import time
 from collections.abc import Iterator
 
@@ -28,6 +29,8 @@ from trainer.precision import optimizer_step
 from trainer.run import Run
 from trainer.task import Scores
 from trainer.writer import RunWriter
+
+_WEIGHT = operator.itemgetter("weight")
 
 
 def train_until(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> Outcome:
@@ -79,25 +82,27 @@ def _outcome(run: Run, ending: Ending, writer: RunWriter) -> Outcome:
 def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
     """Trains what is left of the epoch; False where it was interrupted and its checkpoint written."""
     progress, training = run.progress, run.config.training
-    done = _enter_epoch(run, writer)
+    done, steps = _enter_epoch(run, writer), run.steps_per_epoch
+    # Read once: between two steps every look-up shows on a small model.
+    span, last_step = run.config.schedule_epochs, training.max_iter
+    read_every, save_every = run.config.logging.every_n_steps, run.config.checkpoint.every_n_steps
     recent: list[torch.Tensor] = []  # summed losses of the last steps, still on the device
     started = time.monotonic()
     for group in _grouped(iter(run.loaders.train), training.accumulate_grad_batches):
-        part = done / run.steps_per_epoch
-        run.schedule.before_step((progress.epoch + part) / run.config.schedule_epochs)
-        recent.append(_train_group(run, group))
+        run.schedule.before_step((progress.epoch + done / steps) / span)
+        recent.append(_train_group(run, group, training.grad_clip))
         done += 1
         progress.step += 1
+        progress.batches += len(group)
         if run.average is not None:
             run.average.update(progress.step)
-        progress.batches += len(group)
-        if done % run.config.logging.every_n_steps == 0:
+        if done % read_every == 0:
             _read_losses(run, recent)
-        hooks.heartbeat(Heartbeat(progress.epoch + 1, done, run.steps_per_epoch))
-        if done == run.steps_per_epoch or _iterations_spent(run):
+        hooks.heartbeat(Heartbeat(progress.epoch + 1, done, steps))
+        if done == steps or progress.step == last_step:
             break
         stop = hooks.should_stop()
-        if stop or _checkpoint_due(run):
+        if stop or (save_every is not None and progress.step % save_every == 0):
             _read_losses(run, recent)
             progress.seconds += time.monotonic() - started
             started = time.monotonic()
@@ -122,30 +127,26 @@ def _enter_epoch(run: Run, writer: RunWriter) -> int:
     return done
 
 
-def _checkpoint_due(run: Run) -> bool:
-    every = run.config.checkpoint.every_n_steps
-    return every is not None and run.progress.step % every == 0
-
-
-def _grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+def _grouped(batches: Iterator[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
     """Batches in groups of `size`; the last may be shorter, and is weighted by what it holds."""
-    while group := list(itertools.islice(batches, size)):
-        yield group
+    if size == 1:
+        return zip(batches, strict=False)  # tuples of one, without a step of Python between
+    return iter(lambda: tuple(itertools.islice(batches, size)), ())
 
 
-def _train_group(run: Run, group: list[Batch]) -> torch.Tensor:
+def _train_group(run: Run, group: tuple[Batch, ...], grad_clip: float) -> torch.Tensor:
     """One optimizer step; returns the summed loss, still on the device."""
-    weight = sum(batch["weight"] for batch in group)
+    weight = sum(map(_WEIGHT, group))
     run.progress.weight += weight
-    share = torch.tensor(1.0 / weight, device=run.device)  # as the gradient of the sum: cheaper than to divide it
+    share = run.share_of(weight)  # as the gradient of the sum: cheaper than to divide it
     losses = []
     for batch in group:
-        on_device = to_device(batch, run.device)
+        on_device = to_device(batch, run.device) if run.moves_batches else batch
         with run.autocast:
             loss = run.task.loss(run.model, on_device)
         run.scaler.scale(loss).backward(share)  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
-    optimizer_step(run.optimizer, run.scaler, run.parameters, run.config.training.grad_clip)
+    optimizer_step(run.optimizer, run.scaler, run.parameters, grad_clip)
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 

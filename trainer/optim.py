@@ -45,12 +45,16 @@ class Schedule:
         self.span_epochs, self.warmup = span_epochs, warmup
         self.first_rates: list[float] = [group["lr"] for group in optimizer.param_groups]
         self.rates = list(self.first_rates)  # where the plateau rule has brought them
+        self._factor_set = math.nan  # by the last step; not a number where the groups' rates must be set anew
         self.best = math.inf
         self.stale = 0
 
     def before_step(self, progress: float) -> None:
         """Rates for the step that starts at this progress."""
-        factor = self.factor(min(progress, 1.0))
+        factor = self.factor(progress if progress < 1.0 else 1.0)
+        if factor == self._factor_set:
+            return
+        self._factor_set = factor
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
@@ -94,7 +98,7 @@ class Schedule:
         if self.stale > self.settings.patience:
             factor, floor = self.settings.factor, self.settings.min_lr
             self.rates = [min(rate, max(rate * factor, floor)) for rate in self.rates]  # never raised to the floor
-            self.stale = 0
+            self.stale, self._factor_set = 0, math.nan
 
     def new_rung(self) -> None:
         """On another budget losses are not comparable: the counters start afresh, the rate stays."""
@@ -105,6 +109,7 @@ class Schedule:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rates, self.best, self.stale = list(state["rates"]), state["best"], state["stale"]
+        self._factor_set = math.nan
 
 
 def warmup_part(settings: SchedulerSettings, steps_per_epoch: int, span_epochs: int) -> float:

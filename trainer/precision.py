@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -42,8 +42,9 @@ class Precision:
         return f"{self.name} ({self.reason})"
 
     def autocast(self) -> AbstractContextManager[None]:
-        enabled = self.dtype is not None
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
+        if self.dtype is None:
+            return nullcontext()  # entered at every batch; a switched-off autocast is not free
+        return torch.autocast(self.device.type, dtype=self.dtype)
 
     def scaler(self) -> GradScaler:
         return GradScaler(self.device.type, enabled=self.dtype is torch.float16)
@@ -69,9 +70,14 @@ def optimizer_step(
     optimizer: Optimizer, scaler: GradScaler, parameters: Sequence[nn.Parameter], grad_clip: float
 ) -> None:
     """One step, the same way with and without AMP: unscale, clip, step, clear."""
+    scaled = scaler.is_enabled()
     if grad_clip > 0.0:
-        scaler.unscale_(optimizer)  # the norm is that of the true gradients
+        if scaled:
+            scaler.unscale_(optimizer)  # the norm is that of the true gradients
         nn.utils.clip_grad_norm_(parameters, grad_clip)
-    scaler.step(optimizer)
-    scaler.update()
+    if scaled:
+        scaler.step(optimizer)
+        scaler.update()
+    else:
+        optimizer.step()
     optimizer.zero_grad(set_to_none=True)

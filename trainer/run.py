@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
@@ -32,6 +32,8 @@ FREE_ON_RESUME = (
     "training.epochs", "training.max_iter", "device", "data.num_workers", "data.prefetch_factor",
     "experiment_name", "logging.", "checkpoint.",
 )  # fmt: skip
+# What may differ besides where a run enters a higher rung.
+FREE_ON_RUNG = ("training.subset_size", "data.image_size", "data.val_subset_size")
 
 
 @dataclass
@@ -73,12 +75,22 @@ class Run:
     steps_per_epoch: int
     average: WeightAverage | None = None
     autocast: AbstractContextManager[None] = field(init=False)  # made once: it is entered at every batch
+    moves_batches: bool = field(init=False)
     progress: Progress = field(default_factory=Progress)
     history: list[Evaluation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.autocast = self.precision.autocast()
+        self._share, self._share_weight = torch.ones((), device=self.device), 1.0
+        self.moves_batches = self.device.type != "cpu"
+
+    def share_of(self, weight: float) -> Tensor:
+        """One part of `weight`, on the device; the same tensor at every step."""
+        if weight != self._share_weight:
+            self._share.fill_(1.0 / weight)
+            self._share_weight = weight
+        return self._share
 
     def state(self) -> dict[str, Any]:
         """Everything that training goes on from: tensors and plain data only."""
@@ -111,14 +123,30 @@ class Run:
         self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
         randomness.restore(state["random"])
 
-    def enter_rung(self, rung: int) -> None:
-        """On another rung losses are not comparable: what compares them starts afresh."""
-        if rung != self.progress.rung:
-            self.progress.rung = rung
-            self.progress.best = math.nan
-            self.progress.stop_reason = ""
+    def enter_rung(self, rung: int, comparable: bool) -> None:
+        """The best starts afresh on another rung; so do the counters where losses there are not `comparable`."""
+        if rung == self.progress.rung:
+            return
+        self.progress.rung = rung
+        self.progress.best = math.nan
+        self.progress.stop_reason = ""
+        if not comparable:
             self.schedule.new_rung()
             self.stopping.new_rung()
+
+    def climb(self, config: RunConfig, rung: int) -> None:
+        """Goes on under a higher rung's configuration with what is in memory: model, optimizer, counters."""
+        check_same(self.config.plain(), config.plain(), FREE_ON_RESUME + FREE_ON_RUNG)
+        comparable = same_conditions(self.config.plain(), config.plain())
+        self.config = config
+        if not comparable:
+            random = randomness.capture()
+            self.loaders.close()
+            self.task = task_for(config, self.task.extras())
+            self.loaders = Loaders(config, self.task, self.device, epoch=self.progress.epoch + 1)
+            self.steps_per_epoch = steps_of(self.loaders, config)
+            randomness.restore(random)
+        self.enter_rung(rung, comparable)
 
     def close(self) -> None:
         """Ends the loading processes."""
@@ -151,8 +179,10 @@ def open_run(
 
     `free` are further keys that may differ from the checkpoint's configuration.
     """
+    comparable = state is None or same_conditions(state["config"], config.plain())
     if state is not None:
-        check_same(state["config"], config.plain(), FREE_ON_RESUME + free)
+        climbs = FREE_ON_RUNG if rung > state["progress"]["rung"] else ()
+        check_same(state["config"], config.plain(), FREE_ON_RESUME + free + climbs)
     device = decide_device(config.device)
     precision = decide_precision(config.training.precision, device)
     say(f"device {device}, precision {precision}")
@@ -163,7 +193,7 @@ def open_run(
     parts = task.parts(model)
     training = config.training
     optimizer = build_optimizer(training.optimizer, parts)
-    steps = -(-len(loaders.batches) // training.accumulate_grad_batches)
+    steps = steps_of(loaders, config)
     warmup = warmup_part(training.scheduler, steps, config.schedule_epochs)
     run = Run(
         config=config,
@@ -185,8 +215,19 @@ def open_run(
         model.compile()  # in place: names in the checkpoint stay what they are
     if state is not None:
         run.load_state(state)
-    run.enter_rung(rung)
+    run.enter_rung(rung, comparable)
     return run
+
+
+def steps_of(loaders: Loaders, config: RunConfig) -> int:
+    """Optimizer steps of an epoch; the last may have fewer batches."""
+    return -(-len(loaders.batches) // config.training.accumulate_grad_batches)
+
+
+def same_conditions(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether losses under two configurations of one run come from the same images at the same size."""
+    before, after = flat(old), flat(new)
+    return all(before.get(key) == after.get(key) for key in FREE_ON_RUNG)
 
 
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], free: tuple[str, ...]) -> None:
