@@ -56,9 +56,11 @@ def read_strategy(
     """Ladder, pruner, sampler and number of trials, checked against each other; None where the base has mistakes."""
     before = len(mistakes.problems)
     sampler = _sampler(request, file, space, mistakes)
-    if base is None:
-        return None
     said = request.pruner or file.search.get("pruner")
+    if base is None:
+        with mistakes.collected():  # said although there is no metric to prune by
+            pruner_settings(said or "none", numbers["early_stop_threshold"], True, 1)
+        return None
     ladder, where = (request.ladder, "--ladder") if request.ladder else (file.ladder, f"{file.path}: ladder")
     if ladder is None and (said == "halving" or (isinstance(said, Mapping) and said.get("name") == "halving")):
         ladder, where = "auto", "--pruner halving"

@@ -182,6 +182,9 @@ def pruner_settings(said: Any, threshold: float | None, maximize: bool, epochs: 
     if factor is not None and factor < LEAST_REDUCTION_FACTOR:
         what = f"reduction_factor must be at least {LEAST_REDUCTION_FACTOR}, not {factor:g}"
         raise ConfigError([Problem(f"pruner {name}", what)])
+    if name == "hyperband" and options["max_resource"] < options["min_resource"]:
+        what = f"max_resource must be at least min_resource, {options['min_resource']}, not {options['max_resource']}"
+        raise ConfigError([Problem(f"pruner {name}", what)])
     if kind.make is not None:
         try:
             kind.make(options)

@@ -33,6 +33,7 @@ class Worker:
 
     send: Callable[[Event], None]
     stop: threading.Event = field(default_factory=threading.Event)
+    terminated: threading.Event = field(default_factory=threading.Event)
     held: Session | None = None
     held_name: str = ""
     held_epoch: int = 0
@@ -48,14 +49,19 @@ class Worker:
         try:
             self._train(work, say)
         except TrainingError as error:
-            self._release()
             say(f"failed ({error.kind}): {error}")
-            self.send(Failed(work.number, error.kind, str(error).splitlines()[0]))
+            self._failed(work, error.kind, str(error))
         except Exception as error:  # noqa: BLE001 - a bug in one trial must not cost the others
-            self._release()
             say(traceback.format_exc())
             kind = "disk" if isinstance(error, OSError) and no_room(error) else "code"
-            self.send(Failed(work.number, kind, f"{type(error).__name__}: {error}".splitlines()[0]))
+            self._failed(work, kind, f"{type(error).__name__}: {error}")
+
+    def _failed(self, work: Slice, kind: str, words: str) -> None:
+        """Reports a failure; not after a SIGTERM, which may have gone to the loading processes too: the slice is
+        given out again, and what was the trial's own fault will show again."""
+        self._release()
+        if not self.terminated.is_set():
+            self.send(Failed(work.number, kind, words.splitlines()[0]))
 
     def _train(self, work: Slice, say: Callable[[str], None]) -> None:
         last_beat = 0.0
@@ -108,11 +114,10 @@ def serve(connection: Connection, threads: int) -> bool:
             connection.send(event)
 
     worker = Worker(send)
-    terminated = threading.Event()
     inbox: queue.SimpleQueue[Slice | None] = queue.SimpleQueue()
 
     def on_sigterm(_number: int, _frame: object) -> None:
-        terminated.set()
+        worker.terminated.set()
         worker.stop.set()
         inbox.put(None)
 
@@ -124,10 +129,10 @@ def serve(connection: Connection, threads: int) -> bool:
     torch.set_num_threads(threads)
     while (work := inbox.get()) is not None:
         worker.run(work)
-        if terminated.is_set():
+        if worker.terminated.is_set():
             break
         worker.stop.clear()
-    return terminated.is_set()
+    return worker.terminated.is_set()
 
 
 def _listen(connection: Connection, inbox: queue.SimpleQueue[Slice | None], stop: threading.Event) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -93,7 +94,8 @@ def close_loader(loader: DataLoader[Batch]) -> None:
     """Ends a loader's processes now rather than at some garbage collection."""
     iterator = loader._iterator
     if iterator is not None and hasattr(iterator, "_shutdown_workers"):
-        with warnings.catch_warnings():
+        # A loading process that someone's SIGTERM ended is said as an error, also where it was to end anyway.
+        with warnings.catch_warnings(), suppress(RuntimeError):
             warnings.simplefilter("ignore")
             iterator._shutdown_workers()
         loader._iterator = None
