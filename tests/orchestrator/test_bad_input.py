@@ -186,7 +186,7 @@ def test_a_key_set_by_trial_and_command_line(refused: Command, tmp_path: Path) -
         (("--timeout", "soon"), "--timeout: must be a time such as 90s, 30m or 2h, not 'soon'"),
         (("--timeout", "0s"), "--timeout: must be a time"),
         (("--stall-timeout", "x"), "--stall-timeout: must be a time"),
-        (("--pruner", "hyperband"), "unknown pruner 'hyperband'; known are none, median, percentile, thr"),
+        (("--pruner", "asha"), "unknown pruner 'asha'; known are none, halving, median, percentile, thr"),
         (("--pruner", "threshold"), "pruner threshold: needs a bound: --early-stop-threshold X"),
         (("--study", "../up"), "--study: '../up' cannot be the name of a folder"),
         (("--study", ".hidden"), "cannot be the name of a folder"),
@@ -211,7 +211,7 @@ def test_flags_that_cannot_be_read(command: Command, tmp_path: Path, words: tupl
     ("sections", "said"),
     [
         ({"search": {"pruner": {"name": "median", "warmup": 3}}}, "pruner median: takes no option 'warmup'"),
-        ({"search": {"sampler": "tpe"}}, "a list of trials is searched in its order and takes no sampler"),
+        ({"search": {"sampler": "tpe"}}, "a list of trials is searched in its order; a sampler needs a search_space"),
         ({"search": {"n_trials": "many"}}, "--n-trials: must be a whole number"),
         ({"budget": {"epochs": 0}}, "trials.json: budget.epochs: must be a whole number of at least 1, not 0"),
         ({"budget": {"epochs": True}}, "budget.epochs: must be"),
@@ -234,14 +234,14 @@ def test_all_mistakes_at_once(refused: Command, tmp_path: Path) -> None:
     content = {
         "overrides": {"training.epoch": 3},
         "budget": {"epochs": 0},
-        "search": {"pruner": "hyperband", "n_trials": 0},
+        "search": {"pruner": "asha", "n_trials": 0},
         "trails": [],
         "trials": [{LR: "fast"}, 5, {"model.droput": 1, "training.epochs": 1}, {"training.batch_size": "many"}],
     }
     trials_file(tmp_path, content)
     said = refused("trials.json", "training.batch_sise=4", "--workers", "0", "--study", "a/b").stderr
     for words in (
-        "overrides: training.epoch:", "budget.epochs:", "hyperband", "--n-trials", "trails:",
+        "overrides: training.epoch:", "budget.epochs:", "unknown pruner 'asha'", "--n-trials", "trails:",
         "trial 1: training.optimizer.lr", "trial 2: must be an object", "trial 3: model.droput",
         "trial 4: training.batch_size", "command line: training.batch_sise",
         "--workers", "--study",

@@ -23,6 +23,7 @@ def with_files(plan: Plan, number: int, status: str, value: float | None = None,
     (folder / "last.pth").write_bytes(b"x" * size)
     trial = TrialState(number, number, {}, str(number), status, checkpoint=str(folder / "last.pth"))
     trial.values = {} if value is None else {1: value}
+    trial.results = {1: value} if value is not None and status == COMPLETED else {}
     return trial
 
 
@@ -60,10 +61,22 @@ def test_the_worst_go_first_and_the_best_never(plan: Plan) -> None:
     assert [t.checkpoint != "" for t in found.in_order()] == [False, True, False, False, False]
 
 
-def test_what_may_go_on_is_never_deleted(plan: Plan) -> None:
+def test_what_stands_between_rungs_is_never_deleted(plan: Plan) -> None:
     found = state(with_files(plan, 0, RUNNING, 1.0), with_files(plan, 1, PAUSED, 1.0), with_files(plan, 2, PRUNED, 2.0))
     assert [t.number for t in keeper(plan, 0).trim(found)] == [2]
     assert kept(plan) == [0, 1]
+
+
+def test_of_those_that_rest_the_lowest_rung_and_the_worst_go_first_and_after_all_others(plan: Plan) -> None:
+    done, failed = with_files(plan, 0, COMPLETED, 1.0), with_files(plan, 1, FAILED, 9.0)
+    low, lower, high = (with_files(plan, n, PAUSED, value) for n, value in ((2, 6.0), (3, 4.0), (4, 2.0)))
+    low.results, lower.results = {1: 6.0}, {1: 4.0}
+    high.results, high.rung = {1: 1.0, 2: 2.0}, 2
+    done.results, done.rung = {1: 1.0, 2: 1.0, 3: 1.0}, 3
+    found = state(done, failed, low, lower, high)
+    gone = [[t.number for t in keeper(plan, room).trim(found)] for room in (4, 3, 2, 1, 0)]
+    assert gone == [[1], [3], [2], [4], []]
+    assert kept(plan) == [0]
 
 
 def test_for_a_loss_the_highest_is_the_worst(planned: Callable[..., Plan]) -> None:

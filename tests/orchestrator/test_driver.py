@@ -130,12 +130,20 @@ def test_a_key_said_as_the_base_has_it_is_a_duplicate_of_saying_nothing(bench: M
     assert b.state.trials[1].origin == 0
 
 
-def test_a_duplicate_waits_while_its_original_runs(bench: MakeBench) -> None:
+def test_a_duplicate_follows_its_running_original_and_takes_no_slot(bench: MakeBench) -> None:
     b = bench({A: RISING, B: RISING}, listed=[A, A, B], workers=2)
+    seen = []
+    b.watcher.on_tick = lambda _: seen.append([(t.status, t.epochs) for t in b.state.in_order()])
     b.search()
-    assert [t.overrides[LR] for t in b.state.in_order()] == [A, B, A]
-    assert b.state.trials[2].origin == 0
-    assert set(b.world.epochs_trained) == {"0001", "0002"}
+    assert [t.overrides[LR] for t in b.state.in_order()] == [A, A, B]
+    assert seen[0] == [(RUNNING, 1), (RUNNING, 0), (RUNNING, 1)]
+    assert b.state.trials[1].origin == 0
+    assert (b.statuses(), b.state.trials[1].value) == ([COMPLETED] * 3, 30.0)
+    assert [line for _, line in b.state.trials[1].decisions] == [
+        "trial 2 running: the same configuration as trial 1",
+        "trial 2 completed: the same configuration as trial 1",
+    ]
+    assert set(b.world.epochs_trained) == {"0001", "0003"}
 
 
 def test_a_duplicate_that_a_kill_left_without_its_result_gets_it_untrained(bench: MakeBench) -> None:

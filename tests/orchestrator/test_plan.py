@@ -16,7 +16,7 @@ from orchestrator_parts import LR, TINY, tiny_plan, write_trials
 from orchestrator.ladder import Budget, Rung, refused_in_trials, rung_overrides, single_rung
 from orchestrator.options import Request
 from orchestrator.plan import Limits, Places, Plan, plan_from_plain
-from orchestrator.price import price
+from orchestrator.price import price_of, price_words
 from orchestrator.request import make_plan
 from trainer.api import ConfigError, dump_yaml, known_keys, parse_yaml
 
@@ -153,7 +153,7 @@ def test_duplicates_are_found_by_resolved_configuration(make: Make) -> None:
         {"model.dropout": 0.2},
     ]
     plan = make({"trials": trials})
-    assert plan.duplicates == {1: 0, 3: 0, 4: 2}
+    assert plan.repeats == 3
 
 
 def test_a_plan_survives_its_yaml(make: Make) -> None:
@@ -227,7 +227,7 @@ def test_no_needless_notes(make: Make) -> None:
 
 def test_the_price_counts_trials_epochs_and_repeats(make: Make) -> None:
     plan = make({"trials": [{LR: 0.1}, {LR: 0.2}, {LR: 0.1}], "promote": {"top": 2, "seeds": 2}})
-    lines = price(plan)
+    lines = list(price_words(plan, price_of(plan, {})))
     assert lines[0] == "2 trials × 3 epochs = 6 epochs at most (3 epochs, 30 images @32)"
     assert lines[1] == "1 further trial repeats a configuration and takes its result"
     assert lines[2].startswith("warm-up: 0.3 of a trial's progress")

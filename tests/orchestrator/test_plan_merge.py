@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, write_trials
 
-from orchestrator.options import Request
 from orchestrator.merge import merge
+from orchestrator.options import Request
 from orchestrator.plan import Limits, Places, Plan
 from orchestrator.request import make_plan
 from trainer.api import ConfigError

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.ladder import Rung
-from orchestrator.policy.policy import Ask, Continue
-from orchestrator.policy.pruned import PrunedPolicy, ordinal
-from orchestrator.search import PrunerOracle, pruner_settings
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from orchestrator.oracle import PrunerOracle
+from orchestrator.policy.policy import Ask, Continue, Supply, Verdict, decide
+from orchestrator.policy.pruned import PrunedPolicy
+from orchestrator.policy.words import ordinal
+from orchestrator.search import pruner_settings
+from orchestrator.state import COMPLETED, FAILED, PAUSED, RUNNING, StudyState, TrialState
 from trainer.api import Metric
 
 BLEU = Metric("bleu", "BLEU", "maximize", 100.0)
@@ -23,12 +25,11 @@ def policy(
     n_trials: int = 4,
     pruner: object = "none",
     threshold: float | None = None,
-    same_as: dict[int, int] | None = None,
 ) -> PrunedPolicy:
     maximize = metric.direction == "maximize"
-    settings = pruner_settings(pruner, None, maximize)
+    settings = pruner_settings(pruner, None, maximize, RUNG.epochs)
     oracle = None if settings["name"] == "none" else PrunerOracle(settings, maximize)
-    return PrunedPolicy(metric, RUNG, n_trials, settings, oracle, threshold, same_as or {})
+    return PrunedPolicy(metric, (RUNG,), Supply(n_trials, n_trials), settings, oracle, threshold)
 
 
 def trial(number: int, status: str, *values: float) -> TrialState:
@@ -39,6 +40,10 @@ def trial(number: int, status: str, *values: float) -> TrialState:
 
 def state(*trials: TrialState) -> StudyState:
     return StudyState({t.number: t for t in trials})
+
+
+def judged(wanted: PrunedPolicy, one: TrialState, found: StudyState, stopped: str = "") -> Verdict:
+    return decide(wanted, one, found, (RUNG,), stopped)
 
 
 def test_trials_in_the_order_of_the_list() -> None:
@@ -70,18 +75,27 @@ def test_the_number_of_trials_is_the_studys() -> None:
     assert policy(n_trials=0).next(state(), ()) is None
 
 
-def test_a_duplicate_waits_for_its_running_original_and_others_go_before() -> None:
-    wanted = policy(same_as={1: 0})
-    assert wanted.next(state(trial(0, RUNNING)), {0}) == Ask(2)
-    assert wanted.next(state(trial(0, PRUNED, 1.0)), ()) == Ask(1)
+def test_a_duplicate_of_a_running_trial_is_never_trained() -> None:
+    copy = trial(1, RUNNING)
+    copy.origin = 0
+    assert policy().next(state(trial(0, RUNNING), copy), {0}) == Ask(2)
+
+
+def test_without_a_pruner_a_trial_climbs_the_ladder_in_one_go() -> None:
+    rungs = (Rung(1, 10, 32, 20), Rung(3, 30, 32, 20))
+    wanted = PrunedPolicy(BLEU, rungs, Supply(1, 1), {"name": "none"}, None)
+    one = trial(0, RUNNING, 5.0)
+    assert decide(wanted, one, state(one), rungs).action == "climb"
+    assert (one.rung, one.status, one.results) == (2, RUNNING, {1: 5.0})
+    assert wanted.next(state(one), ()) == Continue(0, 2)
 
 
 @given(st.lists(st.floats(0, 100), min_size=3, max_size=3), st.sampled_from([BLEU, LOSS]), st.floats(0, 100))
 def test_the_threshold_is_strict_and_asked_once_at_the_end(values: list[float], metric: Metric, bound: float) -> None:
     wanted = policy(metric, threshold=bound)
     for epoch in (1, 2):
-        assert wanted.judge(trial(0, RUNNING, *values[:epoch]), state()).action == "go_on"
-    verdict = wanted.judge(trial(0, RUNNING, *values), state())
+        assert judged(wanted, trial(0, RUNNING, *values[:epoch]), state()).action == "go_on"
+    verdict = judged(wanted, trial(0, RUNNING, *values), state())
     worse = values[-1] < bound if metric is BLEU else values[-1] > bound
     assert verdict.action == ("prune" if worse else "complete")
 
@@ -90,17 +104,17 @@ def test_reasons_at_the_end_name_the_numbers() -> None:
     low, high = trial(0, RUNNING, 30.0, 20.0, 12.5), trial(0, RUNNING, 1.0, 2.0, 50.25)
     wanted = policy(threshold=12.75)
     where = "at rung 1 of 1 (3 epochs, 30 images @32)"
-    assert wanted.judge(low, state()).reason == f"{where}: BLEU 12.5 is below the threshold 12.75"
-    assert wanted.judge(high, state()).reason == f"{where}: BLEU 50.25"
-    losing = policy(LOSS, threshold=0.5).judge(trial(0, RUNNING, 3.0, 2.0, 0.75), state())
+    assert judged(wanted, low, state()).reason == f"{where}: BLEU 12.5 is below the threshold 12.75"
+    assert judged(wanted, high, state()).reason == f"{where}: BLEU 50.25"
+    losing = judged(policy(LOSS, threshold=0.5), trial(0, RUNNING, 3.0, 2.0, 0.75), state())
     assert losing.reason == f"{where}: loss 0.75 is above the threshold 0.5"
 
 
 def test_a_run_that_stopped_itself_is_at_its_end() -> None:
-    verdict = policy().judge(trial(0, RUNNING, 4.0), state(), "no lower loss for 5 evaluations")
+    verdict = judged(policy(), trial(0, RUNNING, 4.0), state(), "no lower loss for 5 evaluations")
     assert verdict.action == "complete"
     assert verdict.reason.endswith("BLEU 4; stopped early at epoch 1: no lower loss for 5 evaluations")
-    assert policy(threshold=5).judge(trial(0, RUNNING, 4.0), state(), "stopped").action == "prune"
+    assert judged(policy(threshold=5), trial(0, RUNNING, 4.0), state(), "stopped").action == "prune"
 
 
 def told(wanted: PrunedPolicy, *trials: TrialState) -> StudyState:
@@ -118,7 +132,7 @@ def test_a_pruned_trials_reason_names_rank_and_median(metric: Metric, sign: floa
     wanted = policy(metric, pruner={"name": "median", "n_startup_trials": 3})
     done = [trial(n, COMPLETED, sign * v, sign * 10 * v) for n, v in enumerate((1.0, 3.0, 4.0))]
     weak = trial(5, RUNNING, sign * 2.0)
-    verdict = wanted.judge(weak, told(wanted, *done, weak))
+    verdict = judged(wanted, weak, told(wanted, *done, weak))
     assert verdict.action == "prune"
     label, cut = metric.label, f"{sign * 3.0:.4g}"
     assert verdict.reason == f"at epoch 1 of 3: {label} {sign * 2:.4g} is 3rd of 4, the median is {cut}"
@@ -128,7 +142,7 @@ def test_a_percentile_pruners_reason_names_its_cut() -> None:
     wanted = policy(pruner={"name": "percentile", "percentile": 25.0, "n_startup_trials": 4})
     done = [trial(n, COMPLETED, float(n)) for n in range(5)]
     weak = trial(9, RUNNING, 2.5)
-    verdict = wanted.judge(weak, told(wanted, *done, weak))
+    verdict = judged(wanted, weak, told(wanted, *done, weak))
     assert verdict.reason == "at epoch 1 of 3: BLEU 2.5 is 3rd of 6, the cut is 3"
 
 
@@ -136,7 +150,7 @@ def test_a_percentile_pruners_reason_names_its_cut() -> None:
 def test_the_cut_in_the_reason_is_the_one_that_was_missed(done: list[float], value: float, maximize: bool) -> None:
     wanted = policy(BLEU if maximize else LOSS, pruner="median")
     weak = trial(99, RUNNING, value)
-    verdict = wanted.judge(weak, told(wanted, *(trial(n, COMPLETED, v) for n, v in enumerate(done)), weak))
+    verdict = judged(wanted, weak, told(wanted, *(trial(n, COMPLETED, v) for n, v in enumerate(done)), weak))
     if verdict.action == "prune":
         cut = float(verdict.reason.rsplit(" ", 1)[1])
         assert value <= cut * 1.001 + 1e-9 if maximize else value >= cut * 0.999 - 1e-9
@@ -147,7 +161,7 @@ def test_the_cut_in_the_reason_is_the_one_that_was_missed(done: list[float], val
 def test_other_pruners_name_themselves() -> None:
     wanted = policy(pruner={"name": "threshold", "lower": 2.0})
     weak = trial(0, RUNNING, 1.0)
-    verdict = wanted.judge(weak, told(wanted, weak))
+    verdict = judged(wanted, weak, told(wanted, weak))
     assert verdict.reason == "at epoch 1 of 3: BLEU 1 is 1st of 1 (threshold pruner)"
 
 
@@ -158,13 +172,13 @@ def test_duplicates_are_not_counted_in_ranks() -> None:
     found = told(wanted, first, weak)
     copy.take_result(first)
     found.trials[1] = copy
-    assert wanted.judge(weak, found).reason == "at epoch 1 of 3: BLEU 1 is 2nd of 2, the median is 5"
+    assert judged(wanted, weak, found).reason == "at epoch 1 of 3: BLEU 1 is 2nd of 2, the median is 5"
 
 
 def test_at_the_last_epoch_no_pruner_is_asked() -> None:
     wanted = policy(pruner={"name": "median", "n_startup_trials": 1})
     best, weak = trial(0, COMPLETED, 9.0, 9.0, 9.0), trial(1, RUNNING, 1.0, 1.0, 1.0)
-    assert wanted.judge(weak, told(wanted, best, weak)).action == "complete"
+    assert judged(wanted, weak, told(wanted, best, weak)).action == "complete"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ A, B, C = 0.1, 0.2, 0.3
 def trial(number: int, status: str, value: float | None, lr: float = A) -> TrialState:
     found = TrialState(number, number, {LR: lr}, str(number), status)
     found.values = {} if value is None else {3: value}
+    found.results = {1: value} if value is not None and status == COMPLETED else {}
     return found
 
 
@@ -47,12 +49,22 @@ def test_the_best_in_every_seed(plan: Plan) -> None:
     assert [(r.trial_id, r.seed_index, r.overrides[LR]) for r in runs] == [(2, 0, B), (2, 1, B), (3, 0, C), (3, 1, C)]
 
 
-def test_failed_thresholded_and_paused_trials_are_never_chosen(plan: Plan) -> None:
+def test_failed_and_thresholded_trials_are_never_chosen(plan: Plan) -> None:
     copy = trial(4, COMPLETED, None)
-    rows = [trial(0, FAILED, 99.0), trial(1, PRUNED, 98.0), trial(2, PAUSED, 97.0), trial(3, COMPLETED, 1.0)]
+    rows = [trial(0, FAILED, 99.0), trial(1, PRUNED, 98.0), trial(2, PRUNED, 97.0), trial(3, COMPLETED, 1.0)]
+    for one in rows:
+        one.results = {1: one.values[3]}
+    rows[1].eliminated = True
+    rows[2].results = {}  # pruned before it came to a rung
     copy.take_result(rows[3])
     assert [r.trial_id for r in chosen(plan, state(*rows, copy), 5, 1)] == [4]
     assert chosen(plan, state(), 3, 1) == []
+
+
+def test_a_paused_trial_is_chosen_where_it_has_a_rungs_result(plan: Plan) -> None:
+    rests, interrupted, done = trial(0, PAUSED, 5.0), trial(1, PAUSED, 9.0), trial(2, COMPLETED, 1.0)
+    rests.results, done.results = {1: 5.0}, {1: 0.5, 2: 1.0}
+    assert [r.trial_id for r in chosen(plan, state(rests, interrupted, done), 5, 1)] == [3, 1]
 
 
 def test_a_nan_failure_is_not_promoted_however_good_it_was(bench: Callable[..., Bench]) -> None:
@@ -129,7 +141,10 @@ def test_full_seeds_move_everything_but_the_split(plan: Plan) -> None:
 def test_next_steps_are_exact_commands_with_their_cost(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(plan.folder.parents[1])
     done = trial(0, COMPLETED, 5.0)
-    done.seconds = 3.0
+    (plan.folder / "trials" / "0001").mkdir(parents=True)
+    line = {"epoch": 1, "step": 4, "rung": 1, "seconds": 1.0, "metrics": {}}
+    lines = "".join(f"{json.dumps({**line, 'epoch': epoch})}\n" for epoch in (1, 2, 3))
+    (plan.folder / "trials" / "0001" / "metrics.jsonl").write_text(lines)
     steps = next_steps(plan, state(done, trial(1, FAILED, None)), StudyState())
     assert [command for _, command in steps] == [
         "python -m orchestrator retry outputs/tiny --failed",

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.search import PRUNERS, STARTUP_TRIALS, PrunerOracle, pruner_settings
+from orchestrator.oracle import PrunerOracle
+from orchestrator.search import PRUNERS, STARTUP_TRIALS, pruner_settings
 from trainer.api import ConfigError
 
 WANTED: list[dict[str, Any]] = [
@@ -22,6 +23,9 @@ WANTED: list[dict[str, Any]] = [
     {"name": "threshold", "upper": 0.75, "n_warmup_steps": 1},
     {"name": "patient", "patience": 1, "n_startup_trials": 1},
     {"name": "patient", "patience": 0, "min_delta": 0.05, "n_startup_trials": 1},
+    {"name": "successive_halving", "min_resource": 1, "reduction_factor": 2},
+    {"name": "successive_halving", "min_resource": 1, "reduction_factor": 3, "min_early_stopping_rate": 1},
+    {"name": "hyperband", "min_resource": 1, "max_resource": 4, "reduction_factor": 2},
 ]
 EPOCHS = 4
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -37,6 +41,11 @@ def optunas_own(options: dict[str, Any]) -> optuna.pruners.BasePruner:
         return optuna.pruners.PercentilePruner(o["percentile"], o["n_startup_trials"], o["n_warmup_steps"])
     if o["name"] == "threshold":
         return optuna.pruners.ThresholdPruner(o.get("lower"), o.get("upper"), o["n_warmup_steps"])
+    if o["name"] == "successive_halving":
+        rate = o.get("min_early_stopping_rate", 0)
+        return optuna.pruners.SuccessiveHalvingPruner(o["min_resource"], o["reduction_factor"], rate)
+    if o["name"] == "hyperband":
+        return optuna.pruners.HyperbandPruner(o["min_resource"], o["max_resource"], o["reduction_factor"])
     return optuna.pruners.PatientPruner(median, o["patience"], o.get("min_delta", 0.0))
 
 
@@ -46,8 +55,8 @@ class Pair:
     def __init__(self, options: dict[str, Any], maximize: bool) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         direction = "maximize" if maximize else "minimize"
-        self.study = optuna.create_study(direction=direction, pruner=optunas_own(options))
-        self.oracle = PrunerOracle(pruner_settings(options, None, maximize), maximize)
+        self.study = optuna.create_study(study_name="mirror", direction=direction, pruner=optunas_own(options))
+        self.oracle = PrunerOracle(pruner_settings(options, None, maximize, 5), maximize)
         self.trials: dict[int, optuna.Trial] = {}
 
     def evaluated(self, number: int, epoch: int, value: float) -> tuple[bool, bool]:
@@ -113,7 +122,7 @@ def test_several_at_a_time_with_failures(
 @pytest.mark.parametrize("name", ["median", "percentile"])
 def test_five_completed_trials_come_first(name: str, maximize: bool) -> None:
     assert STARTUP_TRIALS == 5
-    oracle = PrunerOracle(pruner_settings(name, None, maximize), maximize)
+    oracle = PrunerOracle(pruner_settings(name, None, maximize, 5), maximize)
     worst = -1.0 if maximize else 1.0
     for number in range(5):
         oracle.value(number, 1, 0.0)
@@ -126,7 +135,7 @@ def test_five_completed_trials_come_first(name: str, maximize: bool) -> None:
 
 
 def test_pruned_trials_are_nothing_to_compare_with() -> None:
-    oracle = PrunerOracle(pruner_settings({"name": "median", "n_startup_trials": 1}, None, True), True)
+    oracle = PrunerOracle(pruner_settings({"name": "median", "n_startup_trials": 1}, None, True, 5), True)
     oracle.value(0, 1, 10.0)
     oracle.dropped(0)
     oracle.value(1, 1, 0.0)
@@ -134,24 +143,33 @@ def test_pruned_trials_are_nothing_to_compare_with() -> None:
 
 
 def test_every_pruner_by_name() -> None:
-    assert list(PRUNERS) == ["none", "median", "percentile", "threshold", "patient"]
-    assert pruner_settings("none", None, True) == {"name": "none"}
-    assert pruner_settings("median", None, True) == {"name": "median", "n_startup_trials": 5, "n_warmup_steps": 0}
-    assert pruner_settings({"name": "percentile", "percentile": 10}, None, True)["percentile"] == 10
+    assert list(PRUNERS) == [
+        "none", "halving", "median", "percentile", "threshold", "patient", "successive_halving", "hyperband",
+    ]  # fmt: skip
+    assert [name for name, kind in PRUNERS.items() if kind.ladder] == ["none", "halving"]
+    assert pruner_settings("none", None, True, 5) == {"name": "none"}
+    assert pruner_settings("median", None, True, 5) == {"name": "median", "n_startup_trials": 5, "n_warmup_steps": 0}
+    assert pruner_settings({"name": "percentile", "percentile": 10}, None, True, 5)["percentile"] == 10
+    assert pruner_settings("halving", None, True, 5) == {"name": "halving", "reduction_factor": 3}
+
+
+def test_hyperbands_brackets_span_the_budget_unless_said_otherwise() -> None:
+    assert pruner_settings("hyperband", None, True, 27)["max_resource"] == 27
+    assert pruner_settings({"name": "hyperband", "max_resource": 9}, None, True, 27)["max_resource"] == 9
 
 
 @pytest.mark.parametrize(("maximize", "side", "other"), [(True, "lower", "upper"), (False, "upper", "lower")])
 def test_the_threshold_pruner_takes_the_early_stop_threshold(maximize: bool, side: str, other: str) -> None:
-    found = pruner_settings("threshold", 0.5, maximize)
+    found = pruner_settings("threshold", 0.5, maximize, 5)
     assert (found[side], found[other]) == (0.5, None)
-    own = pruner_settings({"name": "threshold", "lower": 0.1}, 0.5, maximize)
+    own = pruner_settings({"name": "threshold", "lower": 0.1}, 0.5, maximize, 5)
     assert (own["lower"], own["upper"]) == (0.1, None)
 
 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ("hyperband", "unknown pruner 'hyperband'; known are none, median, percentile, threshold, patient"),
+        ("asha", "unknown pruner 'asha'; known are none, halving, median, percentile, threshold, patient, succ"),
         ({}, "unknown pruner"),
         (None, "unknown pruner None"),
         (7, "unknown pruner 7"),
@@ -168,15 +186,21 @@ def test_the_threshold_pruner_takes_the_early_stop_threshold(maximize: bool, sid
         ({"name": "threshold", "lower": "low"}, "lower must be a number, not 'low'"),
         ({"name": "threshold", "lower": 5, "upper": 1}, "pruner threshold"),
         ("threshold", "needs a bound"),
+        ({"name": "halving", "reduction_factor": 1}, "reduction_factor must be at least 2, not 1"),
+        ({"name": "hyperband", "reduction_factor": 1}, "reduction_factor must be at least 2, not 1"),
+        ({"name": "successive_halving", "min_resource": 0}, "pruner successive_halving"),
+        ({"name": "hyperband", "max_resource": 0}, "max_resource must be at least min_resource, 1, not 0"),
+        ({"name": "hyperband", "min_resource": 6}, "max_resource must be at least min_resource, 6, not 5"),
+        ({"name": "halving", "n_startup_trials": 3}, "takes no option 'n_startup_trials'; it takes reduction_factor"),
     ],
 )
 def test_mistakes_in_a_pruner(said: Any, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        pruner_settings(said, None, True)
+        pruner_settings(said, None, True, 5)
     assert words in str(caught.value)
 
 
 def test_all_mistakes_in_a_pruner_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        pruner_settings({"name": "median", "a": 1, "b": 2, "n_warmup_steps": "x"}, None, True)
+        pruner_settings({"name": "median", "a": 1, "b": 2, "n_warmup_steps": "x"}, None, True, 5)
     assert len(caught.value.problems) == 3

@@ -101,7 +101,7 @@ def test_an_empty_study_is_a_record_too(planned: Callable[..., Plan]) -> None:
     plan = planned([A])
     record = build_record(plan, StudyState(), None, in_progress=True)
     assert (list(record.trials), list(record.evaluations), list(record.samples)) == ([], [], [])
-    assert cost_words(plan, StudyState(), 2) == "12 epochs at full budget"
+    assert cost_words(plan, 2) == "12 epochs at full budget"
 
 
 @pytest.mark.parametrize(

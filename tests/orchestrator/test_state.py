@@ -14,6 +14,8 @@ def trial(number: int, status: str = COMPLETED, *values: float, **more: object) 
     found.values = dict(enumerate(values, start=1))
     for name, value in more.items():
         setattr(found, name, value)
+    if status == COMPLETED and values and "results" not in more:
+        found.results = {found.rung: values[-1]}
     return found
 
 
@@ -42,12 +44,27 @@ def test_final_statuses() -> None:
     ]
 
 
-@given(st.lists(st.tuples(st.sampled_from([COMPLETED, PRUNED, FAILED, PAUSED]), st.floats(0, 100)), max_size=8))
-def test_only_completed_trials_are_ranked_best_first(rows: list[tuple[str, float]]) -> None:
-    found = state(*(trial(n, status, value) for n, (status, value) in enumerate(rows)))
-    done = [value for status, value in rows if status == COMPLETED]
-    assert [t.value for t in found.ranked(maximize=True)] == sorted(done, reverse=True)
-    assert [t.value for t in found.ranked(maximize=False)] == sorted(done)
+ranks = st.tuples(
+    st.sampled_from([RUNNING, COMPLETED, PRUNED, FAILED, PAUSED]), st.floats(0, 100), st.booleans(), st.booleans()
+)
+
+
+@given(st.lists(ranks, max_size=8))
+def test_trials_with_a_result_are_ranked_best_first(rows: list[tuple[str, float, bool, bool]]) -> None:
+    found = state(
+        *(
+            trial(n, status, value, results={1: value} if at_rung else {}, eliminated=eliminated)
+            for n, (status, value, at_rung, eliminated) in enumerate(rows)
+        )
+    )
+    able = [value for status, value, at_rung, eliminated in rows if at_rung and not eliminated and status != FAILED]
+    assert [t.value for t in found.ranked(maximize=True)] == sorted(able, reverse=True)
+    assert [t.value for t in found.ranked(maximize=False)] == sorted(able)
+
+
+def test_a_trial_between_rungs_ranks_by_the_last_rungs_result() -> None:
+    climbing = trial(0, RUNNING, 5.0, 99.0, rung=2, results={1: 5.0})
+    assert [t.number for t in state(climbing, trial(1, PAUSED, 6.0, results={1: 6.0})).ranked(maximize=True)] == [1, 0]
 
 
 def test_a_higher_rung_ranks_before_a_better_value_and_ties_go_by_number() -> None:
@@ -74,8 +91,8 @@ def test_the_original_of_a_configuration_is_the_retry_where_there_was_one() -> N
     assert state(failed, other, copy).original("same") is failed
     retry = trial(3, COMPLETED, 4.0, config_key="same", retry_of=0)
     assert state(failed, other, copy, retry).original("same") is retry
-    retry.status = RUNNING
-    assert state(failed, other, copy, retry).original("same") is failed
+    retry.status = RUNNING  # its copy follows it
+    assert state(failed, other, copy, retry).original("same") is retry
     assert state(trial(0, COMPLETED, 1.0, config_key="")).original("") is None
 
 

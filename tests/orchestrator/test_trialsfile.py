@@ -45,15 +45,45 @@ def test_a_mapping_may_say_everything(tmp_path: Path) -> None:
         "base_config": "base.yaml",
         "overrides": {"seed": 3},
         "trials": ONE,
+        "search_space": {"model.dropout": {"type": "float", "low": 0.0, "high": 0.5}},
         "budget": {"epochs": 2, "subset": 10, "size": 64, "val_subset": 5},
-        "search": {"pruner": "median", "n_trials": 4, "seed": 1, "early_stop_threshold": 20},
+        "ladder": "1x10@32,2x20@32",
+        "search": {
+            "sampler": "random",
+            "pruner": "median",
+            "n_trials": 4,
+            "seed": 1,
+            "reduction_factor": 2,
+            "early_stop_threshold": 20,
+        },
         "limits": {"timeout": "2h", "stall_timeout": "5m", "max_gpu_hours": 1, "max_failures": 2},
         "promote": {"top": 2, "seeds": 3},
     }
     file = read_trials_file(written(tmp_path, content))
     for name in SECTIONS:
         expected = tuple(content["trials"]) if name == "trials" else content[name]
-        assert getattr(file, name) == expected
+        assert getattr(file, "space" if name == "search_space" else name) == expected
+    assert not file.problems
+
+
+def test_a_space_needs_no_trials(tmp_path: Path) -> None:
+    file = read_trials_file(written(tmp_path, {"search_space": {"model.dropout": {"type": "float"}}}))
+    assert (file.trials, list(file.space), file.problems) == ((), ["model.dropout"], ())
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"search_space": {}}, "search_space: must be a mapping of dotted keys to dimensions, at least one"),
+        ({"search_space": [1]}, "search_space: must be a mapping of dotted keys to dimensions, at least one"),
+        ({"search_space": None}, "search_space: must be a mapping"),
+        ({"ladder": 3}, "ladder: must be text such as 1x250@96,3x500@160, a list of rungs or auto, not 3"),
+        ({"ladder": []}, "ladder: must be text such as"),
+        ({"search": {"reduction": 3}}, "search.reduction: unknown; known are sampler, pruner, n_trials, seed, reduc"),
+    ],
+)
+def test_mistakes_in_the_form_of_space_and_ladder(tmp_path: Path, sections: dict[str, Any], words: str) -> None:
+    assert any(words in problem for problem in problems(written(tmp_path, {"trials": ONE, **sections})))
 
 
 def test_promote_may_be_a_bare_number(tmp_path: Path) -> None:

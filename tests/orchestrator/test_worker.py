@@ -14,7 +14,7 @@ from orchestrator.folder import open_search
 from orchestrator.plan import Plan
 from orchestrator.retry import reopen_failed
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
-from orchestrator.stage import SearchStage, base_values
+from orchestrator.stage import SearchStage
 from orchestrator.state import FAILED
 from orchestrator.worker import Worker
 
@@ -175,7 +175,7 @@ def test_a_retried_trial_goes_on_from_the_failed_ones_checkpoint(plan: Plan, pla
     study = open_search(plan)
     stage = SearchStage(plan, study)
     old = stage.new_trial(0)
-    study.add(old, base_values(plan))
+    study.add(old, plan.values_of(old.overrides))
     stage.folder(old).mkdir(parents=True)
     desk = Desk()
     desk.run(slice_of(stage, 0, until=2))
