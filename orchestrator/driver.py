@@ -119,7 +119,7 @@ class Driver:
                 origin = self.stage.state.trials[trial.origin]
                 if (trial.status, trial.rung) != (origin.status, origin.rung):
                     self._ledger.take_over(trial, origin)
-            elif trial.values and trial.rung not in trial.results:
+            elif trial.values and (trial.status == RUNNING or trial.rung not in trial.results):
                 self._ledger.judge(trial)
 
     def _fill_slots(self) -> None:
