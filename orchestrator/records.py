@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from orchestrator.plan import Plan
 from orchestrator.space import shape_words
 from orchestrator.state import FAILED, StudyState, TrialState
 from orchestrator.timings import study_timings
-from reports.record import Decision, Evaluation, FullRun, Metric, Sample, StudyRecord, Trial
+from reports.record import Box, Decision, Evaluation, FullRun, Metric, Sample, StudyRecord, Trial
 from trainer.api import METRICS, SAMPLES, known_keys, read_metrics
 
 ENVIRONMENT = "environment.json"
@@ -146,7 +146,13 @@ def _samples(folder: Path, trial_id: int, run: str) -> Iterator[Sample]:
         return
     for found in json.loads(path.read_text(encoding="utf-8"))["samples"]:
         image = Path(found["image"])
-        yield Sample(trial_id, image, image.name, tuple(found["references"]), tuple(found["predictions"]), run)
+        texts = tuple(found["references"]), tuple(found["predictions"])
+        boxes = _boxes(found.get("reference_boxes", ())), _boxes(found.get("predicted_boxes", ()))
+        yield Sample(trial_id, image, image.name, *texts, run, *boxes)
+
+
+def _boxes(found: Iterable[Mapping[str, Any]]) -> tuple[Box, ...]:
+    return tuple(Box(box["label"], box["place"], box.get("score")) for box in found)
 
 
 def _searched(plan: Plan) -> dict[str, str]:

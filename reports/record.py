@@ -92,8 +92,20 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Box:
+    """An object in an image. `place` is left, top, width, height in pixels of the file; a reference has no score."""
+
+    label: str
+    place: Sequence[float]
+    score: float | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
-    """What a model made of a validation sample. `image` is a file; `references`, `predictions` are texts."""
+    """What a model made of a validation sample. `image` is a file; `references`, `predictions` are texts.
+
+    Boxes, where there are any, say the same as the texts and are drawn in their place.
+    """
 
     trial_id: int
     image: Path
@@ -101,6 +113,8 @@ class Sample:
     references: Sequence[str] = ()
     predictions: Sequence[str] = ()
     run: str = ""
+    reference_boxes: Sequence[Box] = ()
+    predicted_boxes: Sequence[Box] = ()
 
 
 @dataclass(frozen=True)

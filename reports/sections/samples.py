@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports.images import thumbnail_uri
+from reports.boxes import boxed_picture, boxes_words, colours_of
+from reports.images import picture_of, thumbnail_uri
 from reports.markup import Section, esc, paragraph
 from reports.ranking import ranked
-from reports.record import Sample, StudyRecord
+from reports.record import Box, Sample, StudyRecord
 from reports.words import metric_text, plural, shorten
 
 MAX_CARDS = 60  # of about 20 kB each
@@ -39,11 +41,12 @@ def section(record: StudyRecord) -> Section | None:
 
 def _groups(shown: Mapping[str, Mapping[Path, Sequence[Take]]]) -> str:
     """A heading over each group; where each group is one card, a single grid with headings in the cards."""
+    numbers = itertools.count(1)
     if all(len(images) == 1 for images in shown.values()):
-        cards = [_card(takes, title) for title, images in shown.items() for takes in images.values()]
+        cards = [_card(takes, next(numbers), title) for title, images in shown.items() for takes in images.values()]
         return f'<div class="cards">{"".join(cards)}</div>'
     return "".join(
-        f'{_heading(title)}<div class="cards">{"".join(_card(takes) for takes in images.values())}</div>'
+        f'{_heading(title)}<div class="cards">{"".join(_card(takes, next(numbers)) for takes in images.values())}</div>'
         for title, images in shown.items()
     )
 
@@ -80,21 +83,49 @@ def _heading(title: str) -> str:
     return f"<h3>{esc(shorten(title, 160))}</h3>" if title else ""
 
 
-def _card(takes: Sequence[Take], title: str = "") -> str:
+def _card(takes: Sequence[Take], number: int, title: str = "") -> str:
     """One image with what each trial made of it; references that all share stand once."""
+    if any(sample.reference_boxes or sample.predicted_boxes for _, sample in takes):
+        return _boxed_card(takes, number, title)
     image = takes[0][1].image
     uri, name = thumbnail_uri(image), shorten(image.name, 80)
-    picture = (
-        f'<img src="{uri}" alt="Validation image {esc(name)}">'
-        if uri
-        else f'<p class="absent">No image: {esc(name)} is missing or cannot be read</p>'
-    )
+    picture = f'<img src="{uri}" alt="Validation image {esc(name)}">' if uri else _absent(name)
+    words = _words(takes)
+    return f'<figure class="sample">{picture}<figcaption>{_heading(title)}<dl>{words}</dl></figcaption></figure>'
+
+
+def _boxed_card(takes: Sequence[Take], number: int, title: str) -> str:
+    """The reference and beside it what each trial found, each on a picture of its own; in words without an image."""
+    image = takes[0][1].image
+    picture, name = picture_of(image, upright=False), shorten(image.name, 80)
+    if picture is None:
+        caption = f"{_heading(title)}<dl>{_words(takes)}</dl>"
+        return f'<figure class="sample">{_absent(name)}<figcaption>{caption}</figcaption></figure>'
+    panels: list[tuple[str, Sequence[Box]]] = [("reference", takes[0][1].reference_boxes)]
+    for role, sample in takes:
+        if sample.reference_boxes != takes[0][1].reference_boxes:
+            panels.append((f"reference of {role}", sample.reference_boxes))
+        panels.append((role, sample.predicted_boxes))
+    colours = colours_of([box for _, boxes in panels for box in boxes])
+    drawn = ""
+    for place, (label, boxes) in enumerate(panels):
+        words = boxes_words(boxes)
+        svg = boxed_picture(picture, boxes, colours, f"{label}, {name}: {words}", f"sample-{number}", place == 0)
+        drawn += f"<figure>{svg}<figcaption><strong>{esc(label)}</strong> {esc(words)}</figcaption></figure>"
+    return f'<div class="sample boxed">{_heading(title)}<div class="panels">{drawn}</div></div>'
+
+
+def _absent(name: str) -> str:
+    return f'<p class="absent">No image: {esc(name)} is missing or cannot be read</p>'
+
+
+def _words(takes: Sequence[Take]) -> str:
     shared = len({tuple(sample.references) for _, sample in takes}) == 1
     words = _texts("reference", takes[0][1].references) if shared else ""
     for role, sample in takes:
         words += "" if shared else _texts(f"reference of {role}", sample.references)
         words += _texts(role, sample.predictions or ["(no prediction)"])
-    return f'<figure class="sample">{picture}<figcaption>{_heading(title)}<dl>{words}</dl></figcaption></figure>'
+    return words
 
 
 def _texts(label: str, texts: Sequence[str]) -> str:

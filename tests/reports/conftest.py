@@ -10,7 +10,7 @@ import report_records
 
 from reports.record import StudyRecord
 
-KINDS = ("captioning", "empty", "all_failed", "one_trial", "running", "losses", "hostile", "many")
+KINDS = ("captioning", "detection", "empty", "all_failed", "one_trial", "running", "losses", "hostile", "many")
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StudyRecord]:
     folder = tmp_path_factory.mktemp("images")
     with_folder: dict[str, Callable[[Path], StudyRecord]] = {
         "captioning": report_records.captioning,
+        "detection": report_records.detection,
         "hostile": report_records.hostile,
     }
     return {

@@ -15,7 +15,7 @@ SAFE = {
     "section", "h1", "h2", "h3", "p", "a", "div", "dl", "dt", "dd", "span", "strong", "code", "pre", "ul", "ol", "li",
     "table", "caption", "thead", "tbody", "tr", "th", "td", "button", "label", "input", "output", "figure",
     "figcaption", "img", "svg", "polyline", "circle", "noscript", "script", "header", "nav", "main", "footer",
-    "html", "head", "body", "meta", "title", "link", "style",
+    "html", "head", "body", "meta", "title", "link", "style", "image", "use", "g", "rect", "text",
 }  # fmt: skip
 
 
@@ -31,6 +31,7 @@ class Reader(HTMLParser):
         self.json: list[str] = []
         self.text: list[str] = []
         self.links: list[str] = []
+        self.labels: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags[tag] += 1
@@ -46,8 +47,12 @@ class Reader(HTMLParser):
             self.faults.append(f"{tag} {name}")
         if name == "src" and not value.startswith("data:image/jpeg;base64,"):
             self.faults.append(f"{tag} src {value}")
-        if name == "href":
+        if name == "href" and tag == "image":
+            self.faults += [] if value.startswith("data:image/jpeg;base64,") else [f"image href {value}"]
+        elif name == "href":
             self.links.append(value)
+        if name in ("alt", "aria-label"):
+            self.labels.append(value)
         if name == "id":
             self.ids[value] += 1
 

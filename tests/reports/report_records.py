@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from reports.record import Decision, Evaluation, FullRun, Metric, Sample, Status, StudyRecord, Trial
+from reports.record import Box, Decision, Evaluation, FullRun, Metric, Sample, Status, StudyRecord, Trial
 
 BLEU = Metric("bleu", "BLEU", "maximize")
 MAP = Metric("map", "mAP", "maximize")
@@ -159,6 +159,31 @@ def captioning(folder: Path) -> StudyRecord:
     )
 
 
+def detection(folder: Path) -> StudyRecord:
+    """A finished detection study: boxes on samples of the best and the worst trial and of a promoted run."""
+    trials, points = search(MAP, top=0.7, seed=4)
+    best, *_, worst = sorted(
+        (trial for trial in trials if trial.value is not None), key=lambda trial: trial.value, reverse=True
+    )
+    run = FullRun(best.trial_id, 0, "completed", f"full/{best.trial_id:04d}-seed0", 0.71, 0.9, 0.71, 20, 20, 5_220.0)
+    truth = (Box("circle", (40, 30, 120, 110)), Box("traffic light", (300, 200, 90, 140)))
+    found = (Box("circle", (44, 28, 118, 115), 0.93), Box("traffic light", (310, 190, 100, 150), 0.71))
+    poor = (Box("star", (0, 0, 480, 360), 0.12),)
+    samples = [
+        Sample(trial_id, image, image.name, [], [], folder_of_run, truth, boxes)
+        for image in (draw_image(folder / f"boxed{place}.png", place) for place in range(2))
+        for trial_id, folder_of_run, boxes in (
+            (best.trial_id, "", found),
+            (worst.trial_id, "", poor),
+            (best.trial_id, run.folder, found),
+        )
+    ]
+    return StudyRecord(
+        "detection", "detection", MAP, budget_words="5 epochs, 500 images @96 px", epochs_per_trial=5,
+        parameters=PARAMETERS, trials=trials, full_runs=[run], evaluations=points, samples=samples,
+    )  # fmt: skip
+
+
 def empty() -> StudyRecord:
     """A study that has been planned and nothing more."""
     return StudyRecord(name="empty", task="captioning", metric=BLEU, planned_trials=20, in_progress=True)
@@ -213,6 +238,9 @@ def hostile(folder: Path) -> StudyRecord:
     """Every text that a stranger's file could bring is markup, a formula, or far too long."""
     broken = folder / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    boxed = draw_image(folder / "hostile <b>.png", 1, (100, 900))
+    places = ((math.nan, 0, 1, 1), (-1e300, -5, 1e301, 1e9), (5, 5, -3, -3), (1, 2), ("1", 2, 3, 4), (90, 90, 5, 5))
+    hostile_boxes = [Box(HOSTILE, place, 0.5) for place in places] + [Box("x" * 10_000, (1, 1, 9, 9), math.nan)] * 90
     long = "word " * 2_000
     trials = [
         Trial(
@@ -226,6 +254,8 @@ def hostile(folder: Path) -> StudyRecord:
         Sample(1, broken, HOSTILE, [HOSTILE, long], [long]),
         Sample(1, folder / "missing \x00 <img src=x onerror=alert(1)>.png", "x" * 10_000, [], [HOSTILE] * 20),
         Sample(3, folder, HOSTILE, ["a directory for an image"], []),
+        Sample(3, boxed, HOSTILE, [], [], "", [Box(HOSTILE, (1, 1, 9, 9))], hostile_boxes),
+        Sample(3, broken, HOSTILE, [HOSTILE], [HOSTILE], "", [Box(HOSTILE, (1, 1, 9, 9))], hostile_boxes),
     ]
     return StudyRecord(
         name=HOSTILE,

@@ -77,7 +77,7 @@ def test_without_map_the_loss_is_the_metric(tmp_path: Path) -> None:
     assert "map" not in outcome.evaluations[0].metrics
 
 
-def test_samples_are_boxes_in_words(tmp_path: Path) -> None:
+def test_samples_are_boxes_in_numbers_and_in_words(tmp_path: Path) -> None:
     trained(tiny_detection(tmp_path, training__epochs=1, evaluation__score_threshold=1.0))
     samples = json.loads((tmp_path / "samples" / "last.json").read_text())["samples"]
     assert len(samples) == 2
@@ -87,6 +87,13 @@ def test_samples_are_boxes_in_words(tmp_path: Path) -> None:
         for words in (*sample["references"], *sample["predictions"]):
             assert words.split()[0] in ("circle", "cross", "square", "star", "triangle")
             assert len(words.rsplit(" at ", 1)[1].split(",")) == 4
+        for side, texts in (("reference_boxes", "references"), ("predicted_boxes", "predictions")):
+            for box, words in zip(sample[side], sample[texts], strict=True):
+                assert words.startswith(box["label"])
+                left, top, wide, high = box["place"]
+                assert 0 <= left <= left + wide <= 64.1
+                assert 0 <= top <= top + high <= 64.1
+                assert ("score" in box) == (side == "predicted_boxes")
 
 
 def test_a_rate_far_too_large_ends_as_a_number_that_is_none_or_as_a_low_map(tmp_path: Path) -> None:

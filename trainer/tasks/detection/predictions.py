@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,3 +66,22 @@ def _best(logits: Tensor, no_object: bool) -> tuple[Tensor, Tensor, Tensor]:
 def box_words(box: Sequence[float]) -> str:
     """`12,30,64,48`: left, top, width, height in pixels."""
     return ",".join(f"{value:.0f}" for value in box)
+
+
+def sample_of(
+    file: str, truth: Sequence[tuple[str, Sequence[float]]], found: Sequence[tuple[str, Sequence[float], float]]
+) -> dict[str, Any]:
+    """A sample for a person: the boxes of an image, true and found, each as label, xywh and score, also in words."""
+    return {
+        "image": file,
+        "references": [f"{label} at {box_words(box)}" for label, box in truth],
+        "predictions": [f"{label} {score:.2f} at {box_words(box)}" for label, box, score in found],
+        "reference_boxes": [{"label": label, "place": _tenths(box)} for label, box in truth],
+        "predicted_boxes": [
+            {"label": label, "place": _tenths(box), "score": round(float(score), 4)} for label, box, score in found
+        ],
+    }
+
+
+def _tenths(box: Sequence[float]) -> list[float]:
+    return [round(float(value), 1) for value in box]

@@ -25,7 +25,7 @@ from trainer.tasks.detection.config import DetectionConfig
 from trainer.tasks.detection.detectors import DETECTORS
 from trainer.tasks.detection.files import DetectionFiles, DetectionTable, read_table, require_boxes
 from trainer.tasks.detection.model import BACKBONE, architecture_of, build_detector, rebuild_detector
-from trainer.tasks.detection.predictions import Found, box_words, detections
+from trainer.tasks.detection.predictions import Found, detections, sample_of
 from trainer.tasks.detection.rows import Annotated, TrainRows, ValRows, place_part
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -176,14 +176,16 @@ class DetectionTask:
             yield {"image": name, "label": self.classes[label], "score": f"{score:.4f}", **places}
 
     def _sample(self, file: str, truth: np.ndarray, found: Found) -> dict[str, Any]:
-        """Boxes in words: those above the threshold, or else the likeliest one."""
+        """Boxes in numbers and in words: those above the threshold, or else the likeliest one."""
         shown = found.above(min(self.config.evaluation.score_threshold, float(found.scores[0])))
-        boxes = zip(shown.labels, shown.scores, shown.boxes, strict=True)
-        return {
-            "image": file,
-            "references": [f"{self.classes[int(row[4])]} at {box_words(row[:4])}" for row in truth if not row[5]],
-            "predictions": [f"{self.classes[label]} {score:.2f} at {box_words(box)}" for label, score, box in boxes],
-        }
+        return sample_of(
+            file,
+            [(self.classes[int(row[4])], row[:4]) for row in truth if not row[5]],
+            [
+                (self.classes[n], box, score)
+                for n, box, score in zip(shown.labels, shown.boxes, shown.scores, strict=True)
+            ],
+        )
 
 
 def targets(batch: Batch) -> list[dict[str, Tensor]]:
