@@ -36,6 +36,7 @@ class StudyFiles:
         self.plan, self.search, self.full = plan, search, full
         self._csv_at = self._report_at = 0.0
         self._stale_csv = self._stale_report = True
+        self._reached: dict[int, int] = {}
         self._best: tuple[int, int] | None = None  # whose configuration stands in best.yaml, and its rung
 
     def line(self, text: str) -> None:
@@ -48,7 +49,8 @@ class StudyFiles:
 
     def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
         self._stale_csv = self._stale_report = True
-        if stage.noun == "trial":
+        if stage.noun == "trial" and trial.reached > self._reached.get(trial.number, 0):
+            self._reached[trial.number] = trial.reached
             self._guarded(self._write_best)
         self._refresh(now=final)
 

@@ -88,7 +88,7 @@ class TrialState:
 
 @dataclass
 class StudyState:
-    """All trials by number, and what the study has spent in earlier calls.
+    """All trials by number, in its order, and what the study has spent in earlier calls.
 
     `exhausted`: the sampler has nothing left to propose.
     """
@@ -99,7 +99,7 @@ class StudyState:
     exhausted: bool = False
 
     def in_order(self) -> list[TrialState]:
-        return sorted(self.trials.values(), key=lambda trial: trial.number)
+        return list(self.trials.values())
 
     def with_status(self, *statuses: str) -> list[TrialState]:
         return [trial for trial in self.in_order() if trial.status in statuses]

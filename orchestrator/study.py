@@ -90,7 +90,7 @@ class Study:
         frozen = retried(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False))
         attrs = retried(lambda: self._storage.get_study_user_attrs(self._study_id))
         self._ids = {trial.number: trial._trial_id for trial in frozen}
-        trials = {trial.number: _trial_state(trial) for trial in frozen}
+        trials = {trial.number: _trial_state(trial) for trial in sorted(frozen, key=lambda trial: trial.number)}
         self._dropped = set(attrs.get("dropped", []))
         self._rungs = {trial.number: trial.user_attrs["rung"] for trial in frozen if "rung" in trial.user_attrs}
         self._states = {trial.number: trial.state for trial in frozen}
@@ -118,8 +118,7 @@ class Study:
                 outside[key] = value
         attrs = {
             "trial_id": len(self._ids) + 1,
-            "overrides": dict(trial.overrides),
-            "identity": {name: getattr(trial, name) for name in _IDENTITY},
+            "identity": {**{name: getattr(trial, name) for name in _IDENTITY}, "overrides": dict(trial.overrides)},
             **({"outside": outside} if outside else {}),
         }
         template = create_trial(state=OptunaState.RUNNING, params=params, distributions=distributions, user_attrs=attrs)
@@ -278,7 +277,7 @@ def _trial_state(frozen: FrozenTrial) -> TrialState:
         by_number["results"] = {kept.get("rung", 1): frozen.value}  # written before studies had ladders
     return TrialState(
         number=frozen.number,
-        overrides=attrs["overrides"],
+        overrides=identity["overrides"],
         status=_STATUSES[frozen.state],
         values={
             int(epoch): float(value)

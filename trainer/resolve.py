@@ -21,6 +21,7 @@ from trainer.schema import Key, config_class, known_keys, sections
 from trainer.tasks import TASKS
 from trainer.yamlfile import parse_yaml, read_yaml
 
+_OLDER_SECTIONS = frozenset(old[: dot.start()] for old in RENAMES for dot in re.finditer(r"\.", old))
 _NUMBER = re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 Dotted = dict[str, Any]
 RunConfigLike = Any
@@ -171,7 +172,7 @@ def _flatten(layer: Mapping[str, Any], prefix: str, task: str, problems: list[Pr
 
 
 def _is_older_section(path: str) -> bool:
-    return any(old.startswith(f"{path}.") for old in RENAMES)
+    return path in _OLDER_SECTIONS
 
 
 def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
