@@ -152,6 +152,24 @@ class SchedulerSettings(Section):
     anneal_strategy: Literal["cos", "linear"] = setting("cos", "one_cycle: the shape of the course")
 
 
+class CriterionSettings(Section):
+    """A loss by name; a task narrows `type` to those that it can be trained with."""
+
+    type: Literal["cross_entropy", "bce", "bce_with_logits", "mse", "l1", "smooth_l1"] = setting(
+        "cross_entropy", "the loss"
+    )
+    reduction: Literal["mean", "sum"] = setting(
+        "mean", "gradients of a batch's mean loss, or of its sum; reported losses are means in both cases"
+    )
+    label_smoothing: float = setting(0.0, "cross_entropy: share of probability spread over all classes", ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _smoothing_is_of_classes(self) -> Self:
+        if self.label_smoothing and self.type != "cross_entropy":
+            raise ValueError(f"{self.type} does not take label_smoothing")
+        return self
+
+
 class EarlyStoppingSettings(Section):
     enabled: bool = setting(True, "stop a run whose validation loss no longer falls")
     in_search: bool = setting(False, "also inside a budgeted search")

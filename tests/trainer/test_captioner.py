@@ -81,8 +81,8 @@ def test_the_training_loss_ignores_padding_and_the_reported_one_smoothing(tmp_pa
         smooth: Any = sum(
             F.cross_entropy(logits[i, j], words[i, j + 1], reduction="sum", label_smoothing=0.5) for i, j in kept
         )
-        assert float(task._cross_entropy(logits, words).detach()) == pytest.approx(float(smooth.detach()), rel=1e-5)
-        assert float(task._cross_entropy(logits.detach(), words)) == pytest.approx(float(plain.detach()), rel=1e-5)
+        assert float(task._loss_of(logits, words).detach()) == pytest.approx(float(smooth.detach()), rel=1e-5)
+        assert float(task._loss_of(logits.detach(), words)) == pytest.approx(float(plain.detach()), rel=1e-5)
 
 
 @pytest.mark.parametrize(("backbone", "channels"), [("resnet10_thin", 128), ("resnet18", 512), ("resnet50", 2048)])

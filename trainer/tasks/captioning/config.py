@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from trainer.config import AbsolutePath, DataSettings, RunConfig, Section, setting
+from trainer.config import AbsolutePath, CriterionSettings, DataSettings, RunConfig, Section, setting
 
 BACKBONES = ("resnet10_thin", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
@@ -49,9 +49,8 @@ class CaptioningModel(Section):
         return self
 
 
-class CaptioningCriterion(Section):
-    type: Literal["cross_entropy"] = setting("cross_entropy", "over the words of a caption")
-    label_smoothing: float = setting(0.0, "share of probability spread over all words", ge=0.0, lt=1.0)
+class CaptioningCriterion(CriterionSettings):
+    type: Literal["cross_entropy"] = setting("cross_entropy", "the loss, over the words of a caption")
 
 
 class CaptioningEvaluation(Section):

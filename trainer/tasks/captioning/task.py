@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from trainer.cache import decode, shared_images
+from trainer.criterion import summed_loss, with_reduction
 from trainer.data import Batch
 from trainer.imagefiles import images_in
 from trainer.splits import select
@@ -71,7 +71,8 @@ class CaptioningTask:
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         words = batch["words"]
-        return self._cross_entropy(model(normalise(batch["images"]), words), words)
+        loss = self._loss_of(model(normalise(batch["images"]), words), words)
+        return with_reduction(loss, batch["weight"], self.config.criterion.reduction)
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
         assert isinstance(model, Captioner)
@@ -83,7 +84,7 @@ class CaptioningTask:
             image = model.image_vectors(normalise(batch["images"]))
             repeated = image.repeat_interleave(batch["captions_per_image"], dim=0)
             logits = model.logits(repeated, batch["words"])
-            total += self._cross_entropy(logits, batch["words"]).double().cpu()
+            total += self._loss_of(logits, batch["words"]).double().cpu()
             weight += batch["weight"]
             if self.scored_by_bleu or len(hypotheses) < self.config.evaluation.samples:
                 hypotheses += self._captions(model, image)
@@ -122,13 +123,14 @@ class CaptioningTask:
         found = beam_search(model.decoder, image, self._words(), evaluation.beam_size, evaluation.max_length)
         return [self._words().decode(numbers) for numbers in found]
 
-    def _cross_entropy(self, logits: Tensor, words: Tensor) -> Tensor:
-        return F.cross_entropy(
-            logits.flatten(0, 1).float(),
+    def _loss_of(self, logits: Tensor, words: Tensor) -> Tensor:
+        criterion = self.config.criterion
+        return summed_loss(
+            criterion.type,
+            logits.flatten(0, 1),
             words[:, 1:].flatten(),
             ignore_index=self._words().word_to_idx[PAD],
-            label_smoothing=self.config.criterion.label_smoothing if logits.requires_grad else 0.0,
-            reduction="sum",
+            label_smoothing=criterion.label_smoothing if logits.requires_grad else 0.0,
         )
 
 

@@ -130,6 +130,9 @@ class DetectionModel(Section):
 class DetectionCriterion(Section):
     """The parts of the library's loss; every part is a mean over boxes."""
 
+    type: Literal["set_prediction"] = setting(
+        "set_prediction", "the library's loss: boxes matched to queries, in parts"
+    )
     class_weight: float = setting(1.0, "weight of the class loss (detr: always 1)", search=(0.0, 10.0), ge=0.0)
     box_weight: float = setting(5.0, "weight of the boxes' L1 distance", search=(0.0, 20.0), ge=0.0)
     giou_weight: float = setting(2.0, "weight of the boxes' generalised IoU loss", search=(0.0, 20.0), ge=0.0)
