@@ -80,7 +80,7 @@ def test_parameters_have_dotted_names_and_real_distributions(planned: Planned) -
     assert found[2].params["training.optimizer.betas"] == "[0.8, 0.9]"
     assert LR not in found[2].params  # beyond the schema's range
     assert found[2].user_attrs["outside"] == {LR: 100.0}
-    assert found[2].user_attrs["overrides"] == {LR: 100.0, "training.optimizer.betas": [0.8, 0.9]}
+    assert found[2].user_attrs["identity"]["overrides"] == {LR: 100.0, "training.optimizer.betas": [0.8, 0.9]}
     assert [t.user_attrs["trial_id"] for t in found] == [1, 2, 3]
 
 
