@@ -1,0 +1,280 @@
+"""The driver on a ladder: trials rest and go on over any number of calls, slots and kills."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.storages import RDBStorage
+from orchestrator_parts import LR, Bench, Fault, Killed, World
+
+from orchestrator.plan import Limits
+from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
+from orchestrator.study import Study
+
+MakeBench = Callable[..., Bench]
+A, B, C, D, E, F = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6
+CURVES: dict[float, Sequence[float]] = {
+    A: (1.0, 2.0, 3.0), B: (5.0, 6.0, 7.0), C: (3.0, 4.0, 5.0), D: (9.0, 9.0, 9.0),
+}  # fmt: skip
+LADDER: dict[str, Any] = {
+    "ladder": "1x10@32,3x30@32",
+    "budget": {},
+    "search": {"pruner": {"name": "halving", "reduction_factor": 2}},
+}
+STORY = [  # by hand: of two the best goes on, of four the best two
+    "trial 1 paused at rung 1 of 2 (1 epoch, 10 images @32): BLEU 1 is 1st of 1, and of every 2 one goes on",
+    "trial 2 goes on to rung 2 of 2 (3 epochs, 30 images @32): at rung 1 BLEU 5 is 1st of 2, the cut is 5",
+    "trial 2 completed at rung 2 of 2 (3 epochs, 30 images @32): BLEU 7",
+    "trial 3 paused at rung 1 of 2 (1 epoch, 10 images @32): BLEU 3 is 2nd of 3, the cut is 5",
+    "trial 4 goes on to rung 2 of 2 (3 epochs, 30 images @32): at rung 1 BLEU 9 is 1st of 4, the cut is 5",
+    "trial 4 completed at rung 2 of 2 (3 epochs, 30 images @32): BLEU 9",
+]
+
+
+def known(state: StudyState) -> list[Any]:
+    return [(t.overrides, t.status, t.rung, t.values, t.results, t.reason) for t in state.in_order()]
+
+
+def test_every_change_is_a_line_with_its_numbers(bench: MakeBench) -> None:
+    b = bench(CURVES, **LADDER)
+    assert b.search() == "done"
+    assert b.watcher.lines == STORY
+    assert b.statuses() == [PAUSED, COMPLETED, PAUSED, COMPLETED]
+    assert [(t.rung, t.epochs) for t in b.state.in_order()] == [(1, 1), (2, 3), (1, 1), (2, 3)]
+    assert sum(b.world.epochs_trained.values()) == 8
+    decisions = sorted(decision for t in b.rebuilt().in_order() for decision in t.decisions)
+    assert decisions == list(enumerate(STORY, start=1))
+
+
+def test_who_rests_goes_on_later_in_the_slot_that_is_free(bench: MakeBench) -> None:
+    """The second of four is among the best two of six: it is taken up from its rest."""
+    b = bench({**CURVES, E: (2.0, 2.0, 2.0), F: (2.5, 2.5, 2.5)}, **LADDER)
+    b.search()
+    words = "goes on to rung 2 of 2 (3 epochs, 30 images @32): at rung 1 BLEU 3 is 3rd of 6, the cut is 3"
+    assert b.watcher.lines[-2:] == [
+        f"trial 3 {words}",
+        "trial 3 completed at rung 2 of 2 (3 epochs, 30 images @32): BLEU 5",
+    ]
+    slices = [(work.rung, work.until_epoch, work.known_epoch) for _, work in b.world.submitted if work.number == 2]
+    assert slices == [(1, 1, 0), (2, 2, 1), (2, 3, 2)]
+    assert b.world.epochs_trained["0003"] == 3
+    rungs = [evaluation.rung for evaluation in b.world.trained[str(b.plan.folder / "trials" / "0003")]]
+    assert rungs == [1, 2, 2]
+
+
+def test_a_slice_carries_its_rungs_configuration(bench: MakeBench) -> None:
+    b = bench(CURVES, **{**LADDER, "ladder": "1x10@32,2x20@32,3x30@48", "search": {"pruner": "none"}})
+    b.search()
+    assert b.statuses() == [COMPLETED] * 4
+    seen = [
+        (w.rung, w.config["training"]["epochs"], w.config["training"]["subset_size"], w.config["data"]["image_size"])
+        for _, w in b.world.submitted[:3]
+    ]
+    assert seen == [(1, 1, 10, 32), (2, 2, 20, 32), (3, 3, 30, 48)]
+    for _, work in b.world.submitted:
+        assert work.config["training"]["schedule_epochs"] == 3
+        assert work.config["data"]["val_subset_size"] == 200
+    folder = b.plan.folder / "trials" / "0001"
+    assert "image_size: 48" in (folder / "config.yaml").read_text(encoding="utf-8"), "as on its highest rung"
+    assert json.loads((folder / "overrides.json").read_text(encoding="utf-8")) == {LR: A}
+
+
+def test_without_a_pruner_each_trial_climbs_in_one_go_and_keeps_its_slot(bench: MakeBench) -> None:
+    b = bench(CURVES, **{**LADDER, "search": {"pruner": "none"}}, workers=2)
+    b.search()
+    assert b.statuses() == [COMPLETED] * 4
+    slots = {number: {slot for slot, w in b.world.submitted if w.number == number} for number in range(4)}
+    assert all(len(used) == 1 for used in slots.values())
+    assert "trial 1 passes rung 1 of 2 (1 epoch, 10 images @32): BLEU 1" in b.watcher.lines
+
+
+@pytest.mark.parametrize("calls", [[1, 2, 3, 4], [2, 4], [3, 4, 4]])
+def test_any_number_of_calls_gives_the_same_trials_and_decisions(bench: MakeBench, calls: list[int]) -> None:
+    b = bench(CURVES, **LADDER)
+    lines = []
+    for total in calls:
+        part = b.with_plan(n_trials=total)
+        assert part.search() == "done"
+        lines += part.watcher.lines
+    assert lines == STORY
+    assert b.world.epochs_trained == {"0001": 1, "0002": 3, "0003": 1, "0004": 3}
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_several_slots_train_no_epoch_twice(bench: MakeBench, workers: int) -> None:
+    b = bench({**CURVES, E: (2.0, 2.0, 2.0), F: (2.5, 2.5, 2.5)}, **LADDER, workers=workers)
+    b.search()
+    assert b.statuses().count(COMPLETED) >= 3
+    assert not b.state.with_status(RUNNING)
+    assert b.world.epochs_trained == {f"{t.trial_id:04d}": t.epochs for t in b.state.in_order()}
+
+
+@pytest.mark.parametrize("waits", range(9))
+def test_a_kill_between_any_two_epochs_changes_nothing(bench: MakeBench, waits: int) -> None:
+    straight = twin(b := bench(CURVES, **LADDER))
+    if waits < 8:
+        with pytest.raises(Killed):
+            b.search(kill_after=waits)
+    again = b.with_plan()
+    again.search()
+    assert known(again.state) == known(straight.state)
+    assert known(again.rebuilt()) == known(straight.state)
+    assert again.world.epochs_trained == straight.world.epochs_trained
+
+
+def twin(b: Bench) -> Bench:
+    """The same study, undisturbed, in a folder of its own."""
+    other = replace(
+        b, plan=replace(b.plan, name="twin", folder=b.plan.folder.parent / "twin"), world=World(b.world.curves)
+    )
+    other = other.with_plan()
+    other.plan.folder.mkdir(parents=True)
+    (other.plan.folder / "study.db").write_bytes((b.plan.folder / "study.db").read_bytes())
+    other.search()
+    return other
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+@pytest.mark.parametrize("what", ["kept", "reason", "status"])
+def test_a_kill_between_two_writes_of_a_decision_changes_nothing(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch, what: str, nth: int
+) -> None:
+    straight = twin(b := bench(CURVES, **LADDER))
+    calls = iter(range(1, 1000))
+    target, name = (RDBStorage, "set_trial_state_values") if what == "status" else (Study, "_set")
+    write = getattr(target, name)
+
+    def killed(self: Any, trial: Any, key: Any, value: Any) -> Any:
+        if (what == "status" or key == what) and next(calls) == nth:
+            raise Killed
+        return write(self, trial, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target, name, killed)
+        with pytest.raises(Killed):
+            b.search()
+    again = b.with_plan()
+    again.search()
+    assert known(again.state) == known(straight.state)
+    assert again.world.epochs_trained == straight.world.epochs_trained
+
+
+def test_ctrl_c_between_rungs_pauses_and_the_next_call_goes_on_there(bench: MakeBench) -> None:
+    b = bench(CURVES, **LADDER)
+
+    def on_tick(_stage: object) -> None:
+        if b.state.trials.get(1) is not None and b.state.trials[1].epochs == 2:
+            b.stop(2)
+
+    b.watcher.on_tick = on_tick
+    assert b.search() == "stopped"
+    assert b.watcher.lines[-1] == "trial 2 paused after epoch 2: the driver was stopped"
+    assert [t.status for t in b.rebuilt().in_order()] == [PAUSED, PAUSED]
+    again = b.with_plan()
+    again.search()
+    assert again.watcher.lines[0] == "trial 2 goes on after epoch 2"
+    assert again.watcher.lines[1:] == STORY[2:]
+
+
+def test_a_limit_leaves_what_rests_resting(bench: MakeBench) -> None:
+    b = bench(CURVES, **LADDER, limits={"timeout": "25s"})
+    assert b.search() == "limit"
+    assert b.statuses() == [PAUSED, PAUSED]
+    longer = b.with_plan()
+    longer.limits = Limits()
+    longer.search()
+    assert longer.statuses() == [PAUSED, COMPLETED, PAUSED, COMPLETED]
+    assert b.world.epochs_trained == {"0001": 1, "0002": 3, "0003": 1, "0004": 3}
+
+
+def test_a_duplicate_follows_its_original_from_rest_to_rung(bench: MakeBench) -> None:
+    b = bench({**CURVES, E: (2.0, 2.0, 2.0)}, listed=[C, C, A, B, D, E, A], **LADDER)
+    b.search()
+    copy, original = b.state.trials[1], b.state.trials[0]
+    assert (copy.origin, copy.status, copy.rung, copy.results) == (0, original.status, original.rung, original.results)
+    assert copy.seconds == 0.0
+    assert not (b.plan.folder / "trials" / "0002").exists()
+    assert b.state.trials[6].reason == "trial 7 paused: the same configuration as trial 3"
+    of = {int(line.split(" of ")[2].split(",")[0]) for line in b.watcher.lines if " is " in line}
+    assert max(of) == 5, "copies do not compete"
+    assert known(b.rebuilt()) == known(b.state)
+
+
+def test_a_copy_stays_behind_no_longer_than_its_original_rests(bench: MakeBench) -> None:
+    """A second of two rests, its copy with it; among four both go on."""
+    b = bench(CURVES, listed=[D, B, B, A, C], **LADDER)
+    b.search()
+    assert [line for _, line in b.state.trials[2].decisions] == [
+        "trial 3 paused: the same configuration as trial 2",
+        "trial 3 running: the same configuration as trial 2",
+        "trial 3 completed: the same configuration as trial 2",
+    ]
+    assert (b.state.trials[2].status, b.state.trials[2].value) == (COMPLETED, 7.0)
+
+
+def test_a_failure_on_a_higher_rung(bench: MakeBench) -> None:
+    b = bench(CURVES, {"faults": {(B, 2): [Fault("nan", "the loss is nan")]}}, **LADDER)
+    b.search()
+    assert b.statuses() == [PAUSED, FAILED, PAUSED, COMPLETED]
+    assert b.state.trials[1].results == {1: 5.0}
+    assert b.state.ranked(maximize=True)[0].trial_id == 4
+
+
+def test_a_lost_slice_goes_on_within_its_rung(bench: MakeBench) -> None:
+    b = bench(CURVES, {"faults": {(B, 3): [Fault("lost", "killed")]}}, **LADDER)
+    b.search()
+    assert (b.state.trials[1].status, b.state.trials[1].retries) == (COMPLETED, 1)
+    assert b.world.epochs_trained["0002"] == 3
+
+
+def test_a_run_that_stops_itself_on_a_low_rung_rests_there(bench: MakeBench) -> None:
+    ladder = {**LADDER, "ladder": "2x10@32,3x30@32"}
+    b = bench(CURVES, {"early": {A: (1, "no lower loss")}}, **ladder)
+    b.search()
+    first = b.state.trials[0]
+    assert (first.status, first.epochs, first.results) == (PAUSED, 1, {1: 1.0})
+    assert first.reason.endswith("and of every 2 one goes on; stopped early at epoch 1: no lower loss")
+    again = b.with_plan()
+    again.search()
+    assert again.watcher.lines == []
+
+
+def test_checkpoints_beyond_the_limit_cost_the_least_likely_its_future(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for two: completed ones lose theirs first, then the worst that rest, which are pruned; the best never."""
+    b = bench({**CURVES, E: (2.0, 2.0, 2.0)}, **LADDER, limits={"max_checkpoint_gb": 2e-6})
+    finished = World.evaluate
+
+    def with_file(self: World, work: Any) -> Any:
+        folder = Path(work.name) / "checkpoints"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "last.pth").write_bytes(b"x" * 1000)
+        return finished(self, work)
+
+    monkeypatch.setattr(World, "evaluate", with_file)
+    b.search(keeper=True)
+    assert b.statuses() == [PRUNED, COMPLETED, PAUSED, COMPLETED, PRUNED]
+    assert "checkpoints of trial 1 deleted (--max-checkpoint-gb)" in b.watcher.lines
+    assert b.state.trials[0].reason == "trial 1 pruned at rung 1: its checkpoint had to make room"
+    left = sorted(path.parts[-3] for path in b.plan.folder.glob("trials/*/checkpoints/last.pth"))
+    assert left == ["0003", "0004"]
+    assert [bool(t.checkpoint) for t in b.rebuilt().in_order()] == [f"{n:04d}" in left for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("name", ["median", "successive_halving", "hyperband"])
+def test_on_one_rung_optunas_pruners_decide_the_same_over_any_number_of_calls(bench: MakeBench, name: str) -> None:
+    curves = {A: (5.0, 5.0, 5.0), B: (1.0, 1.0, 1.0), C: (9.0, 9.0, 9.0), D: (4.0, 9.0, 9.5), E: (6.0, 1.0, 7.0)}
+    options = {"n_startup_trials": 1} if name == "median" else {"reduction_factor": 2}
+    b = bench(curves, search={"pruner": {"name": name, **options}})
+    whole = twin(b)
+    assert PRUNED in whole.statuses()
+    for total in (1, 2, 3, 5):
+        part = b.with_plan(n_trials=total)
+        part.search()
+    assert known(part.state) == known(whole.state)
