@@ -29,6 +29,7 @@ from trainer.errors import (
 )
 from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
 from trainer.resolve import (
+    assumptions,
     canonical_overrides,
     load_config,
     parse_assignments,
@@ -66,6 +67,7 @@ __all__ = [
     "RunConfig",
     "Session",
     "TrainingError",
+    "assumptions",
     "cache_dir",
     "canonical_overrides",
     "cheap_evaluation",

@@ -58,7 +58,7 @@ def train(
 
     def work() -> int:
         settings = _settings(config, assignments, {k: v for k, v in flags.items() if v is not None})
-        return _train(settings, debug)
+        return _train(settings, api.assumptions(api.read_config_file(config), settings.task), debug)
 
     _guarded(work, debug)
 
@@ -146,11 +146,11 @@ def _settings(path: Path, assignments: Sequence[str] | None, flags: dict[str, An
     return config
 
 
-def _train(config: api.RunConfig, debug: bool) -> int:
+def _train(config: api.RunConfig, notes: Sequence[str], debug: bool) -> int:
     """Trains to the end, in words; what goes wrong before the first step is left to the caller."""
     summary = api.check_data(config)
     with RunConsole(config.training.epochs) as console, _Signals() as stop:
-        for line in (summary.words, *(f"warning: {warning}" for warning in summary.warnings)):
+        for line in (*notes, summary.words, *(f"warning: {warning}" for warning in summary.warnings)):
             console.say(line)
         prepare_data(config, console.console)
         hooks = api.Hooks(console.report, console.heartbeat, lambda: stop.number is not None, console.say)

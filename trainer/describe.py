@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.resolve import canonical_overrides, task_of
+from trainer.resolve import assumptions, canonical_overrides, task_of
 from trainer.schema import Key, known_keys
 from trainer.tasks import TASKS
 from trainer.yamlfile import dump_yaml
@@ -70,7 +70,7 @@ def configuration_markdown() -> str:
 def canonical_yaml(source: Mapping[str, Any], overrides: Mapping[str, Any]) -> str:
     """An older configuration in canonical form; only what the file said, sorted as the schema is."""
     task = task_of(source, overrides)
-    said = {**canonical_overrides(source, task), **canonical_overrides(overrides, task), "task": task}
+    said = {**canonical_overrides(source, task, whole_file=True), **canonical_overrides(overrides, task), "task": task}
     nested: dict[str, Any] = {}
     for path in [path for path in known_keys(task) if path in said] + [p for p in said if p not in known_keys(task)]:
         *parents, name = path.split(".")
@@ -78,7 +78,7 @@ def canonical_yaml(source: Mapping[str, Any], overrides: Mapping[str, Any]) -> s
         for parent in parents:
             node = node.setdefault(parent, {})
         node[name] = str(said[path]) if isinstance(said[path], Path) else said[path]
-    return dump_yaml(nested)
+    return "".join(f"# {line}\n" for line in assumptions(source, task)) + dump_yaml(nested)
 
 
 def _scalar(value: Any) -> str:

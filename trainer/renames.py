@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.errors import Problem
+
 Converter = Callable[[Any], dict[str, Any]]
 
 
@@ -50,6 +52,7 @@ _SCHEDULERS = {
     "CosineAnnealingLR": "cosine",
     "OneCycleLR": "one_cycle",
 }
+_OPTIMIZERS = {"Adam": "adam", "AdamW": "adamw", "SGD": "sgd", "RMSprop": "rmsprop"}
 _PRECISIONS = {
     True: "auto",
     False: "fp32",
@@ -78,7 +81,6 @@ _SAME_VALUE: dict[str, str] = {
     "training.gradient_accumulation_steps": "training.accumulate_grad_batches",
     "training.max_grad_norm": "training.grad_clip",
     "data.num_samples": "data.max_samples",
-    "optimizer.type": "training.optimizer.type",
     "training.lr": "training.optimizer.lr",
     "training.learning_rate": "training.optimizer.lr",
     "optimizer.lr": "training.optimizer.lr",
@@ -110,6 +112,7 @@ _SAME_VALUE: dict[str, str] = {
             *("overfitting_gap_threshold", "overfitting_patience"),
         )
     },
+    "directories.images": "data.images_dir",
     "training.checkpoint_dir": "checkpoint.dir",
     "directories.models": "checkpoint.dir",
     "training.output_dir": "checkpoint.dir",
@@ -122,6 +125,8 @@ _SAME_VALUE: dict[str, str] = {
     "training.finetune_lr": ENCODER_LR,
     "training.logging_steps": "logging.every_n_steps",
     "training.save_metrics": "logging.save_metrics",
+    "wandb.project": "logging.wandb.project",
+    "wandb.entity": "logging.wandb.entity",
 }
 
 RENAMES: dict[str, Rename] = {
@@ -132,6 +137,7 @@ RENAMES: dict[str, Rename] = {
         Rename("training.use_amp", _to("training.precision", _PRECISIONS)),
         Rename("training.amp", _to("training.precision", _PRECISIONS)),
         Rename("training.mixed_precision", _to("training.precision", _PRECISIONS)),
+        Rename("optimizer.type", _to("training.optimizer.type", _OPTIMIZERS)),
         Rename("scheduler.type", _to("training.scheduler.type", _SCHEDULERS)),
         Rename("lr_scheduler.type", _to("training.scheduler.type", _SCHEDULERS)),
         Rename("training.save_every_epoch", _every_epoch),
@@ -141,11 +147,12 @@ RENAMES: dict[str, Rename] = {
 Pairs = list[tuple[str, Any]]
 
 
-def combined(pairs: Pairs) -> Pairs:
+def combined(pairs: Pairs, problems: list[Problem], whole_file: bool) -> Pairs:
     """Older keys that mean something only together, as canonical pairs; all others as they are.
 
-    `use_ema` switches `ema_decay`, `lr_mode: finetune` makes `finetune_lr` count, and `optimizer.lr_type: split`
-    gives the pretrained part a rate of its own, a tenth of the other where none is named.
+    `use_ema` switches `ema_decay`; `lr_mode: finetune` makes `finetune_lr` count, which in a whole file counts for
+    nothing without it; `optimizer.lr_type: split` gives the pretrained part a rate of its own, a tenth of the
+    other where none is named; `save_every_epoch: false` leaves the word to `save_every_n_epochs`.
     """
     said = dict(pairs)
     gone: set[str] = set()
@@ -156,15 +163,46 @@ def combined(pairs: Pairs) -> Pairs:
         more.append(("training.ema_decay", decay if said["training.use_ema"] else None))
     if "training.lr_mode" in said:
         gone |= {"training.lr_mode", "training.finetune_lr"}
-        finetuned = said["training.lr_mode"] == "finetune"
+        finetuned = _one_of(said, "training.lr_mode", ("finetune", "continue"), problems) == "finetune"
         more.append((ENCODER_LR, said.get("training.finetune_lr", 1e-5) if finetuned else None))
+    elif whole_file:
+        gone.add("training.finetune_lr")
     if "optimizer.lr_type" in said:
         gone.add("optimizer.lr_type")
-        named = said.keys() & {ENCODER_LR, "optimizer.encoder_lr"}
-        if said["optimizer.lr_type"] == "split" and not named:
-            rate = next((said[key] for key in LR_SPELLINGS if key in said), DEFAULT_LR)
-            more.append((ENCODER_LR, float(rate) / 10.0 if isinstance(rate, int | float | str) else rate))
+        if _lacks_second_rate(said):
+            more.append((ENCODER_LR, _tenth(said)))
+    if said.get("training.save_every_epoch") is False and "training.save_every_n_epochs" in said:
+        gone.add("training.save_every_epoch")
     return [(key, value) for key, value in pairs if key not in gone] + more
+
+
+def assumed(pairs: Pairs) -> list[str]:
+    """What an older file left open and was taken in its place, in words."""
+    said = dict(pairs)
+    if not _lacks_second_rate(said):
+        return []
+    rate = f"{ENCODER_LR} = {_tenth(said)}, a tenth of the other"
+    return [f"optimizer.lr_type: split names no second rate: {rate}"]
+
+
+def _one_of(said: Mapping[str, Any], key: str, known: tuple[str, ...], problems: list[Problem]) -> Any:
+    if said[key] not in known:
+        problems.append(Problem(key, f"must be {' or '.join(known)}, not {said[key]!r}"))
+    return said[key]
+
+
+def _lacks_second_rate(said: Mapping[str, Any]) -> bool:
+    named = said.keys() & {ENCODER_LR, "optimizer.encoder_lr", "training.lr_mode"}
+    return said.get("optimizer.lr_type") == "split" and not named
+
+
+def _tenth(said: Mapping[str, Any]) -> Any:
+    """A tenth of the rate that is said; what is no number is left to the check of its own key."""
+    rate = next((said[key] for key in LR_SPELLINGS if key in said), DEFAULT_LR)
+    try:
+        return float(rate) / 10.0
+    except (TypeError, ValueError):
+        return None
 
 
 # The canonical key took over values of the older one: `training.precision: 16-mixed` is accepted too.

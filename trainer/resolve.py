@@ -16,7 +16,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from trainer.errors import ConfigError, Problem
-from trainer.renames import RENAMES, canonical, combined
+from trainer.renames import RENAMES, assumed, canonical, combined
 from trainer.schema import Key, config_class, known_keys, sections
 from trainer.tasks import TASKS
 from trainer.yamlfile import parse_yaml, read_yaml
@@ -62,20 +62,27 @@ def task_of(*layers: Mapping[str, Any]) -> str:
         raise ConfigError([Problem("task", f"is missing; name one of: {', '.join(TASKS)}")])
     task = named[-1]
     if task not in TASKS:
-        raise ConfigError([Problem("task", f"unknown task {task!r}{_nearest(str(task), TASKS)}")])
+        known = f"; the tasks are {', '.join(TASKS)}"
+        raise ConfigError([Problem("task", f"unknown task {task!r}{_nearest(str(task), TASKS, 0.75)}{known}")])
     return str(task)
 
 
-def canonical_overrides(layer: Mapping[str, Any], task: str) -> Dotted:
+def canonical_overrides(layer: Mapping[str, Any], task: str, whole_file: bool = False) -> Dotted:
     """One layer (nested, dotted or mixed, in any accepted spelling) as canonical dotted keys.
 
-    Raises `ConfigError` with every unknown key, misplaced section, wrong kind, or key said twice.
+    A `whole_file` is read as its own set-up read it; an override means what it says. Raises `ConfigError` with
+    every unknown key, misplaced section, wrong kind, or key said twice.
     """
     problems: list[Problem] = []
-    found = _collect(layer, task, problems)
+    found = _collect(layer, task, problems, whole_file)
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def assumptions(source: Mapping[str, Any], task: str) -> list[str]:
+    """What an older file left open, and what was taken in its place."""
+    return assumed(_flatten(source, "", task, []))
 
 
 def resolve_config(source: Mapping[str, Any], *layers: Mapping[str, Any]) -> RunConfigLike:
@@ -84,7 +91,7 @@ def resolve_config(source: Mapping[str, Any], *layers: Mapping[str, Any]) -> Run
     problems: list[Problem] = []
     merged: Dotted = {}
     for layer in (source, *layers):
-        _put_over(merged, _collect(layer, task, problems))
+        _put_over(merged, _collect(layer, task, problems, whole_file=layer is source))
     merged["task"] = task
     config = _validate(task, merged, problems)
     if problems:
@@ -121,12 +128,12 @@ def _put_over(merged: Dotted, layer: Dotted) -> None:
         merged[key] = value
 
 
-def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem]) -> Dotted:
+def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem], whole_file: bool) -> Dotted:
     """Canonical key → value; mistakes are appended to `problems` and left out."""
     keys, parts = known_keys(task), sections(task)
     found: Dotted = {}
     spelt: dict[str, str] = {}
-    for spelling, value in combined(_flatten(layer, "", task, problems)):
+    for spelling, value in combined(_flatten(layer, "", task, problems), problems, whole_file):
         for key, converted in canonical(spelling, value).items():
             if key in spelt:
                 both = f"{spelt[key]} and {spelling}" if spelt[key] != spelling else spelling
@@ -249,8 +256,8 @@ def _suggest(key: str, task: str) -> str:
     return f"; did you mean {new}?"
 
 
-def _nearest(word: str, known: Iterable[Any]) -> str:
-    close = difflib.get_close_matches(word, [str(item) for item in known], n=1, cutoff=0.5)
+def _nearest(word: str, known: Iterable[Any], cutoff: float = 0.5) -> str:
+    close = difflib.get_close_matches(word, [str(item) for item in known], n=1, cutoff=cutoff)
     return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -1,0 +1,126 @@
+"""Configurations of the four earlier set-ups, whole: those of the tasks that are there load, print and train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from detection_parts import TINY_DETECTION, coco_content, write_coco
+from trainer_parts import TINY, metrics_lines, trained, write_data
+from typer.testing import CliRunner
+
+from trainer import cli
+from trainer.api import ConfigError, load_config, parse_yaml, resolve_config, tasks
+
+OLDER = Path(__file__).parent / "older"
+FILES = sorted(path.stem for path in OLDER.glob("*.yaml"))
+SPLIT = "optimizer.lr_type: split names no second rate: training.optimizer.encoder_lr = 1e-05, a tenth of the other"
+# What the older file said, in today's words.
+MEANT: dict[str, dict[str, Any]] = {
+    "captioning": {
+        "seed": 42,
+        "data": {
+            "num_workers": 4, "prefetch_factor": 4, "val_split": 0.2, "max_samples": 31000, "freq_threshold": 5,
+            "image_size": 224,
+        },
+        "training": {
+            "epochs": 50, "batch_size": 32, "accumulate_grad_batches": 2, "grad_clip": 5.0, "precision": "auto",
+            "optimizer": {"type": "adam", "lr": 1e-4, "encoder_lr": 1e-5, "weight_decay": 0.0, "betas": [0.9, 0.999]},
+            "scheduler": {"type": "reduce_on_plateau", "factor": 0.5, "patience": 2, "min_lr": 1e-7},
+            "early_stopping": {
+                "enabled": True, "patience": 5, "min_delta": 1e-4, "track_overfitting": True,
+                "overfitting_gap_threshold": 0.5, "overfitting_patience": 3,
+            },
+        },
+        "criterion": {"type": "cross_entropy", "reduction": "mean"},
+        "checkpoint": {"dir": "checkpoints", "save": True, "every_n_epochs": 5, "resume": None},
+    },
+    "detection": {
+        "data": {"num_workers": 8, "image_size": 800, "val_split": 0.2},
+        "training": {
+            "epochs": 50, "batch_size": 4, "precision": "auto", "grad_clip": 0.1, "ema_decay": 0.9997,
+            "compile": False, "resize_schedule": [[1, 640], [20, 800]],
+            "optimizer": {"type": "adamw", "lr": 1e-4, "encoder_lr": 1e-5, "weight_decay": 1e-4},
+            "scheduler": {"type": "step", "warmup_steps": 1000, "step_size": 40, "gamma": 0.1},
+        },
+        "checkpoint": {"dir": "outputs/detr_coco", "every_n_epochs": 1, "resume": None},
+        "logging": {"every_n_steps": 50},
+    },
+}  # fmt: skip
+
+
+def said(part: Any, whole: Any) -> bool:
+    """Whether everything in `part` stands in `whole`."""
+    if isinstance(part, dict):
+        return all(key in whole and said(value, whole[key]) for key, value in part.items())
+    return bool(part == pytest.approx(whole) if isinstance(part, float) else part == whole)
+
+
+def printed(name: str, *words: str) -> Any:
+    return CliRunner().invoke(cli.app, ["config", "--from", str(OLDER / f"{name}.yaml"), *words])
+
+
+@pytest.mark.parametrize("name", sorted(MEANT))
+def test_the_canonical_form_says_the_same(name: str) -> None:
+    result = printed(name, f"task={name}")
+    assert result.exit_code == 0, result.stderr
+    canonical = parse_yaml(result.stdout, name)
+    assert said({"task": name, **MEANT[name]}, canonical)
+    assert resolve_config(canonical) == load_config(OLDER / f"{name}.yaml", {"task": name})
+    assert (f"# {SPLIT}\n" in result.stdout) == (name == "detection")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_without_a_task_asks_for_one(name: str) -> None:
+    result = printed(name)
+    assert result.exit_code == 2
+    assert result.stderr.strip() == f"error: task: is missing; name one of: {', '.join(tasks())}"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in tasks()])
+def test_a_task_that_is_not_there_is_said_with_those_that_are(name: str) -> None:
+    result = printed(name, f"task={name}")
+    assert result.exit_code == 2
+    assert result.stderr.strip() == f"error: task: unknown task '{name}'; the tasks are {', '.join(tasks())}"
+
+
+def test_an_older_captioner_trains(tmp_path: Path) -> None:
+    rows = [(f"{n}.png", f"a thing number {n % 3}") for n in range(12)]
+    small = {
+        **write_data(tmp_path / "data", rows),
+        **{f"model.{key}": value for key, value in TINY["model"].items()},
+        "task": "captioning", "device": "cpu", "checkpoint.dir": str(tmp_path / "run"), "data.num_workers": 0,
+        "data.freq_threshold": 1, "data.image_size": 28, "training.batch_size": 4, "training.epochs": 1,
+    }  # fmt: skip
+    outcome = trained(load_config(OLDER / "captioning.yaml", small))
+    assert (outcome.ending, outcome.epoch, outcome.step) == ("finished", 1, 2), "12 images, 10 of them in 3 batches"
+    assert [line["epoch"] for line in metrics_lines(tmp_path / "run")] == [1]
+
+
+def test_an_older_detector_trains_and_says_what_it_assumes(tmp_path: Path) -> None:
+    sizes = {key: value for key, value in TINY_DETECTION["model"].items() if key not in ("name", "num_denoising")}
+    small = {
+        **write_coco(tmp_path / "data", coco_content()),
+        **{f"model.{key}": value for key, value in sizes.items()},
+        "task": "detection", "device": "cpu", "checkpoint.dir": str(tmp_path / "run"), "data.num_workers": 0,
+        "data.image_size": 64, "training.resize_schedule": "[[1, 48], [2, 64]]", "training.epochs": 1,
+    }  # fmt: skip
+    words = [f"{key}={value}" for key, value in small.items()]
+    result = CliRunner().invoke(cli.app, ["train", "--config", str(OLDER / "detection.yaml"), *words])
+    assert result.exit_code == 0, result.stderr
+    assert SPLIT in result.stderr
+    assert [line["epoch"] for line in metrics_lines(tmp_path / "run")] == [1]
+    assert (tmp_path / "run" / "checkpoint_epoch_1.pth").exists()
+
+
+def test_a_mistake_in_an_older_file_names_the_file_and_its_spelling(tmp_path: Path) -> None:
+    text = (OLDER / "captioning.yaml").read_text().replace("num_epochs: 50", "num_epochs: fifty\n  max_epochs: 50")
+    (tmp_path / "wrong.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "wrong.yaml", {"task": "captioning"})
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path / 'wrong.yaml'}: training.num_epochs: must be a whole number, not 'fifty'",
+        f"{tmp_path / 'wrong.yaml'}: training.max_epochs: is said twice (training.num_epochs and training.max_epochs "
+        "are the same key)",
+    ]
