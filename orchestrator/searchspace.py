@@ -8,9 +8,12 @@ search_space:
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from orchestrator.ladder import refused_in_trials
@@ -23,7 +26,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "int": ("low", "high", "step", "log"),
     "categorical": ("choices",),
 }
-_MOST_CHECKED = 64  # choices of a dimension that are tried out on the base configuration
+_MOST_CHECKED = 64  # values of a dimension that are tried out on the base configuration
+_LARGEST = 10**300
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def read_space(
             continue
         for problem in _form(spec, known[key]):
             mistakes.add(place, problem)
-        when = _when(spec.get("when", {}), found, said, task, place, mistakes)
+        when = _when(spec.get("when", {}), str(name), found, said, task, place, mistakes)
         if len(mistakes.problems) == before:
             if "choices" in spec:
                 spec = {**spec, "choices": [_canonical_value(str(name), value, task) for value in spec["choices"]]}
@@ -188,40 +192,52 @@ def _range(spec: Mapping[str, Any], kind: str, key: Key) -> Iterator[str]:
 
 
 def _is_number(value: Any, kind: str) -> bool:
-    whole = isinstance(value, int) and not isinstance(value, bool)
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST
     return whole or (kind == "float" and isinstance(value, float) and math.isfinite(value))
 
 
 def _when(
-    said: Any, found: Mapping[str, Dimension], all_said: Mapping[str, Any], task: str, place: str, mistakes: Mistakes
+    said: Any,
+    own: str,
+    found: Mapping[str, Dimension],
+    all_said: Mapping[str, Any],
+    task: str,
+    place: str,
+    mistakes: Mistakes,
 ) -> dict[str, tuple[Any, ...]]:
-    """The conditions of a dimension: only on dimensions above it, and on values that these can take."""
+    """The conditions of the dimension `own`: only on dimensions above it, and on values that these can take."""
     if not isinstance(said, Mapping):
         mistakes.add(place, f"when must be a mapping of an earlier dimension to its value or values, not {said!r}")
         return {}
+    names = [str(name) for name in all_said]
     conditions: dict[str, tuple[Any, ...]] = {}
     for name, values in said.items():
         here = f"{place}.when.{name}"
-        key = _searched_as(str(name), found, all_said, task)
-        if key not in found:
-            later = name in all_said
-            what = "is a dimension that stands later; a condition looks back" if later else "is not a searched key"
-            mistakes.add(here, what)
-            continue
         listed = values if isinstance(values, list | tuple) else (values,)
-        allowed = tuple(_canonical_value(key, value, task) for value in listed)
-        for value in allowed or (None,):
+        key = _searched_as(str(name), listed, found, task)
+        if key not in found:
+            if name not in names[: names.index(own)]:  # one above has mistakes of its own, which are said
+                later = name in names
+                what = "is a dimension that stands later; a condition looks back" if later else "is not a searched key"
+                mistakes.add(here, what)
+            continue
+        if not listed:
+            mistakes.add(here, "names no value")
+        allowed = tuple(_canonical_value(str(name), value, task) for value in listed)
+        for value in allowed:
             if not _possible(found[key].shape, value):
                 mistakes.add(here, f"{as_json(value)} is not a value that {key} can take")
         conditions[key] = allowed
     return conditions
 
 
-def _searched_as(name: str, found: Mapping[str, Dimension], said: Mapping[str, Any], task: str) -> str:
-    """The canonical key of a dimension that a condition names."""
-    if name in found or name not in said:
-        return name
-    return _canonical(name, said[name], task, "", Mistakes()) or name
+def _searched_as(name: str, values: Sequence[Any], found: Mapping[str, Dimension], task: str) -> str:
+    """The canonical key of what a condition names, in any accepted spelling."""
+    if name not in found:
+        with Mistakes().collected():
+            keys = list(canonical_overrides({name: values[0] if values else None}, task))
+            return keys[0] if len(keys) == 1 else name
+    return name
 
 
 def _possible(shape: Shape, value: Any) -> bool:
@@ -246,7 +262,8 @@ def _shape(spec: Mapping[str, Any], key: Key) -> Shape:
     if kind == "float":
         low, high = float(low), float(high)
     if step is not None:
-        high = low + math.floor((high - low) / step + 1e-9) * step
+        steps = math.floor((high - low) / step + 1e-9)
+        high = type(high)(Decimal(repr(low)) + steps * Decimal(repr(step)))  # 0.1 + 2 × 0.1 is 0.3
     shape = {"type": kind, "low": low, "high": high, "log": bool(spec.get("log", False))}
     return {**shape, "step": step} if step is not None else shape
 
@@ -260,23 +277,21 @@ def _try_out(
         probes = [(f"choice {as_json(value)}", value) for value in choices_of(shape)[:_MOST_CHECKED]]
     else:
         probes = [("low", shape["low"]), ("high", shape["high"])]
-    around = _condition_values(dimension, found)
-    for words, value in probes:
+    several = itertools.product(_circumstances(dimension, found), probes)
+    for around, (words, value) in itertools.islice(several, _MOST_CHECKED):
         with mistakes.collected(f"{place}: {words}"):
             resolve_config(base.plain(), around, {dimension.key: value})
 
 
-def _condition_values(dimension: Dimension, found: Mapping[str, Dimension]) -> dict[str, Any]:
-    """Values of other dimensions under which this one counts."""
-    values: dict[str, Any] = {}
-    for key, allowed in dimension.when.items():
-        values.update(_condition_values(found[key], found))
-        values[key] = allowed[0]
-    return values
+def _circumstances(dimension: Dimension, found: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
+    """Values of other dimensions under which this one counts: all that it names, with one choice of what they need."""
+    needed: dict[str, Any] = {}
+    for key in dimension.when:
+        needed |= next(_circumstances(found[key], found))
+    for values in itertools.product(*dimension.when.values()):
+        yield {**needed, **dict(zip(dimension.when, values, strict=True))}
 
 
 def choices_of(shape: Shape) -> list[Any]:
     """The values that a categorical shape can take."""
-    import json
-
     return [json.loads(text) for text in shape["choices"]] if shape["type"] == "json" else list(shape["choices"])
