@@ -81,8 +81,8 @@ def read_strategy(
 
 def _sampler(request: Request, file: TrialsFile, space: Space, mistakes: Mistakes) -> dict[str, Any]:
     said = request.sampler or file.search.get("sampler")
-    if not space:
-        if said is not None and not file.space:
+    if not file.space:
+        if said is not None:
             where = "--sampler" if request.sampler else f"{file.path}: search.sampler"
             mistakes.add(where, "a list of trials is searched in its order; a sampler needs a search_space")
         return {}
