@@ -118,7 +118,7 @@ def ours(data: list[dict[str, Any]]) -> Callable[[], float]:
 
     def epoch() -> None:
         run.progress.batches, run.progress.weight = 0, 0.0
-        _train_epoch(run, Hooks(), SimpleNamespace())  # type: ignore[arg-type]
+        _train_epoch(run, Hooks(), SimpleNamespace(stepped=lambda _run: None))  # type: ignore[arg-type]
 
     return timed(epoch)
 

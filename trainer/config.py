@@ -238,7 +238,7 @@ class WandbSettings(Section):
 
 
 class LoggingSettings(Section):
-    every_n_steps: int = setting(50, "steps between two readings of the loss", ge=1)
+    every_n_steps: int = setting(50, "steps between two readings of the loss, which trackers get", ge=1)
     save_metrics: bool = setting(True, "one JSON line per evaluation in metrics.jsonl")
     dir: AbsolutePath | None = setting(None, "folder for metrics.jsonl and samples/; null = checkpoint.dir")
     tensorboard: bool = setting(False, "also write TensorBoard scalars (the extra `tensorboard`)")

@@ -98,6 +98,7 @@ def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
             run.average.update(progress.step)
         if done % read_every == 0:
             _read_losses(run, recent)
+            writer.stepped(run)
         hooks.heartbeat(Heartbeat(progress.epoch + 1, done, steps))
         if done == steps or progress.step == last_step:
             break
@@ -169,7 +170,7 @@ def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) ->
     An epoch that `max_iter` cut short stays open in the checkpoint: with a larger one it is trained to its end.
     """
     progress, training = run.progress, run.config.training
-    train_loss = math.fsum(progress.losses) / progress.weight
+    train_loss = run.mean_loss()
     epoch = progress.epoch + 1
     whole = progress.batches == len(run.loaders.batches)
     if whole:
@@ -201,7 +202,7 @@ def evaluate(run: Run) -> Scores:
 
 def _record(run: Run, epoch: int, train_loss: float, scores: Scores) -> Evaluation:
     progress = run.progress
-    metrics = {"train_loss": train_loss, **scores.metrics, "lr": float(run.optimizer.param_groups[0]["lr"])}
+    metrics = {"train_loss": train_loss, **scores.metrics, "lr": run.rate()}
     if run.device.type == "cuda":
         metrics["peak_memory_mb"] = torch.cuda.max_memory_allocated(run.device) / 1e6
     primary = "val_loss" if run.metric.name == "loss" else run.metric.name

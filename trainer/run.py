@@ -92,6 +92,14 @@ class Run:
             self._share_weight = weight
         return self._share
 
+    def mean_loss(self) -> float:
+        """The training loss of the running epoch, as far as it has been read."""
+        return math.fsum(self.progress.losses) / self.progress.weight
+
+    def rate(self) -> float:
+        """The learning rate of the first group of parameters."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
     def state(self) -> dict[str, Any]:
         """Everything that training goes on from: tensors and plain data only."""
         return {

@@ -11,9 +11,10 @@ from trainer.outcome import Evaluation
 
 
 class Tracker(Protocol):
-    """Receives every evaluation once."""
+    """Receives every evaluation once, and between them, every `logging.every_n_steps`, numbers of the running epoch."""
 
     def log(self, evaluation: Evaluation) -> None: ...
+    def log_step(self, step: int, numbers: Mapping[str, float]) -> None: ...
     def close(self) -> None: ...
 
 
@@ -32,6 +33,10 @@ class TensorBoardTracker:
         for name, value in evaluation.metrics.items():
             self._writer.add_scalar(name, value, evaluation.step)
         self._writer.flush()
+
+    def log_step(self, step: int, numbers: Mapping[str, float]) -> None:
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         self._writer.close()
@@ -57,6 +62,9 @@ class WandbTracker:
     def log(self, evaluation: Evaluation) -> None:
         self._run.log({"epoch": evaluation.epoch, **evaluation.metrics}, step=evaluation.step)
 
+    def log_step(self, step: int, numbers: Mapping[str, float]) -> None:
+        self._run.log(dict(numbers), step=step)
+
     def close(self) -> None:
         self._run.finish()
 
@@ -71,9 +79,17 @@ class Trackers:
         }
         self._trackers: list[Tracker] = [kind(config) for kind, asked in wanted.items() if asked]
 
+    def __bool__(self) -> bool:
+        return bool(self._trackers)
+
     def log(self, evaluation: Evaluation) -> None:
         for tracker in self._trackers:
             tracker.log(evaluation)
+
+    def log_step(self, step: int, loss: float, rate: float) -> None:
+        """The mean loss of the epoch so far and the rate, after an optimizer step."""
+        for tracker in self._trackers:
+            tracker.log_step(step, {"running_loss": loss, "running_lr": rate})
 
     def close(self) -> None:
         for tracker in self._trackers:

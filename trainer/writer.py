@@ -51,6 +51,11 @@ class RunWriter:
         with _said(self.log_folder):
             self._write_metrics(history)
 
+    def stepped(self, run: Run) -> None:
+        """Tells the trackers how the running epoch goes."""
+        if self.trackers:
+            self.trackers.log_step(run.progress.step, run.mean_loss(), run.rate())
+
     def evaluated(self, evaluation: Evaluation, scores: Scores, improved: bool) -> None:
         """Appends the evaluation's line and keeps its samples."""
         with _said(self.log_folder):

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from detection_parts import TINY_DETECTION, coco_content, tiny_detection, write_coco
 from PIL import Image
-from trainer_parts import metrics_lines, same, stop_after, trained, training_state
+from trainer_parts import metrics_lines, same, session_of, stop_after, trained, training_state
 
 from trainer.api import DataError, Hooks, NonFiniteLoss, dump_yaml, evaluate, load_config, predict
 from trainer.checkpoint import LAST
 from trainer.run import task_for
+from trainer.splits import select
 
 ROOT = Path(__file__).resolve().parents[2]
 BCCD = ROOT.parent / "shared" / "data" / "bccd_detection"
@@ -141,6 +143,18 @@ def test_predictions_are_a_table_of_boxes(tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match="no image in it"):
         list(predict(tmp_path / "run" / LAST, tmp_path / "nothing", {}))
+
+
+def test_overfitting_takes_the_first_images_plainly(tmp_path: Path) -> None:
+    config = tiny_detection(tmp_path, training__overfit=True, training__subset_size=3, data__augment__crop_p=1.0)
+    with session_of(config) as session:
+        loaders = session.run.loaders
+        train, val = loaders.train.dataset.source, loaders.val.dataset.source  # type: ignore[attr-defined]
+        assert [row for batch in loaders.batches for _, row in batch] == [0, 1, 2]
+        assert list(train.rows) == list(val.rows) == list(select(config, 24).train_split[:3])
+        once, again = (train.__getitems__([(epoch, row) for row in range(3)]) for epoch in (1, 9))
+        assert same(once, again)
+        assert torch.equal(once["images"], val.__getitems__([(1, row) for row in range(3)])["images"])
 
 
 def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.optim import lr_scheduler
+from trainer_parts import session_of, tiny, trained
 
+from trainer.api import Hooks
 from trainer.config import OptimizerSettings, SchedulerSettings
 from trainer.optim import Schedule, build_optimizer, warmup_part
 from trainer.task import Parts
@@ -112,6 +115,69 @@ def test_warm_up_rises_from_zero_in_a_straight_line(kind: str) -> None:
 def test_cosine_after_warm_up_ends_at_zero() -> None:
     course = schedule(warmup=0.2, type="cosine")
     assert ours(course, [0.6, 1.0, 1.5]) == pytest.approx([0.05, 0.0, 0.0], abs=1e-12)
+
+
+def test_warm_up_then_cosine_is_pytorchs_sequence_of_both() -> None:
+    total, warm = EPOCHS * STEPS, 100
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    rising = lr_scheduler.LinearLR(optimizer, start_factor=1e-12, total_iters=warm)
+    falling = lr_scheduler.CosineAnnealingLR(optimizer, T_max=total - warm)
+    both = lr_scheduler.SequentialLR(optimizer, [rising, falling], milestones=[warm])
+    expected = []
+    for _ in range(total):
+        expected.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        both.step()
+    course = schedule(warmup=warmup_part(SchedulerSettings(warmup_steps=warm), STEPS, EPOCHS), type="cosine")
+    assert ours(course, [step / total for step in range(total)]) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+EPOCH_STEPS, RUN_EPOCHS = 8, 4  # of the tiny run
+TOTAL = EPOCH_STEPS * RUN_EPOCHS
+
+
+@pytest.mark.parametrize(
+    ("settings", "cls", "arguments", "every"),
+    [
+        ({"type": "constant"}, lr_scheduler.ConstantLR, {"factor": 1.0}, 1),
+        ({"type": "step", "step_size": 2}, lr_scheduler.StepLR, {"step_size": 2}, EPOCH_STEPS),
+        ({"type": "cosine"}, lr_scheduler.CosineAnnealingLR, {"T_max": TOTAL}, 1),
+        (
+            {"type": "one_cycle", "anneal_strategy": "linear"},
+            lr_scheduler.OneCycleLR,
+            {"max_lr": 5e-3, "total_steps": TOTAL + 1, "anneal_strategy": "linear", "cycle_momentum": False},
+            1,
+        ),
+    ],
+)
+def test_a_run_follows_the_curve(
+    settings: dict[str, Any], cls: Any, arguments: dict[str, Any], every: int, tmp_path: Path
+) -> None:
+    """The rates of the optimizer steps of a whole run are those of PyTorch's scheduler, stepped so often."""
+    dotted = {f"training__scheduler__{name}": value for name, value in settings.items()}
+    seen: list[float] = []
+    with session_of(tiny(tmp_path, **{"training__scheduler__warmup_steps": 0, **dotted})) as session:
+        groups = session.run.optimizer.param_groups
+        session.train(RUN_EPOCHS, Hooks(heartbeat=lambda _beat: seen.append(groups[0]["lr"])))
+    expected = theirs(cls, TOTAL // every, lr=5e-3, **arguments)
+    tolerance = 5e-3 / EPOCH_STEPS if settings["type"] == "one_cycle" else 1e-12
+    assert seen == pytest.approx([rate for rate in expected for _ in range(every)], rel=1e-6, abs=tolerance)
+
+
+def test_a_run_on_a_plateau_follows_the_rule(tmp_path: Path) -> None:
+    kind = {"training__scheduler__type": "reduce_on_plateau", "training__scheduler__patience": 0}
+    config = tiny(
+        tmp_path, **kind, training__scheduler__warmup_steps=0, training__optimizer__lr=0.3, training__epochs=6
+    )
+    outcome = trained(config)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.3)
+    other = lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=0, threshold=0.0, threshold_mode="abs", min_lr=1e-7
+    )
+    for evaluation in outcome.evaluations:
+        assert evaluation.metrics["lr"] == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        other.step(evaluation.metrics["val_loss"])
+    assert outcome.evaluations[-1].metrics["lr"] < 0.3, "the losses rose at least once"
 
 
 def test_warm_up_in_steps_is_a_share_of_the_span() -> None:

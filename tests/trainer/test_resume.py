@@ -42,6 +42,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "training__resize_schedule": [[1, 20], [2, 24], [4, 28]],
         "data__num_workers": 2,
     },
+    **{
+        f"everything, {kind}": {
+            **settings,
+            "training__ema_decay": 0.9,
+            "training__accumulate_grad_batches": 3,
+            "training__resize_schedule": [[1, 20], [2, 24], [4, 28]],
+        }
+        for kind, settings in SCHEDULES.items()
+    },
 }
 
 

@@ -24,6 +24,20 @@ def test_tensorboard_gets_every_metric_once(tmp_path: Path) -> None:
         assert written == expected
 
 
+def test_between_evaluations_tensorboard_gets_the_running_loss(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    settings = {"logging__tensorboard": True, "logging__tensorboard_dir": str(tmp_path / "runs")}
+    config = tiny(tmp_path, training__epochs=2, logging__every_n_steps=4, **settings)
+    outcome = trained(config)
+    events = accumulator.EventAccumulator(str(tmp_path / "runs" / config.experiment_name))
+    events.Reload()
+    running = {event.step: event.value for event in events.Scalars("running_loss")}
+    assert list(running) == [4, 8, 12, 16]
+    for evaluation in outcome.evaluations:
+        assert running[evaluation.step] == pytest.approx(evaluation.metrics["train_loss"], rel=1e-6)
+    assert [event.step for event in events.Scalars("running_lr")] == [4, 8, 12, 16]
+
+
 def test_wandb_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
