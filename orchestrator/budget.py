@@ -61,7 +61,9 @@ def read_strategy(
         with mistakes.collected():  # said although there is no metric to prune by
             pruner_settings(said or "none", numbers["early_stop_threshold"], True, 1)
         return None
-    ladder, where = (request.ladder, "--ladder") if request.ladder else (file.ladder, f"{file.path}: ladder")
+    ladder, where = (
+        (request.ladder, "--ladder") if request.ladder is not None else (file.ladder, f"{file.path}: ladder")
+    )
     if ladder is None and (said == "halving" or (isinstance(said, Mapping) and said.get("name") == "halving")):
         ladder, where = "auto", "--pruner halving"
     factor = numbers["reduction_factor"] or REDUCTION_FACTOR

@@ -56,7 +56,8 @@ CheckpointGb = Annotated[float | None, typer.Option(help="disk for checkpoints o
 Stall = Annotated[
     str | None, typer.Option("--stall-timeout", help="a slice without progress for so long is killed (30m)")
 ]
-Workers = Annotated[int | None, typer.Option(help="trials at a time (1)")]
+Workers = Annotated[int | None, typer.Option(help="trials at a time; default: one per GPU, else per two cores")]
+SlotsPerGpu = Annotated[int | None, typer.Option(help="trials at a time on one GPU (1), where --workers is not said")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads of a slot; default: its share of the cores")]
 Storage = Annotated[str, typer.Option(help="database URL; default: study.db in the study's folder")]
 Promote = Annotated[int | None, typer.Option(help="so many of the best are trained in full")]
@@ -86,6 +87,7 @@ def _request(
     max_checkpoint_gb: CheckpointGb = None,
     stall_timeout: Stall = None,
     workers: Workers = None,
+    slots_per_gpu: SlotsPerGpu = None,
     threads_per_slot: Threads = None,
     storage: Storage = "",
     promote: Promote = None,
@@ -111,6 +113,7 @@ def _request(
         max_checkpoint_gb=max_checkpoint_gb,
         stall_timeout=stall_timeout,
         workers=workers,
+        slots_per_gpu=slots_per_gpu,
         threads_per_slot=threads_per_slot,
         storage=storage,
         promote=promote,

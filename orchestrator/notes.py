@@ -37,7 +37,7 @@ def _budget_notes(plan: Plan, budget: Budget, strategy: Strategy, full: DataSumm
         missing = [axis for axis in ("epochs", "subset", "size") if getattr(budget, axis) is None]
         if missing and not budget.is_full:
             yield f"budget: {', '.join(missing)} as the base configuration says ({top.words()})"
-        if budget.is_full:
+        if budget.is_full and top == plan.full:
             yield f"no budget was given: every trial trains in full ({top.words()})"
     if top.epochs > plan.base_config.training.epochs:
         epochs = plan.base_config.training.epochs

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.ladder import Budget
+from orchestrator.machine import cores, usual_workers
 from orchestrator.mistakes import Mistakes
 from orchestrator.plan import Limits, Places
 from orchestrator.trialsfile import TrialsFile, seconds
@@ -38,6 +38,7 @@ class Request:
     max_checkpoint_gb: float | None = None
     stall_timeout: str | None = None
     workers: int | None = None
+    slots_per_gpu: int | None = None
     threads_per_slot: int | None = None
     storage: str = ""
     promote: int | None = None
@@ -70,6 +71,7 @@ OPTIONS = (
     Option("promote", "promote", "top", True, 0),
     Option("promote_seeds", "promote", "seeds", True, 1),
     Option("workers", "", "", True, 1),
+    Option("slots_per_gpu", "", "", True, 1),
     Option("threads_per_slot", "", "", True, 1),
 )
 
@@ -115,7 +117,6 @@ def limits_of(numbers: Mapping[str, Any]) -> Limits:
     )
 
 
-def places_of(request: Request) -> Places:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = request.workers or 1
-    return Places(workers, request.threads_per_slot or max(1, cores // workers))
+def places_of(numbers: Mapping[str, Any]) -> Places:
+    workers = numbers["workers"] or usual_workers(numbers["slots_per_gpu"] or 1)
+    return Places(workers, numbers["threads_per_slot"] or max(1, cores() // workers))

@@ -84,7 +84,7 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         n_trials=strategy.n_trials or len(trials),
         data_fingerprint=summary.fingerprint,
         limits=limits_of(numbers),
-        places=places_of(request),
+        places=places_of(numbers),
         promote=numbers["promote"] or 0,
         promote_seeds=numbers["promote_seeds"] or 1,
         storage=request.storage,

@@ -1,11 +1,12 @@
 """Runs slices, one at a time, in a process of its own. Plain data in and out; it never opens the study.
 
-Started by a slot as `python -m orchestrator.worker FD`. The last run stays in memory, so that continuing it
+A slot has it forked from a server that has imported torch. The last run stays in memory, so that continuing it
 reloads nothing. When the driver dies, the pipe ends, and this process with its children goes at once.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -24,7 +25,10 @@ from trainer.api import Evaluation, Heartbeat, Hooks, Session, TrainingError, no
 
 STOP = "stop"
 LEFT = 128 + signal.SIGTERM  # exit status after a SIGTERM: no fault of the slice
+RECYCLED = 75  # exit status of a process whose memory did not come back: the slice goes to a new one
 _BEAT_SECONDS = 0.5
+_MEMORY_GROWTH = 1.5  # caches that trials share may grow; what a trial leaves behind may not
+_MEMORY_ALLOWED = (2 * 10**9, 256 * 10**6)  # bytes on top, of the process and on the GPU
 
 
 @dataclass
@@ -37,6 +41,7 @@ class Worker:
     held: Session | None = None
     held_name: str = ""
     held_epoch: int = 0
+    usual_memory: tuple[int, int] | None = None
 
     def run(self, work: Slice) -> None:
         """Trains one slice; whatever it raises becomes a `Failed`, never the end of the process."""
@@ -94,15 +99,39 @@ class Worker:
             if work.rung != self.held.run.progress.rung:
                 self.held.climb(resolve_config(work.config), work.rung)
             return self.held
-        self._release()
+        if self.held is not None:
+            self._release()
+            self._check_memory()
         self.held = open_session(resolve_config(work.config), hooks, work.rung, resume=True)
         self.held_name = work.name
         return self.held
+
+    def _check_memory(self) -> None:
+        """Between two trials: where a trial's memory did not come back, the slice is better off in a new process."""
+        used = memory_in_use()
+        if self.usual_memory is None:
+            self.usual_memory = used
+        for before, now, allowed in zip(self.usual_memory, used, _MEMORY_ALLOWED, strict=True):
+            if now > before * _MEMORY_GROWTH + allowed:
+                raise SystemExit(RECYCLED)
 
     def _release(self) -> None:
         if self.held is not None:
             self.held.close()
         self.held, self.held_name, self.held_epoch = None, "", 0
+
+
+def memory_in_use() -> tuple[int, int]:
+    """Bytes of the process that are in memory, and bytes of tensors on its GPU."""
+    import torch
+
+    gc.collect()
+    on_gpu = 0
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+        on_gpu = torch.cuda.memory_allocated()
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE"), on_gpu
 
 
 def serve(connection: Connection, threads: int) -> bool:
@@ -124,7 +153,7 @@ def serve(connection: Connection, threads: int) -> bool:
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to pass on
     threading.Thread(target=_listen, args=(connection, inbox, worker.stop), daemon=True).start()
-    import torch  # only now: it takes seconds, and a signal or a driver's end must not wait for it
+    import torch
 
     torch.set_num_threads(threads)
     while (work := inbox.get()) is not None:
@@ -148,5 +177,12 @@ def _listen(connection: Connection, inbox: queue.SimpleQueue[Slice | None], stop
             inbox.put(message)
 
 
-if __name__ == "__main__":
-    sys.exit(LEFT if serve(Connection(int(sys.argv[1])), int(sys.argv[2])) else 0)
+def run_slot(connection: Connection, threads: int, gpu: str | None, log_file: str) -> None:
+    """The whole life of a slot's process: a group of its own, its GPU, its share of the cores, its log."""
+    os.setsid()  # a Ctrl-C on the terminal reaches only the driver
+    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is initialised, which nothing has done yet
+    sys.exit(LEFT if serve(connection, threads) else 0)

@@ -1,23 +1,26 @@
-"""Slots on this machine: one warm process each, with its GPU where there is one."""
+"""Slots on this machine: one warm process each, with its GPU where there is one.
+
+A fork server imports torch once; every slot's process, also one that takes the place of a dead one, is a copy of it
+within milliseconds. The server runs no tensor operation and never touches CUDA.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import IO
 
-from orchestrator.slots.slot import Beat, Ended, Event, Failed, Lost, Slice
-from orchestrator.worker import LEFT, STOP
+from orchestrator.machine import visible_gpus
+from orchestrator.slots.slot import Ended, Event, Failed, Lost, Slice
+from orchestrator.worker import LEFT, RECYCLED, STOP, run_slot
 
-_PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
+_PRELOADED = ["orchestrator.cli", "orchestrator.worker", "orchestrator.slots.preload"]
 _CLOSE_SECONDS = 5.0
 
 
@@ -27,8 +30,7 @@ class LocalSlot:
     def __init__(self, name: str, gpu: str | None, threads: int, log_file: Path, stall_seconds: float) -> None:
         self.name, self.gpu, self.threads, self.stall_seconds = name, gpu, threads, stall_seconds
         self._log_file = log_file
-        self._log: IO[bytes] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkServerProcess | None = None
         self._connection: Connection | None = None
         self._work: Slice | None = None
         self._lost: list[Event] = []
@@ -37,26 +39,13 @@ class LocalSlot:
         self.holds = ""
 
     def start(self) -> None:
-        """Starts the process; it imports torch while the driver goes on."""
-        ours, theirs = socket.socketpair()
-        environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads), MKL_NUM_THREADS=str(self.threads))
-        # Threads that spin while they wait take the cores from whoever else runs here: other slots, other people.
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_PACKAGE_PARENT, os.environ.get("PYTHONPATH")]))
-        if self.gpu is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = self.gpu
-        self._log = self._log_file.open("ab")
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.worker", str(theirs.fileno()), str(self.threads)],
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                start_new_session=True,
-            )
-        self._connection = Connection(ours.detach())
+        """Starts the process; the driver goes on meanwhile."""
+        context = fork_server()
+        self._connection, theirs = context.Pipe()
+        arguments = (theirs, self.threads, self.gpu, str(self._log_file))
+        self._process = context.Process(target=run_slot, args=arguments, name=self.name)
+        self._process.start()
+        theirs.close()
         self.holds = ""
         self._leaving = False
 
@@ -70,7 +59,7 @@ class LocalSlot:
 
     def submit(self, work: Slice) -> None:
         assert self._work is None, "one slice at a time"
-        if self._process is None or self._process.poll() is not None or self._leaving:
+        if self._process is None or self._process.exitcode is not None or self._leaving:
             self._end_process()
             self.start()
         assert self._connection is not None, "started above"
@@ -92,7 +81,7 @@ class LocalSlot:
                     if isinstance(event, Ended) and event.outcome.ending == "interrupted":
                         self._leaving = True  # someone else's SIGTERM also ends the process
                     events.append(event)
-            if self._process is not None and self._process.poll() is not None:
+            if self._process is not None and self._process.exitcode is not None:
                 # Loading processes may hold the pipe open beyond its death, so that no end of file comes.
                 raise EOFError
         except (EOFError, OSError):
@@ -116,17 +105,16 @@ class LocalSlot:
 
     def close(self) -> None:
         """Ends an idle process gently, a busy one at once."""
-        if self._process is not None and self._work is None and self._process.poll() is None:
+        if self._process is not None and self._work is None and self._process.exitcode is None:
             self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):  # killed below, with its children
-                self._process.wait(_CLOSE_SECONDS)
+            self._process.join(_CLOSE_SECONDS)  # else killed below, with its children
         self._end_process()
 
     def _ended(self) -> None:
-        """The process is gone: of someone's SIGTERM, between slices or before its first step, or of a fault."""
+        """The process is gone: to give its memory back, of someone's SIGTERM, or of a fault."""
         words, work = self._last_words(), self._work
-        told = self._process is not None and self._process.returncode in (LEFT, -signal.SIGTERM)
-        if work is None or not told:
+        status = self._process.exitcode if self._process is not None else None
+        if work is None or not (status in (LEFT, RECYCLED, -signal.SIGTERM) or self._stopping):
             self._lose("lost", words)
             return
         self._work = None
@@ -141,29 +129,35 @@ class LocalSlot:
         self._end_process()
 
     def _end_process(self) -> None:
-        if self._process is not None:
-            with suppress(ProcessLookupError):  # the whole group is gone already
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+        process, self._process = self._process, None
+        if process is not None and process.pid is not None:
+            for kill in (os.killpg, os.kill):  # its children too; itself, should it not lead its group yet
+                with suppress(ProcessLookupError, PermissionError):
+                    kill(process.pid, signal.SIGKILL)
+            process.join()
+            process.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._log is not None:
-            self._log.close()
-            self._log = None
         self.holds = ""
 
     def _last_words(self) -> str:
         status = None
         if self._process is not None:
-            try:
-                status = self._process.wait(1.0)
-            except subprocess.TimeoutExpired:
-                status = None
+            self._process.join(1.0)
+            status = self._process.exitcode
         if status is not None and status < 0:
             return f"the process was killed by {signal.Signals(-status).name}"
         return f"the process ended with status {status}; see {self._log_file}"
+
+
+def fork_server() -> ForkServerContext:
+    """The server that slots are copied from; it starts with the first of them."""
+    # Threads that spin while they wait take the cores from whoever else runs here: other slots, other people.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
 
 
 class LocalSlots:
@@ -196,14 +190,3 @@ def open_local_slots(workers: int, threads: int, folder: Path, stall_seconds: fl
             for i in range(workers)
         ]
     )
-
-
-def visible_gpus() -> list[str]:
-    """Names of the GPUs that CUDA may use, without importing torch or touching CUDA."""
-    said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if said is not None:
-        return [name for name in said.split(",") if name.strip() not in ("", "-1")]
-    return [str(number) for number in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
-
-
-__all__ = ["Beat", "LocalSlot", "LocalSlots", "open_local_slots", "visible_gpus"]

@@ -133,7 +133,8 @@ class StudyBox:
         found = []
         for process in self.processes():
             try:
-                if "orchestrator.worker" in process.cmdline() and process.pid == os.getpgid(process.pid):
+                forked = any("multiprocessing.forkserver" in word for word in process.cmdline())
+                if forked and process.pid == os.getpgid(process.pid):
                     found.append(process)
             except (psutil.Error, ProcessLookupError):
                 continue

@@ -5,6 +5,7 @@ One slot serves the whole module, as one serves a whole study: what a test leave
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,8 +16,9 @@ import psutil
 import pytest
 from orchestrator_parts import LR, FakeSlot, FakeSlots, Fault, World, tiny_plan
 
+from orchestrator.machine import visible_gpus
 from orchestrator.plan import Plan
-from orchestrator.slots.local import LocalSlot, LocalSlots, open_local_slots, visible_gpus
+from orchestrator.slots.local import LocalSlot, LocalSlots, open_local_slots
 from orchestrator.slots.slot import Ended, Evaluated, Event, Failed, Lost, Slice, Slots, Started
 
 PATIENCE_SECONDS = 120.0
@@ -168,7 +170,7 @@ def test_closing_ends_everything(place: Place) -> None:
     assert place.slot.busy_with is None
     assert list(place.slot.poll()) == []
     if place.world is None:
-        assert not [p for p in psutil.Process().children() if "orchestrator.worker" in " ".join(p.cmdline())]
+        assert not [p for p in psutil.Process().children(recursive=True) if os.getpgid(p.pid) == p.pid]
 
 
 # what only the local ones have
