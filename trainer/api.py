@@ -91,6 +91,7 @@ __all__ = [
     "tasks",
     "time_epoch",
     "train",
+    "warm_up",
     "write_whole",
 ]
 
@@ -166,6 +167,17 @@ def open_session(
         hooks.say(f"continues from {source} (epoch {state['progress']['epoch']})")
     run = open_run(config, state, rung, hooks.say, free)
     return Session(run, RunWriter(config, run.history, source))
+
+
+def warm_up() -> None:
+    """Imports all that training needs, for a server that is copied later: no tensor is touched, nor is CUDA."""
+    import torch
+
+    import trainer.loop
+    import trainer.run
+    import trainer.writer  # noqa: F401
+
+    assert not torch.cuda.is_initialized(), "a process that has touched CUDA cannot be copied"  # type: ignore[no-untyped-call]
 
 
 def train(

@@ -1,12 +1,5 @@
-"""What the fork server imports before slots are copied from it; it must leave CUDA and thread pools alone."""
+"""What the fork server does before slots are copied from it."""
 
-from __future__ import annotations
+from trainer.api import warm_up
 
-import torch
-
-import trainer.api
-import trainer.loop
-import trainer.run
-import trainer.writer  # noqa: F401
-
-assert not torch.cuda.is_initialized(), "a process that has touched CUDA cannot be copied"  # type: ignore[no-untyped-call]
+warm_up()
