@@ -14,7 +14,7 @@ from reports.words import plural, shorten
 PALETTE = ("#e69f00", "#56b4e9", "#f0e442", "#cc79a7", "#009e73", "#d55e00", "#0072b2")
 MAX_BOXES = 25
 MAX_LABEL = 24
-TEXT_SHARE = 1 / 20  # of the longer side; a panel is some 240 px wide
+TEXT_SHARE = 1 / 20  # of a panel's width: panels are some 240 px wide and stand 4 : 3
 LETTER_SHARE = 0.6  # width of a letter, of its height
 
 
@@ -75,7 +75,7 @@ def _box(box: Box, colour: str, width_px: int, height_px: int) -> str:
     top, bottom = sorted((_within(top, height_px), _within(top + high, height_px)))
     place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
     words = label_words(box)
-    size = max(width_px, height_px) * TEXT_SHARE
+    size = max(width_px, height_px * 4 / 3) * TEXT_SHARE
     # Words that would run out of the picture end at its edge.
     x = max(0.0, min(left, width_px - LETTER_SHARE * size * len(words)))
     y = top - 0.25 * size if top > 1.2 * size else min(top + size, height_px)

@@ -33,7 +33,8 @@ Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="a .pth file of a
 Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 
 
-_OTHER_DATA = ("data.images_dir", "data.caption_file", "data.scenes")  # these are no longer the data trained on
+# These are no longer the data trained on.
+_OTHER_DATA = ("data.images_dir", "data.caption_file", "data.annotations", "data.scenes")
 
 
 @app.command()

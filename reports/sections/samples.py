@@ -42,13 +42,17 @@ def section(record: StudyRecord) -> Section | None:
 def _groups(shown: Mapping[str, Mapping[Path, Sequence[Take]]]) -> str:
     """A heading over each group; where each group is one card, a single grid with headings in the cards."""
     numbers = itertools.count(1)
+    takes_of = [take for images in shown.values() for takes in images.values() for take in takes]
+    colours = colours_of([box for _, sample in takes_of for box in (*sample.reference_boxes, *sample.predicted_boxes)])
     if all(len(images) == 1 for images in shown.values()):
-        cards = [_card(takes, next(numbers), title) for title, images in shown.items() for takes in images.values()]
+        only = [(title, takes) for title, images in shown.items() for takes in images.values()]
+        cards = [_card(takes, next(numbers), colours, title) for title, takes in only]
         return f'<div class="cards">{"".join(cards)}</div>'
-    return "".join(
-        f'{_heading(title)}<div class="cards">{"".join(_card(takes, next(numbers)) for takes in images.values())}</div>'
-        for title, images in shown.items()
-    )
+    groups = ""
+    for title, images in shown.items():
+        cards = [_card(takes, next(numbers), colours) for takes in images.values()]
+        groups += f'{_heading(title)}<div class="cards">{"".join(cards)}</div>'
+    return groups
 
 
 def _roles(record: StudyRecord) -> dict[Source, str]:
@@ -83,10 +87,10 @@ def _heading(title: str) -> str:
     return f"<h3>{esc(shorten(title, 160))}</h3>" if title else ""
 
 
-def _card(takes: Sequence[Take], number: int, title: str = "") -> str:
+def _card(takes: Sequence[Take], number: int, colours: Mapping[str, str], title: str = "") -> str:
     """One image with what each trial made of it; references that all share stand once."""
     if any(sample.reference_boxes or sample.predicted_boxes for _, sample in takes):
-        return _boxed_card(takes, number, title)
+        return _boxed_card(takes, number, colours, title)
     image = takes[0][1].image
     uri, name = thumbnail_uri(image), shorten(image.name, 80)
     picture = f'<img src="{uri}" alt="Validation image {esc(name)}">' if uri else _absent(name)
@@ -94,7 +98,7 @@ def _card(takes: Sequence[Take], number: int, title: str = "") -> str:
     return f'<figure class="sample">{picture}<figcaption>{_heading(title)}<dl>{words}</dl></figcaption></figure>'
 
 
-def _boxed_card(takes: Sequence[Take], number: int, title: str) -> str:
+def _boxed_card(takes: Sequence[Take], number: int, colours: Mapping[str, str], title: str) -> str:
     """The reference and beside it what each trial found, each on a picture of its own; in words without an image."""
     image = takes[0][1].image
     picture, name = picture_of(image, upright=False), shorten(image.name, 80)
@@ -106,7 +110,6 @@ def _boxed_card(takes: Sequence[Take], number: int, title: str) -> str:
         if sample.reference_boxes != takes[0][1].reference_boxes:
             panels.append((f"reference of {role}", sample.reference_boxes))
         panels.append((role, sample.predicted_boxes))
-    colours = colours_of([box for _, boxes in panels for box in boxes])
     drawn = ""
     for place, (label, boxes) in enumerate(panels):
         words = boxes_words(boxes)

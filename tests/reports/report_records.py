@@ -170,8 +170,8 @@ def detection(folder: Path) -> StudyRecord:
     found = (Box("circle", (44, 28, 118, 115), 0.93), Box("traffic light", (310, 190, 100, 150), 0.71))
     poor = (Box("star", (0, 0, 480, 360), 0.12),)
     samples = [
-        Sample(trial_id, image, image.name, [], [], folder_of_run, truth, boxes)
-        for image in (draw_image(folder / f"boxed{place}.png", place) for place in range(2))
+        Sample(trial_id, image, image.name, [], [], folder_of_run, truth[place:], boxes[-2 + place :])
+        for place, image in enumerate(draw_image(folder / f"boxed{place}.png", place) for place in range(2))
         for trial_id, folder_of_run, boxes in (
             (best.trial_id, "", found),
             (worst.trial_id, "", poor),
