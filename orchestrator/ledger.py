@@ -5,7 +5,7 @@ The driver says what happened; here it becomes a change of a trial's state, one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.disk import CheckpointKeeper
 from orchestrator.policy.policy import Climb, climb, decide
@@ -22,6 +22,7 @@ class Ledger:
     stage: Stage
     watcher: Watcher
     keeper: CheckpointKeeper | None = None
+    _unjudged: set[int] = field(default_factory=set)
 
     def open(self, index: int | None) -> TrialState | None:
         """Opens a trial; one whose configuration is known takes the earlier result. None: nothing left to propose."""
@@ -65,6 +66,9 @@ class Ledger:
     def evaluated(self, trial: TrialState, evaluation: Evaluation) -> None:
         if evaluation.epoch in trial.values:
             return
+        if trial.number in self._unjudged:  # several at once, which a checkpoint told: the earlier were judged before
+            self.stage.policy.recall(trial)
+        self._unjudged.add(trial.number)
         trial.values[evaluation.epoch] = evaluation.value
         trial.losses[evaluation.epoch] = evaluation.metrics["val_loss"]
         trial.step = evaluation.step
@@ -83,8 +87,8 @@ class Ledger:
     def judge(self, trial: TrialState, stopped_because: str = "") -> None:
         stage = self.stage
         verdict = decide(stage.policy, trial, stage.state, stage.rungs, stopped_because)
+        self._unjudged.discard(trial.number)
         if verdict.action == "go_on":
-            stage.study.kept(trial)
             return
         status = "" if verdict.action == "climb" else f"{trial.status} "
         self._record(trial, f"{stage.label(trial)} {status}{verdict.reason}")

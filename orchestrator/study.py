@@ -81,12 +81,15 @@ class Study:
         """What is known of a study, for looking at: creates nothing; empty where there is no such study."""
         storage = open_storage(url)
         study_id = _study_id(storage, name)
-        state = cls(storage, study_id, {}).load() if study_id is not None else StudyState()
+        state = cls(storage, study_id, {}).load(unfinished=True) if study_id is not None else StudyState()
         storage.engine.dispose()
         return state
 
-    def load(self) -> StudyState:
-        """Everything known of all trials, rebuilt from the study alone."""
+    def load(self, unfinished: bool = False) -> StudyState:
+        """Everything known of all trials, rebuilt from the study alone.
+
+        With `unfinished`, for looking at, also the values of epochs whose record a decision has not completed yet.
+        """
         frozen = retried(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False))
         attrs = retried(lambda: self._storage.get_study_user_attrs(self._study_id))
         self._ids = {trial.number: trial._trial_id for trial in frozen}
@@ -94,6 +97,8 @@ class Study:
         self._dropped = set(attrs.get("dropped", []))
         self._rungs = {trial.number: trial.user_attrs["rung"] for trial in frozen if "rung" in trial.user_attrs}
         self._states = {trial.number: trial.state for trial in frozen}
+        for trial in trials.values() if not unfinished else ():
+            trial.values = {epoch: value for epoch, value in trial.values.items() if epoch in trial.losses}
         for trial in trials.values():
             if trial.origin is not None:  # a duplicate has no evaluations of its own
                 origin = trials[trial.origin]
@@ -144,9 +149,9 @@ class Study:
         return trial_id
 
     def evaluated(self, trial: TrialState, epoch: int) -> None:
-        """Writes the value of an epoch; the rest of the evaluation follows with `kept` at the end of the slice.
+        """Writes the value of an epoch; the rest of the evaluation follows with the trial's next decision.
 
-        A kill in between costs nothing: an epoch without its loss is not known, and its checkpoint tells it again.
+        A kill in between costs nothing: an epoch without its loss is not known, and the checkpoint tells it again.
         """
         trial_id, value = self._ids[trial.number], trial.values[epoch]
         retried(lambda: self._storage.set_trial_intermediate_value(trial_id, epoch, value))
@@ -156,7 +161,7 @@ class Study:
         trial_id = self._ids[trial.number]
         self.kept(trial)
         self._set(trial, "reason", trial.reason)
-        if trial.rung != self._rungs.get(trial.number):  # for whoever looks at it in the dashboard
+        if trial.rung != self._rungs.get(trial.number, 1):  # for whoever looks at it in the dashboard
             self._rungs[trial.number] = trial.rung
             self._set(trial, "rung", trial.rung)
         state = _STATES[trial.status]
@@ -279,11 +284,7 @@ def _trial_state(frozen: FrozenTrial) -> TrialState:
         number=frozen.number,
         overrides=identity["overrides"],
         status=_STATUSES[frozen.state],
-        values={
-            int(epoch): float(value)
-            for epoch, value in sorted(frozen.intermediate_values.items())
-            if int(epoch) in by_number["losses"]
-        },
+        values={int(epoch): float(value) for epoch, value in sorted(frozen.intermediate_values.items())},
         losses=by_number["losses"],
         results=by_number["results"],
         reason=attrs.get("reason", ""),
