@@ -130,7 +130,7 @@ def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> _Base:
     for where, layer in layers.items():
         canonical = {}
         with mistakes.collected(where):
-            canonical = canonical_overrides(layer, task)
+            canonical = canonical_overrides(layer, task, whole_file=layer is source)
             merged.update(canonical)
     if len(mistakes.problems) > before:
         return _Base(task, fixed=canonical)
