@@ -24,6 +24,7 @@ from trainer.api import (
     DataSummary,
     Problem,
     RunConfig,
+    assumptions,
     canonical_overrides,
     check_data,
     known_keys,
@@ -40,13 +41,15 @@ DEFAULT_CONFIG = "default.yaml"
 class _Base:
     """What trials start from: the full-budget configuration, None where it has mistakes.
 
-    `said` are the canonical keys that anything set, `fixed` those that the command line set.
+    `said` are the canonical keys that anything set, `fixed` those that the command line set, `assumed` what an older
+    file was taken to mean, in words.
     """
 
     task: str | None = None
     config: RunConfig | None = None
     said: Collection[str] = ()
     fixed: Collection[str] = ()
+    assumed: Collection[str] = ()
 
 
 def make_plan(request: Request) -> tuple[Plan, DataSummary]:
@@ -92,7 +95,8 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         full_steps_per_epoch=-(-full.train_rows // group),
         full_images=full.train_images,
     )
-    return replace(plan, notes=tuple(plan_notes(plan, budget, strategy, full, summary))), summary
+    notes = (*found.assumed, *plan_notes(plan, budget, strategy, full, summary))
+    return replace(plan, notes=notes), summary
 
 
 def shipped_config(name: str) -> Path:
@@ -137,7 +141,7 @@ def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> _Base:
     config = None
     with mistakes.collected("base configuration"):
         config = resolve_config(merged)
-    return _Base(task, config, merged, canonical)
+    return _Base(task, config, merged, canonical, assumptions(source, task))
 
 
 def _full_data(base: RunConfig | None, mistakes: Mistakes) -> DataSummary | None:
