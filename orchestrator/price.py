@@ -52,14 +52,14 @@ class Price:
         return sum(rung.usual * rung.images for rung in self.rungs)
 
     @property
-    def slot_seconds(self) -> Seconds | None:
+    def slot_seconds(self) -> tuple[float, float] | None:
         """From fast to slow epochs, in the usual case; None where a rung was never timed."""
         low = high = 0.0
         for rung in self.rungs:
             if rung.seconds is None:
                 return None
-            low += rung.usual * rung.epochs * rung.seconds[0]
-            high += rung.usual * rung.epochs * rung.seconds[1]
+            low += rung.usual * (rung.epochs * rung.seconds.low + rung.seconds.opening)
+            high += rung.usual * (rung.epochs * rung.seconds.high + rung.seconds.opening)
         return low, high
 
     def plain(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Price:
                 "trials": {"usual": round(rung.usual, 1), "most": rung.most},
                 "epochs_each": rung.epochs,
                 "images_each": rung.images,
-                "seconds_per_epoch": list(rung.seconds) if rung.seconds else None,
+                "seconds_per_epoch": [rung.seconds.low, rung.seconds.high] if rung.seconds else None,
             }
             for number, rung in enumerate(self.rungs, start=1)
         ]

@@ -207,7 +207,8 @@ def cost_words(plan: Plan, runs: int) -> str:
     rung = plan.rungs[max(timings) - 1]
     pixels = (plan.full.size / rung.size) ** 2
     images = (plan.full.subset or plan.full_images) / min(rung.subset or plan.full_images, plan.full_images)
-    return f"{words}, about {duration(sum(timings[max(timings)]) / 2 * epochs * pixels * images)}"
+    seconds = (timings[max(timings)].low + timings[max(timings)].high) / 2.0
+    return f"{words}, about {duration(seconds * epochs * pixels * images)}"
 
 
 def duration(seconds: float) -> str:

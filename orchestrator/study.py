@@ -123,6 +123,7 @@ class Study:
                 outside[key] = value
         attrs = {
             "trial_id": len(self._ids) + 1,
+            "rung": trial.rung,
             "identity": {**{name: getattr(trial, name) for name in _IDENTITY}, "overrides": dict(trial.overrides)},
             **({"outside": outside} if outside else {}),
         }

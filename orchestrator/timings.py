@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,15 @@ from orchestrator.plan import Plan
 from orchestrator.space import as_json
 from trainer.api import METRICS, TrainingError, cache_dir, read_metrics, time_epoch, write_whole
 
-Seconds = tuple[float, float]  # of an epoch with its evaluation, from a fast to a slow one
+
+class Seconds(NamedTuple):
+    """Of an epoch with its evaluation, from a fast to a slow one, and of opening a trial before it."""
+
+    low: float
+    high: float
+    opening: float = 0.0
+
+
 _UNTOUCHED = ("checkpoint", "logging", "experiment_name", "seed")
 
 
@@ -26,8 +34,10 @@ def known_timings(plan: Plan) -> dict[int, Seconds]:
     found = {}
     for number, rung in enumerate(plan.rungs, start=1):
         if (seconds := cached.get(_key(plan, rung))) is not None:
-            found[number] = (float(seconds[0]), float(seconds[1]))
-    return {**found, **study_timings(plan)}
+            found[number] = Seconds(*(float(part) for part in seconds))
+    for number, seen in study_timings(plan).items():
+        found[number] = seen._replace(opening=found[number].opening if number in found else 0.0)
+    return found
 
 
 def study_timings(plan: Plan) -> dict[int, Seconds]:
@@ -43,7 +53,7 @@ def measured_timings(plan: Plan) -> dict[int, Seconds]:
     """Trains a few steps of the base on every rung, and remembers what they took."""
     found = {}
     for number, rung in enumerate(plan.rungs, start=1):
-        found[number] = time_epoch(plan.search_config({}, rung, {"experiment_name": "timing"}))
+        found[number] = Seconds(*time_epoch(plan.search_config({}, rung, {"experiment_name": "timing"})))
     remember(plan, found)
     return found
 

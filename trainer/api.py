@@ -196,12 +196,13 @@ def train(
         session.close()
 
 
-def time_epoch(config: RunConfig, steps: int = 12) -> tuple[float, float]:
-    """Seconds of an epoch with its evaluation, fast and slow, from a few steps trained in a temporary folder."""
+def time_epoch(config: RunConfig, steps: int = 12) -> tuple[float, float, float]:
+    """Seconds of an epoch with its evaluation, fast and slow, and of opening a run; from a few steps trained in a
+    temporary folder."""
     from trainer.timing import time_steps
 
     timing = time_steps(config, steps)
-    return timing.low, timing.high
+    return timing.low, timing.high, timing.opening
 
 
 def evaluate(checkpoint: Path, overrides: Mapping[str, Any], everything: bool) -> Mapping[str, float]:

@@ -20,10 +20,12 @@ _LONGEST_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class EpochTiming:
-    """Seconds of an epoch with its evaluation: the 10th and the 90th percentile of the steps, laid over an epoch."""
+    """Seconds of an epoch with its evaluation, the 10th and the 90th percentile of the steps laid over an epoch; and
+    of opening the run before it."""
 
     low: float
     high: float
+    opening: float
 
 
 def time_steps(config: RunConfig, steps: int) -> EpochTiming:
@@ -39,9 +41,11 @@ def time_steps(config: RunConfig, steps: int) -> EpochTiming:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         own = {"checkpoint.dir": str(folder), "logging.dir": str(folder), "checkpoint.resume": None}
+        began = time.monotonic()
         session = open_session(resolve_config(config.plain(), own), Hooks(heartbeat=heartbeat, should_stop=enough))
         try:
             started = time.monotonic()
+            opening = started - began
             session.train(1, Hooks(heartbeat=heartbeat, should_stop=enough))
             took = np.diff([started, *marks])
             kept = took[_WARM_UP_STEPS:] if len(took) > _WARM_UP_STEPS else took
@@ -51,4 +55,4 @@ def time_steps(config: RunConfig, steps: int) -> EpochTiming:
             evaluation = time.monotonic() - started
         finally:
             session.close()
-    return EpochTiming(float(low) + evaluation, float(high) + evaluation)
+    return EpochTiming(float(low) + evaluation, float(high) + evaluation, opening)
