@@ -46,7 +46,7 @@ def study_timings(plan: Plan) -> dict[int, Seconds]:
     for path in sorted((plan.folder / "trials").glob(f"*/{METRICS}")):
         for line in read_metrics(path):
             seconds.setdefault(line["rung"], []).append(line["seconds"])
-    return {rung: (float(np.percentile(found, 10)), float(np.percentile(found, 90))) for rung, found in seconds.items()}
+    return {rung: Seconds(*np.percentile(found, [10, 90]).tolist()) for rung, found in seconds.items()}
 
 
 def measured_timings(plan: Plan) -> dict[int, Seconds]:
