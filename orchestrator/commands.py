@@ -32,6 +32,7 @@ from orchestrator.slots import opener
 from orchestrator.slots.slot import Slots
 from orchestrator.stage import FullStage, SearchStage, Stage
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
+from orchestrator.timings import known_timings, remember
 from orchestrator.watcher import Watcher, Watchers
 from trainer.api import ConfigError, Problem, prepare_data
 
@@ -111,6 +112,7 @@ def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool) -> i
             if search:
                 ending = office.drive(stage)
                 watcher.line(summary_line(plan, stage.state))
+                remember(plan, known_timings(plan))
             if ending == "done" and top > 0:
                 runs = chosen(plan, stage.state, top, seeds)
                 if len(runs) < top * seeds:

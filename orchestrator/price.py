@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.ladder import LONGEST_WARMUP
+from orchestrator.machine import visible_gpus
 from orchestrator.plan import Plan
 from orchestrator.state import StudyState
 from orchestrator.timings import Seconds
@@ -169,7 +170,8 @@ def _time(price: Price, state: StudyState | None) -> str:
     done = sum(t.seconds for t in state.in_order() if t.origin is None) if state else 0.0
     left = [max(0.0, part - done) / price.workers for part in seconds]
     what = "left" if done else "in all"
-    hours = f"{seconds[0] / 3600:.2g} to {seconds[1] / 3600:.2g} slot-hours in all"
+    unit = "GPU-hours" if visible_gpus() else "slot-hours"
+    hours = f"{seconds[0] / 3600:.2g} to {seconds[1] / 3600:.2g} {unit} in all"
     return f"about {_span(left[0], left[1])} {what}; {hours}"
 
 
