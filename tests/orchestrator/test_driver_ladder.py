@@ -13,6 +13,7 @@ from optuna.storages import RDBStorage
 from orchestrator_parts import LR, Bench, Fault, Killed, World
 
 from orchestrator.plan import Limits
+from orchestrator.search import SAMPLERS
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.study import Study
 
@@ -35,6 +36,18 @@ STORY = [  # by hand: of two the best goes on, of four the best two
     "trial 4 completed at rung 2 of 2 (3 epochs, 30 images @32): BLEU 9",
 ]
 
+ENDS = [  # status, rung, epochs, results, the last line
+    (PAUSED, 1, 1, {1: 1.0}, STORY[0]),
+    (COMPLETED, 2, 3, {1: 5.0, 2: 7.0}, STORY[2]),
+    (PAUSED, 1, 1, {1: 3.0}, STORY[3]),
+    (COMPLETED, 2, 3, {1: 9.0, 2: 9.0}, STORY[5]),
+]
+TRAINED = {"0001": 1, "0002": 3, "0003": 1, "0004": 3}
+
+
+def ends(state: StudyState) -> list[Any]:
+    return [(t.status, t.rung, t.epochs, t.results, t.reason) for t in state.in_order()]
+
 
 def known(state: StudyState) -> list[Any]:
     return [(t.overrides, t.status, t.rung, t.values, t.results, t.reason) for t in state.in_order()]
@@ -44,9 +57,8 @@ def test_every_change_is_a_line_with_its_numbers(bench: MakeBench) -> None:
     b = bench(CURVES, **LADDER)
     assert b.search() == "done"
     assert b.watcher.lines == STORY
-    assert b.statuses() == [PAUSED, COMPLETED, PAUSED, COMPLETED]
-    assert [(t.rung, t.epochs) for t in b.state.in_order()] == [(1, 1), (2, 3), (1, 1), (2, 3)]
-    assert sum(b.world.epochs_trained.values()) == 8
+    assert ends(b.state) == ENDS
+    assert b.world.epochs_trained == TRAINED
     decisions = sorted(decision for t in b.rebuilt().in_order() for decision in t.decisions)
     assert decisions == list(enumerate(STORY, start=1))
 
@@ -102,7 +114,7 @@ def test_any_number_of_calls_gives_the_same_trials_and_decisions(bench: MakeBenc
         assert part.search() == "done"
         lines += part.watcher.lines
     assert lines == STORY
-    assert b.world.epochs_trained == {"0001": 1, "0002": 3, "0003": 1, "0004": 3}
+    assert b.world.epochs_trained == TRAINED
 
 
 @pytest.mark.parametrize("workers", [2, 3])
@@ -114,17 +126,15 @@ def test_several_slots_train_no_epoch_twice(bench: MakeBench, workers: int) -> N
     assert b.world.epochs_trained == {f"{t.trial_id:04d}": t.epochs for t in b.state.in_order()}
 
 
-@pytest.mark.parametrize("waits", range(9))
+@pytest.mark.parametrize("waits", range(8))
 def test_a_kill_between_any_two_epochs_changes_nothing(bench: MakeBench, waits: int) -> None:
-    straight = twin(b := bench(CURVES, **LADDER))
-    if waits < 8:
-        with pytest.raises(Killed):
-            b.search(kill_after=waits)
+    b = bench(CURVES, **LADDER)
+    with pytest.raises(Killed):
+        b.search(kill_after=waits)
     again = b.with_plan()
     again.search()
-    assert known(again.state) == known(straight.state)
-    assert known(again.rebuilt()) == known(straight.state)
-    assert again.world.epochs_trained == straight.world.epochs_trained
+    assert ends(again.state) == ends(again.rebuilt()) == ENDS
+    assert b.world.epochs_trained == TRAINED
 
 
 def twin(b: Bench) -> Bench:
@@ -144,7 +154,7 @@ def twin(b: Bench) -> Bench:
 def test_a_kill_between_two_writes_of_a_decision_changes_nothing(
     bench: MakeBench, monkeypatch: pytest.MonkeyPatch, what: str, nth: int
 ) -> None:
-    straight = twin(b := bench(CURVES, **LADDER))
+    b = bench(CURVES, **LADDER)
     calls = iter(range(1, 1000))
     target, name = (RDBStorage, "set_trial_state_values") if what == "status" else (Study, "_set")
     write = getattr(target, name)
@@ -160,8 +170,8 @@ def test_a_kill_between_two_writes_of_a_decision_changes_nothing(
             b.search()
     again = b.with_plan()
     again.search()
-    assert known(again.state) == known(straight.state)
-    assert again.world.epochs_trained == straight.world.epochs_trained
+    assert ends(again.state) == ends(again.rebuilt()) == ENDS
+    assert b.world.epochs_trained == TRAINED
 
 
 def test_ctrl_c_between_rungs_pauses_and_the_next_call_goes_on_there(bench: MakeBench) -> None:
@@ -189,7 +199,7 @@ def test_a_limit_leaves_what_rests_resting(bench: MakeBench) -> None:
     longer.limits = Limits()
     longer.search()
     assert longer.statuses() == [PAUSED, COMPLETED, PAUSED, COMPLETED]
-    assert b.world.epochs_trained == {"0001": 1, "0002": 3, "0003": 1, "0004": 3}
+    assert b.world.epochs_trained == TRAINED
 
 
 def test_a_duplicate_follows_its_original_from_rest_to_rung(bench: MakeBench) -> None:
@@ -278,3 +288,66 @@ def test_on_one_rung_optunas_pruners_decide_the_same_over_any_number_of_calls(be
         part = b.with_plan(n_trials=total)
         part.search()
     assert known(part.state) == known(whole.state)
+
+
+# what a sampler chooses
+
+
+SPACE = {LR: {"type": "categorical", "choices": [n / 100 for n in range(1, 13)]}}
+MANY = {n / 100: (n * 37 % 11, n * 17 % 13, n) for n in range(1, 13)}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampled_study_in_parts_is_the_study_in_one(bench: MakeBench, name: str) -> None:
+    options = {"n_startup_trials": 2} if name in ("tpe", "gp") else {}
+    search = {**LADDER["search"], "sampler": {"name": name, **options}, "n_trials": 8}
+    b = bench(MANY, listed=[0.05], search_space=SPACE, **{**LADDER, "search": search})
+    whole = twin(b)
+    assert len(whole.state.trials) == 8
+    assert whole.state.trials[0].overrides == {LR: 0.05}
+    lines = []
+    for total in (1, 3, 4, 8):
+        part = b.with_plan(n_trials=total)
+        part.search()
+        assert len(part.state.trials) == total
+        lines += part.watcher.lines
+    assert known(part.state) == known(whole.state)
+    assert lines == whole.watcher.lines
+    copies = [t for t in part.state.in_order() if t.origin is not None]
+    assert len({t.overrides[LR] for t in part.state.in_order()}) == 8 - len(copies)
+    assert set(b.world.epochs_trained) == {f"{t.trial_id:04d}" for t in part.state.in_order() if t.origin is None}
+
+
+def test_an_exhausted_grid_ends_the_search_and_what_rests_stays(bench: MakeBench) -> None:
+    search = {**LADDER["search"], "sampler": "grid", "n_trials": 50}
+    b = bench(MANY, listed=[], search_space=SPACE, **{**LADDER, "search": search})
+    assert b.search() == "done"
+    assert sorted(t.overrides[LR] for t in b.state.in_order()) == sorted(MANY)
+    assert b.watcher.lines.count("the search space is exhausted: no configuration is left to propose") == 1
+    assert b.state.with_status(PAUSED)
+
+
+def test_a_trial_added_to_the_list_is_the_next(bench: MakeBench) -> None:
+    search = {**LADDER["search"], "sampler": "random", "n_trials": 3}
+    b = bench(MANY, listed=[], search_space=SPACE, **{**LADDER, "search": search})
+    b.search()
+    longer = b.with_plan(trials=({LR: 0.07},), n_trials=5)
+    longer.search()
+    assert longer.state.trials[3].overrides == {LR: 0.07}
+    assert [t.index for t in longer.state.in_order()] == [-1, -1, -1, 0, -1]
+
+
+def test_values_that_break_a_constraint_together_fail_one_trial(bench: MakeBench) -> None:
+    """Each is allowed by itself: momentum with sgd, and either type."""
+    space = {
+        LR: {"type": "categorical", "choices": [A]},
+        "training.optimizer.type": {"type": "categorical", "choices": ["sgd", "adam"]},
+        "training.optimizer.momentum": {"type": "categorical", "choices": [0.5]},
+    }
+    overrides = {"data.scenes.images": 60, "training.optimizer.type": "sgd"}
+    search = {"sampler": "grid", "pruner": "none"}
+    b = bench({A: (1.0, 2.0, 3.0)}, listed=[], search_space=space, overrides=overrides, search=search)
+    assert b.search() == "done"
+    failed = b.state.with_status(FAILED)[0]
+    assert sorted(b.statuses()) == [COMPLETED, FAILED]
+    assert failed.reason == f"trial {failed.trial_id} failed (config): training.optimizer: adam does not take momentum"
