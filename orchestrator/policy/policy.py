@@ -108,12 +108,13 @@ class Supply:
     sampled: bool = False
 
     def next(self, state: StudyState) -> Ask | None:
+        if state.opened() >= self.n_trials:
+            return None
         asked = state.asked()
         for index in range(min(self.listed, self.n_trials)):
             if index not in asked:
                 return Ask(index)
-        more = self.sampled and not state.exhausted and state.opened() < self.n_trials
-        return Ask(None) if more else None
+        return Ask(None) if self.sampled and not state.exhausted else None
 
 
 def unfinished(state: StudyState, busy: Collection[int]) -> TrialState | None:
