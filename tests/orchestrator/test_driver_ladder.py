@@ -12,7 +12,9 @@ import pytest
 from optuna.storages import RDBStorage
 from orchestrator_parts import LR, Bench, Fault, Killed, World
 
+from orchestrator.folder import open_search
 from orchestrator.plan import Limits
+from orchestrator.retry import reopen_failed
 from orchestrator.search import SAMPLERS
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.study import Study
@@ -351,3 +353,33 @@ def test_values_that_break_a_constraint_together_fail_one_trial(bench: MakeBench
     failed = b.state.with_status(FAILED)[0]
     assert sorted(b.statuses()) == [COMPLETED, FAILED]
     assert failed.reason == f"trial {failed.trial_id} failed (config): training.optimizer: adam does not take momentum"
+
+
+@pytest.mark.xfail(strict=True, reason="the failed trial's result stays among the competitors, beside its retry's")
+def test_a_retried_trial_does_not_compete_with_itself(bench: MakeBench) -> None:
+    b = bench(CURVES, {"faults": {(D, 2): [Fault("nan", "the loss is nan")]}}, **LADDER)
+    b.search()
+    study = open_search(b.plan)
+    reopen_failed(b.plan, study)
+    study.close()
+    again = b.with_plan()
+    again.search()
+    assert again.statuses() == [PAUSED, COMPLETED, PAUSED, FAILED, COMPLETED]
+    assert STORY[4].split(": ", 1)[1] in " ".join(again.watcher.lines), "the 1st of 4, as it was"
+
+
+@pytest.mark.xfail(strict=True, reason="a retried trial begins on rung 1, whatever rung its checkpoint is of")
+def test_a_retried_trial_goes_on_under_its_checkpoints_rung(bench: MakeBench) -> None:
+    b = bench(CURVES, {"faults": {(D, 3): [Fault("nan", "the loss is nan")]}}, **LADDER)
+    b.search()
+    assert (b.state.trials[3].status, b.state.trials[3].rung, b.state.trials[3].epochs) == (FAILED, 2, 2)
+    (b.plan.folder / "trials" / "0004" / "checkpoints").mkdir()
+    (b.plan.folder / "trials" / "0004" / "checkpoints" / "last.pth").write_bytes(b"after epoch 2")
+    folders = [str(b.plan.folder / "trials" / name) for name in ("0004", "0005")]
+    b.world.trained[folders[1]] = list(b.world.trained[folders[0]])
+    study = open_search(b.plan)
+    reopen_failed(b.plan, study)
+    study.close()
+    b.with_plan().search()
+    retried = [work for _, work in b.world.submitted if work.number == 4]
+    assert [work.rung for work in retried] == [2], "one slice, for the epoch that was missing"

@@ -165,7 +165,7 @@ def test_optuna_shows_parameters_rungs_and_reasons(climbed: Path) -> None:
     for trial, row in zip(study.trials, rows(climbed), strict=True):
         assert trial.state == (OptunaState.COMPLETE if row["status"] == "completed" else OptunaState.WAITING)
         assert trial.user_attrs["reason"] == row["reason"]
-        assert str(trial.user_attrs.get("rung", 1)) == row["rung"]
+        assert str(trial.user_attrs["rung"]) == row["rung"]
         assert (MOMENTUM in trial.params) == (trial.params[TYPE] == "sgd")
         assert trial.params[LR] == pytest.approx(float(row[f"param_{LR}"]))
         assert list(trial.intermediate_values) == list(range(1, int(row["rung"]) + 1))
