@@ -18,7 +18,11 @@ def reopen_failed(plan: Plan, study: Study) -> int:
         new = TrialState(-1, old.index, old.overrides, old.config_key, retry_of=old.number, retries=old.retries + 1)
         new.status = PAUSED
         study.add(new, plan.values_of(new.overrides))
-        _link_checkpoints(stage, old, new)
+        if _link_checkpoints(stage, old, new):  # what they hold is known already
+            new.rung, new.step = old.rung, old.step
+            new.values, new.losses, new.results = dict(old.values), dict(old.losses), dict(old.results)
+            for epoch in new.values:
+                study.evaluated(new, epoch)
         state.sequence += 1
         new.reason = f"trial {new.trial_id} tries trial {old.trial_id} again, which failed ({old.failure_kind})"
         new.decisions.append((state.sequence, new.reason))
@@ -26,10 +30,13 @@ def reopen_failed(plan: Plan, study: Study) -> int:
     return len(failed)
 
 
-def _link_checkpoints(stage: SearchStage, old: TrialState, new: TrialState) -> None:
+def _link_checkpoints(stage: SearchStage, old: TrialState, new: TrialState) -> bool:
+    """Whether there were any."""
     source, target = stage.folder(old) / "checkpoints", stage.folder(new) / "checkpoints"
     target.mkdir(parents=True, exist_ok=True)
-    for path in source.glob("*.pth"):
+    found = list(source.glob("*.pth"))
+    for path in found:
         copy = target / path.name
         copy.unlink(missing_ok=True)
         copy.hardlink_to(path)
+    return bool(found)

@@ -355,7 +355,6 @@ def test_values_that_break_a_constraint_together_fail_one_trial(bench: MakeBench
     assert failed.reason == f"trial {failed.trial_id} failed (config): training.optimizer: adam does not take momentum"
 
 
-@pytest.mark.xfail(strict=True, reason="the failed trial's result stays among the competitors, beside its retry's")
 def test_a_retried_trial_does_not_compete_with_itself(bench: MakeBench) -> None:
     b = bench(CURVES, {"faults": {(D, 2): [Fault("nan", "the loss is nan")]}}, **LADDER)
     b.search()
@@ -368,7 +367,6 @@ def test_a_retried_trial_does_not_compete_with_itself(bench: MakeBench) -> None:
     assert STORY[4].split(": ", 1)[1] in " ".join(again.watcher.lines), "the 1st of 4, as it was"
 
 
-@pytest.mark.xfail(strict=True, reason="a retried trial begins on rung 1, whatever rung its checkpoint is of")
 def test_a_retried_trial_goes_on_under_its_checkpoints_rung(bench: MakeBench) -> None:
     b = bench(CURVES, {"faults": {(D, 3): [Fault("nan", "the loss is nan")]}}, **LADDER)
     b.search()
