@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.ladder import SIZE, Budget, Rung, derived_ladder, rungs_of, single_rung
 from orchestrator.mistakes import Mistakes
 from orchestrator.options import Request
-from orchestrator.samplers import LARGEST_GRID, grid_size
+from orchestrator.samplers import LARGEST_GRID, GridSampler, grid_size
 from orchestrator.search import PRUNERS, REDUCTION_FACTOR, pruner_settings, sampler_settings
 from orchestrator.searchspace import Space
 from orchestrator.trialsfile import TrialsFile
@@ -57,13 +57,14 @@ def read_strategy(
     before = len(mistakes.problems)
     sampler = _sampler(request, file, space, mistakes)
     said = request.pruner or file.search.get("pruner")
-    if base is None:
-        with mistakes.collected():  # said although there is no metric to prune by
+    flag = request.ladder is not None
+    ladder, where = (request.ladder, "--ladder") if flag else (file.ladder, f"{file.path}: ladder")
+    if base is None:  # said although there is no metric to prune by, and no size to train at
+        with mistakes.collected():
             pruner_settings(said or "none", numbers["early_stop_threshold"], True, 1)
+        for problem in rungs_of(ladder, None, None)[1] if ladder not in (None, "auto") else ():
+            mistakes.add(where, problem)
         return None
-    ladder, where = (
-        (request.ladder, "--ladder") if request.ladder is not None else (file.ladder, f"{file.path}: ladder")
-    )
     if ladder is None and (said == "halving" or (isinstance(said, Mapping) and said.get("name") == "halving")):
         ladder, where = "auto", "--pruner halving"
     factor = numbers["reduction_factor"] or REDUCTION_FACTOR
@@ -109,7 +110,7 @@ def _n_trials(said: int | None, listed: int, space: Space, sampler: Mapping[str,
     if said is not None or not space:
         return said
     if sampler["name"] == "grid":
-        return listed + grid_size(space)
+        return listed + len(GridSampler(space, 0).points)
     return listed + USUAL_TRIALS
 
 

@@ -97,10 +97,11 @@ def rung_overrides(rung: Rung, top: Rung, warmup: float | None) -> Mapping[str, 
     return found
 
 
-def rungs_of(said: Any, base: RunConfig, val_subset: int | None) -> tuple[tuple[Rung, ...], list[str]]:
+def rungs_of(said: Any, base: RunConfig | None, val_subset: int | None) -> tuple[tuple[Rung, ...], list[str]]:
     """A written ladder, `1x250@96,3x500@160` or a list of such rungs, and what is wrong with it.
 
     A rung may leave out `x` (the base's images) and `@` (the base's size). Every rung is validated on one set.
+    Without a base that stands only the form is checked.
     """
     parts = said.split(",") if isinstance(said, str) else list(said)
     problems: list[str] = []
@@ -118,15 +119,15 @@ def rungs_of(said: Any, base: RunConfig, val_subset: int | None) -> tuple[tuple[
             problems.append(f"{step}: epochs count from a trial's start and must rise")
         if (upper.subset or math.inf) < (lower.subset or math.inf):
             problems.append(f"{step}: the subset must not shrink")
-        if upper.size < lower.size:
+        if upper.size and upper.size < lower.size:
             problems.append(f"{step}: the size must not shrink")
-    if not problems:
+    if not problems and base is not None:
         val_subset = _validation(val_subset, rungs[-1].subset, base)
         rungs = [replace(rung, val_subset=val_subset) for rung in rungs]
     return tuple(rungs), problems
 
 
-def _rung(part: Any, base: RunConfig) -> Rung | None:
+def _rung(part: Any, base: RunConfig | None) -> Rung | None:
     if isinstance(part, Mapping):
         numbers = {axis: part.get(axis) for axis in ("epochs", "subset", "size")}
         if set(part) - set(numbers) or not all(_counts(n) for n in numbers.values() if n is not None):
@@ -143,8 +144,9 @@ def _rung(part: Any, base: RunConfig) -> Rung | None:
             return None
     if numbers["epochs"] is None:
         return None
-    subset = numbers["subset"] if numbers["subset"] is not None else base.training.subset_size
-    return Rung(numbers["epochs"], subset, numbers["size"] or base.data.image_size, None)
+    usual_subset, usual_size = (base.training.subset_size, base.data.image_size) if base is not None else (None, 0)
+    subset = numbers["subset"] if numbers["subset"] is not None else usual_subset
+    return Rung(numbers["epochs"], subset, numbers["size"] or usual_size, None)
 
 
 def _counts(number: Any) -> bool:

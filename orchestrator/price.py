@@ -12,7 +12,7 @@ import numpy as np
 from orchestrator.ladder import LONGEST_WARMUP
 from orchestrator.machine import visible_gpus
 from orchestrator.plan import Plan
-from orchestrator.state import StudyState
+from orchestrator.state import PAUSED, RUNNING, StudyState
 from orchestrator.timings import Seconds
 
 _DRAWS = 20  # orders in which trials of equal chances may come
@@ -167,6 +167,10 @@ def _time(price: Price, state: StudyState | None) -> str:
     seconds = price.slot_seconds
     if seconds is None:
         return "no timing yet: the run prints an estimate after its first epochs; --measure times a few steps now"
+    if state and state.opened() >= price.trials + price.repeats:
+        open_now = [t for t in state.with_status(RUNNING, PAUSED) if t.origin is None]
+        if all(t.rung in t.results for t in open_now):
+            return "nothing is left to do" + (" but what a longer study would continue" if open_now else "")
     done = sum(t.seconds for t in state.in_order() if t.origin is None) if state else 0.0
     left = [max(0.0, part - done) / price.workers for part in seconds]
     what = "left" if done else "in all"

@@ -153,6 +153,8 @@ class Run:
             self.task = task_for(config, self.task.extras())
             self.loaders = Loaders(config, self.task, self.device, epoch=self.progress.epoch + 1)
             self.steps_per_epoch = steps_of(self.loaders, config)
+            settings = config.training.scheduler
+            self.schedule.warmup = warmup_part(settings, self.steps_per_epoch, config.schedule_epochs)
             randomness.restore(random)
         self.enter_rung(rung, comparable)
 

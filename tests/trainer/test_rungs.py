@@ -110,7 +110,6 @@ def test_three_rungs_that_grow_in_everything(settings: dict[str, Any], tmp_path:
     assert [evaluation.rung for evaluation in one.evaluations] == [1, 2, 3]
 
 
-@pytest.mark.xfail(strict=True, reason="in memory, warm-up steps stay a share of the lower rung's steps")
 def test_warm_up_in_steps_is_laid_over_the_rung_that_is_trained(tmp_path: Path) -> None:
     config = {"training__epochs": 1, "training__subset_size": 16, "training__scheduler__warmup_steps": 6}
     top = tiny(tmp_path, **{**config, "training__epochs": 2, "training__subset_size": None})
