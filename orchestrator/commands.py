@@ -34,7 +34,7 @@ from orchestrator.stage import FullStage, SearchStage, Stage
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.timings import known_timings, remember
 from orchestrator.watcher import Watcher, Watchers
-from trainer.api import ConfigError, Problem, prepare_data
+from trainer.api import ConfigError, Problem, RunConfig, prepare_data
 
 DONE, FAILURE, USAGE, TOO_MANY_FAILURES = 0, 1, 2, 3
 
@@ -101,7 +101,7 @@ def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool) -> i
     study = open_search(plan)  # before the plan is written: one with a wrong URL must not bind the next call
     write_plan(plan)
     write_environment(plan)
-    build_data(plan, console)
+    build_data(plan.search_config({}, plan.rungs[0], {}) if search else plan.base_config, console)
     stage = SearchStage(plan, study)
     files = StudyFiles(plan, stage.state, read_full(plan))
     with open_view(console, plan) as view, _signals() as stop:
@@ -165,12 +165,12 @@ class _Office:
             self._slots.close()
 
 
-def build_data(plan: Plan, console: Console) -> None:
+def build_data(config: RunConfig, console: Console) -> None:
     """What the data still lacks is built once, before any slot wants it."""
-    columns = (TextColumn("drawing the built-in data, once"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    columns = (TextColumn("preparing the data, once"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         line = bar.add_task("data", total=None, visible=False)
-        prepare_data(plan.base_config, lambda done, of: bar.update(line, completed=done, total=of, visible=True))
+        prepare_data(config, lambda done, of: bar.update(line, completed=done, total=of, visible=True))
 
 
 def _conclude(

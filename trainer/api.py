@@ -112,7 +112,7 @@ def check_data(config: RunConfig) -> DataSummary:
 
 
 def prepare_data(config: RunConfig, progress: Callable[[int, int], None]) -> None:
-    """Builds what the data still lacks (the built-in scenes, at their first use)."""
+    """Builds what the data still lacks: the built-in scenes, and the cache of decoded images."""
     _files(config).prepare(config, progress)
 
 

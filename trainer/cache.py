@@ -1,19 +1,33 @@
-"""What is worth keeping between runs: the cache folder, and decoded images shared by the runs of one process."""
+"""What is worth keeping between runs: the cache folder, and decoded images shared by all runs.
+
+A study trains the same images at the same size again and again: they are decoded once, into a store on disk that
+every process maps (`arraystore`).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import PIL
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainer.arraystore import ArrayStore, Layout, NoRoomError
 from trainer.errors import DataError
 
 Pixels = NDArray[np.uint8]
+Progress = Callable[[int, int], None]  # done, of
 MEMORY_LIMIT_BYTES = 1 << 30
+TRANSFORM = 1  # goes up whenever `decode` would give other pixels
+_BLOCK_IMAGES = 16
+_STORES_HELD = 4  # sizes of progressive resizing, rungs of a ladder
 
 
 def cache_dir() -> Path:
@@ -40,12 +54,30 @@ def decode(path: Path, size_px: int) -> Pixels:
         ) from None
 
 
-class DecodedImages:
-    """Images by index, decoded at first use and kept while they fit into the memory limit."""
+class Images(Protocol):
+    """Decoded images by index. `cached`: all of them come from a store; `note`: what to tell about where from."""
 
-    def __init__(self, paths: Sequence[Path], size_px: int, limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
+    paths: Sequence[Path]
+    size_px: int
+    cached: bool
+    note: str
+
+    def __getitem__(self, index: int) -> Pixels:
+        """uint8 [size_px, size_px, 3], not to be written to; `DataError` names an unreadable file."""
+        ...
+
+
+class DecodedImages:
+    """Images decoded at first use and kept in memory while they fit into the limit, in each process for itself."""
+
+    cached = False
+
+    def __init__(
+        self, paths: Sequence[Path], size_px: int, limit_bytes: int = MEMORY_LIMIT_BYTES, note: str = ""
+    ) -> None:
         self.paths = paths
         self.size_px = size_px
+        self.note = note
         self._kept: dict[int, Pixels] = {}
         self._room = limit_bytes // (size_px * size_px * 3)
 
@@ -58,17 +90,105 @@ class DecodedImages:
         return pixels
 
 
-_shared: dict[tuple[str, int], DecodedImages] = {}
+class CachedImages:
+    """Images from a store, which holds those that are `used`, in their order."""
+
+    cached = True
+
+    def __init__(self, paths: Sequence[Path], used: Sequence[int], size_px: int, store: ArrayStore, note: str) -> None:
+        self.paths = paths
+        self.size_px = size_px
+        self.store = store
+        self.note = note
+        self._row_of = {index: row for row, index in enumerate(used)}
+
+    def __getitem__(self, index: int) -> Pixels:
+        row = self._row_of[index]
+        try:
+            return self.store[row]
+        except (NoRoomError, OSError):  # damaged, and cannot be made again
+            return decode(self.paths[index], self.size_px)
 
 
-def shared_images(fingerprint: str, paths: Sequence[Path], size_px: int) -> DecodedImages:
-    """The decoded images of one data set at one size; one data set and size at a time stay in memory.
+_stores: dict[str, ArrayStore] = {}
+_decoded: dict[str, DecodedImages] = {}
 
-    A study trains the same images again and again, so what one trial decoded serves the next. The key is the
-    data's fingerprint (a changed file changes it) with the list itself (skipping bad files changes that).
+
+def shared_images(
+    paths: Sequence[Path], used: Iterable[int], size_px: int, limit_gb: float, progress: Progress | None = None
+) -> Images:
+    """The images `used` among `paths`, from the one store that all runs share, which is built where it is missing.
+
+    Where they need more than `limit_gb`, or cannot be written, they are decoded in every process as they are
+    needed, and `note` says so. The key of a store is the path, size and time of change of each file.
     """
-    key = (fingerprint, size_px)
-    if key not in _shared or _shared[key].paths != paths:
-        _shared.clear()
-        _shared[key] = DecodedImages(paths, size_px)
-    return _shared[key]
+    rows = sorted({int(index) for index in used})
+    files = [paths[row] for row in rows]
+    key = _key_of(files, size_px)
+    if limit_gb <= 0.0:
+        return _in_memory(key, paths, size_px, "")
+    fresh = key not in _stores
+    try:
+        if fresh:
+            layout = Layout(key, len(rows), (size_px, size_px, 3), "uint8")
+            build = _Decoding(files, size_px, progress)
+            _keep(ArrayStore(cache_dir() / "images", layout, build, int(limit_gb * 1e9)))
+        else:
+            _stores[key].limit_bytes = int(limit_gb * 1e9)
+            _stores[key].refresh()
+    except (NoRoomError, OSError) as error:
+        said = f"{len(rows)} images are not cached at {size_px} px but decoded in every run ({error}; data.cache_gb)"
+        return _in_memory(key, paths, size_px, said)
+    store = _stores[key]
+    took = f"{len(rows)} images decoded at {size_px} px in {store.built_seconds:.1f} s, for all runs"
+    return CachedImages(paths, rows, size_px, store, took if fresh and store.built_seconds else "")
+
+
+def _keep(store: ArrayStore) -> None:
+    """Holds a few stores open, so that their rows are checked once in a process and not once a run."""
+    while len(_stores) >= _STORES_HELD:
+        del _stores[next(iter(_stores))]
+    _stores[store.layout.key] = store
+
+
+def _in_memory(key: str, paths: Sequence[Path], size_px: int, note: str) -> DecodedImages:
+    """One data set and size at a time stay in memory; what one run decoded serves the next in this process."""
+    held = _decoded.get(key)
+    if held is None or held.paths != paths or held.note != note:
+        _decoded.clear()
+        held = _decoded[key] = DecodedImages(paths, size_px, note=note)
+    return held
+
+
+def file_stamp(path: Path) -> tuple[str, int, int]:
+    """What tells one state of a file from another; a file that is not there has a stamp too."""
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), -1, -1
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def _key_of(files: Sequence[Path], size_px: int) -> str:
+    said = [TRANSFORM, PIL.__version__, size_px, [file_stamp(path) for path in files]]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+
+
+class _Decoding:
+    """Decodes files in blocks, in their order, on all cores: Pillow lets go of the interpreter while it works."""
+
+    def __init__(self, files: Sequence[Path], size_px: int, progress: Progress | None) -> None:
+        self.files, self.size_px, self.progress = files, size_px, progress
+
+    def __call__(self) -> Iterator[Pixels]:
+        starts = range(0, len(self.files), _BLOCK_IMAGES)
+        blocks = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(delayed(self._block)(s) for s in starts)
+        done = 0
+        for block in blocks:
+            done += len(block)
+            if self.progress is not None:
+                self.progress(done, len(self.files))
+            yield block
+
+    def _block(self, start: int) -> Pixels:
+        return np.stack([decode(path, self.size_px) for path in self.files[start : start + _BLOCK_IMAGES]])

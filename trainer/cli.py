@@ -180,8 +180,8 @@ def _ended(outcome: api.Outcome, config: api.RunConfig) -> str:
 
 
 def prepare_data(config: api.RunConfig, console: Console) -> None:
-    """Builds what the data still lacks (the built-in scenes at their first use), with a bar."""
-    bar, line = data_progress(console, "drawing the built-in data, once")
+    """Builds what the data still lacks (the built-in scenes, the cache of decoded images), with a bar."""
+    bar, line = data_progress(console, "preparing the data, once")
     started = False
 
     def progress(done: int, total: int) -> None:

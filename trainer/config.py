@@ -68,7 +68,17 @@ class DataSettings(Section):
         224, "square side in pixels; the budget's resolution sets it", ge=SMALLEST_PX, le=LARGEST_PX
     )
     num_workers: int = setting(
-        4, "processes that load data; 0 loads in the training process (always 0 on Windows)", ge=0, le=256
+        4,
+        "processes that load data, no more than a slot's share of the cores; 0 loads in the training process, "
+        "as always on Windows and where all images come from the cache",
+        ge=0,
+        le=256,
+    )
+    cache_gb: float = setting(
+        8.0,
+        "decoded images are kept on disk for all runs, up to so many GB; what needs more is decoded in every epoch, "
+        "and 0 keeps none",
+        ge=0.0,
     )
     prefetch_factor: int = setting(4, "batches that each loading process prepares ahead", ge=1, le=256)
     val_split: float = setting(0.2, "share of the images held out for validation", gt=0.0, lt=1.0)

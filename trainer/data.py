@@ -65,11 +65,15 @@ def _as_fetched(batch: Any) -> Any:
     return batch
 
 
+def share_of_cores() -> int:
+    """How many cores are for this process: a slot says so by the number of its threads."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, torch.get_num_threads())
+
+
 def loader_processes(asked: int) -> int:
     """How many loading processes are used: none on Windows, and no more than there are cores for."""
-    if sys.platform == "win32":
-        return 0
-    return min(asked, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return 0 if sys.platform == "win32" else min(asked, share_of_cores())
 
 
 def build_loader(

@@ -42,7 +42,9 @@ def predict_folder(path: Path, folder: Path, overrides: Mapping[str, Any]) -> It
 
 def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[Any, Task, torch.nn.Module, Precision]:
     state = load_checkpoint(path)
-    config = resolve_config(state["config"], {"checkpoint.resume": None, "device": "auto"}, overrides)
+    # Each image is looked at once: nothing is gained by keeping it.
+    own = {"checkpoint.resume": None, "device": "auto", "data.cache_gb": 0.0}
+    config = resolve_config(state["config"], own, overrides)
     device = decide_device(config.device)
     task = task_for(config, state["extras"])
     model = task.build_model(weights=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -21,8 +22,15 @@ def size_at(config: RunConfig, epoch: int) -> int:
 class Loaders:
     """Training and validation batches at one size at a time."""
 
-    def __init__(self, config: RunConfig, task: Task, device: torch.device, epoch: int) -> None:
-        self.config, self.task = config, task
+    def __init__(
+        self,
+        config: RunConfig,
+        task: Task,
+        device: torch.device,
+        epoch: int,
+        say: Callable[[str], None] = lambda _said: None,
+    ) -> None:
+        self.config, self.task, self.say = config, task, say
         self._pin = device.type == "cuda"
         self.size = 0
         self.batches: EpochBatches
@@ -37,13 +45,18 @@ class Loaders:
         self.close()
         self.size = size
         rows = self.task.open_rows(image_size=size)
+        for note in filter(None, rows.notes):
+            self.say(note)
         training, data = self.config.training, self.config.data
         self.batches = EpochBatches(
             len(rows.train), training.batch_size, self.config.seed, shuffle=not training.overfit
         )
         val_batches = EpochBatches(len(rows.val), training.val_batch_size or training.batch_size, 0, shuffle=False)
         build = partial(
-            build_loader, num_workers=data.num_workers, prefetch_factor=data.prefetch_factor, pin_memory=self._pin
+            build_loader,
+            num_workers=0 if rows.cached else data.num_workers,
+            prefetch_factor=data.prefetch_factor,
+            pin_memory=self._pin,
         )
         self.train, self.val = build(rows.train, self.batches), build(rows.val, val_batches)
 

@@ -30,7 +30,7 @@ from trainer.tasks import TASKS, load
 # What may differ between a checkpoint and the configuration that continues it.
 FREE_ON_RESUME = (
     "training.epochs", "training.max_iter", "device", "data.num_workers", "data.prefetch_factor",
-    "experiment_name", "logging.", "checkpoint.",
+    "data.cache_gb", "experiment_name", "logging.", "checkpoint.",
 )  # fmt: skip
 # What may differ besides where a run enters a higher rung.
 FREE_ON_RUNG = ("training.subset_size", "data.image_size", "data.val_subset_size")
@@ -151,7 +151,7 @@ class Run:
             random = randomness.capture()
             self.loaders.close()
             self.task = task_for(config, self.task.extras())
-            self.loaders = Loaders(config, self.task, self.device, epoch=self.progress.epoch + 1)
+            self.loaders = Loaders(config, self.task, self.device, self.progress.epoch + 1, self.loaders.say)
             self.steps_per_epoch = steps_of(self.loaders, config)
             settings = config.training.scheduler
             self.schedule.warmup = warmup_part(settings, self.steps_per_epoch, config.schedule_epochs)
@@ -198,7 +198,7 @@ def open_run(
     say(f"device {device}, precision {precision}")
     randomness.seed_all(config.seed, config.training.deterministic)
     task = task_for(config, state["extras"] if state else None)
-    loaders = Loaders(config, task, device, epoch=state["progress"]["epoch"] + 1 if state else 1)
+    loaders = Loaders(config, task, device, state["progress"]["epoch"] + 1 if state else 1, say)
     model = task.build_model(weights=state is None).to(device)
     parts = task.parts(model)
     training = config.training

@@ -33,6 +33,11 @@ class Selection:
     train: Indices
     val: Indices
 
+    @property
+    def used(self) -> Indices:
+        """Every image that is looked at."""
+        return np.concatenate([self.train, self.val])
+
 
 def select(config: RunConfig, n_images: int, held_out: int = 0) -> Selection:
     """The images of one run out of `n_images` usable ones; `DataError` where fewer than two are left.

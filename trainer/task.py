@@ -81,10 +81,15 @@ class Scores:
 
 @dataclass(frozen=True)
 class Rows:
-    """The data of a run, ready to be batched."""
+    """The data of a run, ready to be batched.
+
+    `cached`: every row comes from a store, so that loading processes would only cost; `notes`: what to tell about it.
+    """
 
     train: RowSource
     val: RowSource
+    cached: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from trainer_parts import TINY, session_of, tiny, trained, write_data
 
 from trainer.api import DataError, check_data, prepare_data, resolve_config
 from trainer.cache import DecodedImages, decode, shared_images
-from trainer.tasks.captioning.files import read_table
-from trainer.tasks.captioning.rows import resize_px
+from trainer.tasks.captioning.files import read_table, resize_px
 
 ROWS = [(f"{n // 2}.png", f"a picture of number {n // 2}, said {'again' if n % 2 else 'once'}") for n in range(20)]
 
@@ -107,20 +106,21 @@ def test_nothing_left_after_skipping_is_an_error(data: dict[str, Any]) -> None:
         check_data(config_of(data, data__bad_samples="skip"))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_corrupt_image_stops_the_run_and_is_named(workers: int, data: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("workers", "cache_gb"), [(0, 1.0), (0, 0.0), (2, 0.0)])
+def test_a_corrupt_image_stops_the_run_and_is_named(workers: int, cache_gb: float, data: dict[str, Any]) -> None:
     broken = Path(data["data.images_dir"], "4.png")
     broken.write_bytes(broken.read_bytes()[:300])
     with pytest.raises(DataError, match=r"4\.png: not a readable image .*data\.bad_samples=skip"):
-        trained(config_of(data, data__num_workers=workers))
+        trained(config_of(data, data__num_workers=workers, data__cache_gb=cache_gb))
 
 
-def test_skipping_after_an_error_pairs_images_with_their_own_captions(data: dict[str, Any]) -> None:
+@pytest.mark.parametrize("cache_gb", [0.0, 1.0])
+def test_skipping_after_an_error_pairs_images_with_their_own_captions(cache_gb: float, data: dict[str, Any]) -> None:
     """The first run leaves decoded images in memory; the second has one image fewer."""
     Path(data["data.images_dir"], "0.png").write_bytes(b"not an image")
-    with session_of(config_of(data)) as session, pytest.raises(DataError):
+    with session_of(config_of(data, data__cache_gb=0.0)) as session, pytest.raises(DataError):
         session.run.loaders.train.dataset.source.images[0]  # type: ignore[attr-defined]
-    with session_of(config_of(data, data__bad_samples="skip")) as session:
+    with session_of(config_of(data, data__cache_gb=cache_gb, data__bad_samples="skip")) as session:
         source = session.run.loaders.val.dataset.source  # type: ignore[attr-defined]
         for image, _, captions in source.rows:
             assert f"number {source.images.paths[image].stem}," in captions[0]
@@ -167,12 +167,13 @@ def test_the_built_in_scenes_are_counted_before_they_are_drawn(tmp_path: Path, m
     assert (summary.train_split_images, summary.val_images, summary.train_rows) == (10, 2, 30)
     assert "built-in shapes scenes" in summary.words
     assert not (tmp_path / "cache").exists()
-    drawn: list[tuple[int, int]] = []
-    prepare_data(config, lambda done, of: drawn.append((done, of)))
-    assert drawn[-1][0] == drawn[-1][1] == len(drawn)
+    done: list[tuple[int, int]] = []
+    prepare_data(config, lambda some, of: done.append((some, of)))
+    of = done[0][1]
+    assert done == [*((n, of) for n in range(1, of + 1)), (12, 12)], "drawn one by one, then decoded"
     assert len(read_table(config).images) == 12
-    prepare_data(config, lambda done, of: drawn.append((done, of)))
-    assert drawn[-1][0] == len(drawn), "once is enough"
+    prepare_data(config, lambda some, of: done.append((some, of)))
+    assert len(done) == of + 1, "once is enough"
 
 
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,14 +204,15 @@ def test_images_are_decoded_to_a_square_whatever_their_mode(tmp_path: Path) -> N
 
 def test_decoded_images_stay_in_memory_up_to_the_limit(data: dict[str, Any]) -> None:
     paths = sorted(Path(data["data.images_dir"]).iterdir())
-    images = DecodedImages(paths, 16, limit_bytes=3 * 16 * 16 * 3)
+    images = DecodedImages(paths, 16, 3 * 16 * 16 * 3)
     first = [images[n] for n in range(5)]
     assert [images[n] is first[n] for n in range(5)] == [True] * 3 + [False] * 2
     assert all((images[n] == first[n]).all() for n in range(5))
-    shared = shared_images("print", paths, 16)
-    assert shared_images("print", list(paths), 16) is shared
-    assert shared_images("print", paths[1:], 16) is not shared
-    assert shared_images("print", paths, 24).size_px == 24
+    shared = shared_images(paths, range(5), 16, limit_gb=0.0)
+    assert isinstance(shared, DecodedImages)
+    assert shared_images(list(paths), range(5), 16, 0.0) is shared
+    assert shared_images(paths[1:], range(5), 16, 0.0) is not shared
+    assert shared_images(paths, range(5), 24, 0.0).size_px == 24
 
 
 def test_the_resize_is_the_usual_share_above_the_crop() -> None:

@@ -27,7 +27,7 @@ BCCD = ROOT.parent / "shared" / "data" / "bccd_detection"
 DENOISED: dict[str, Any] = {"model__num_denoising": 8, "data__augment__hue": 0.1}
 VARIANTS: dict[str, dict[str, Any]] = {
     "denoising and augmentation": DENOISED,
-    "2 workers": {**DENOISED, "data__num_workers": 2},
+    "2 workers": {**DENOISED, "data__num_workers": 2, "data__cache_gb": 0.0},
     "letterbox, accumulation, backbone rate": {
         "data__resize": "letterbox",
         "training__accumulate_grad_batches": 2,
@@ -58,7 +58,11 @@ def test_stopping_and_going_on_equals_never_having_stopped(variant: dict[str, An
 
 def test_the_number_of_loading_processes_changes_nothing(tmp_path: Path) -> None:
     for workers in (0, 2):
-        trained(tiny_detection(tmp_path / str(workers), **DENOISED, training__epochs=1, data__num_workers=workers))
+        trained(
+            tiny_detection(
+                tmp_path / str(workers), **DENOISED, training__epochs=1, data__num_workers=workers, data__cache_gb=0.0
+            )
+        )
     assert same(training_state(tmp_path / "0"), training_state(tmp_path / "2"))
 
 

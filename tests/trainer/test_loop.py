@@ -218,7 +218,7 @@ def test_training_shuffles_and_augments_anew_each_epoch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_image_met_in_training_is_named(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with session_of(tiny(tmp_path, data__num_workers=workers)) as session:
+    with session_of(tiny(tmp_path, data__num_workers=workers, data__cache_gb=0.0)) as session:
         source = session.run.loaders.train.dataset.source  # type: ignore[attr-defined]
         broken = tmp_path / "broken.jpg"
         broken.write_bytes(b"no image")

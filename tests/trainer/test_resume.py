@@ -30,9 +30,13 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     **SCHEDULES,
-    "2 workers": {"data__num_workers": 2},
+    "2 workers": {"data__num_workers": 2, "data__cache_gb": 0.0},
     "short last group": {"training__accumulate_grad_batches": 3},  # of 8 batches: 3, 3, 2
-    "short last group, 2 workers": {"training__accumulate_grad_batches": 3, "data__num_workers": 2},
+    "short last group, 2 workers": {
+        "training__accumulate_grad_batches": 3,
+        "data__num_workers": 2,
+        "data__cache_gb": 0.0,
+    },
     "sgd with momentum": {"training__optimizer__type": "sgd", "training__optimizer__momentum": 0.9},
     "frozen encoder": {"model__encoder_fine_tune": False},
     "bf16": {"training__precision": "bf16"},
@@ -41,6 +45,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "growing images, 2 workers": {
         "training__resize_schedule": [[1, 20], [2, 24], [4, 28]],
         "data__num_workers": 2,
+        "data__cache_gb": 0.0,
     },
     **{
         f"everything, {kind}": {
@@ -88,7 +93,7 @@ def test_stopped_in_the_middle_of_an_epoch(variant: dict[str, Any], tmp_path: Pa
 @pytest.mark.parametrize("workers", [0, 2])
 def test_epoch_by_epoch_and_interrupted_in_one_session(workers: int, tmp_path: Path) -> None:
     straight = trained(tiny(tmp_path / "straight"))
-    with session_of(tiny(tmp_path / "run", data__num_workers=workers)) as session:
+    with session_of(tiny(tmp_path / "run", data__num_workers=workers, data__cache_gb=0.0)) as session:
         endings = [session.train(epoch, Hooks()).ending for epoch in (1, 2)]
         endings.append(session.train(4, Hooks(should_stop=stop_after(3))).ending)
         endings.append(session.train(3, Hooks()).ending)
@@ -99,7 +104,7 @@ def test_epoch_by_epoch_and_interrupted_in_one_session(workers: int, tmp_path: P
 
 def test_the_number_of_loading_processes_may_change(tmp_path: Path) -> None:
     straight = trained(tiny(tmp_path / "straight"))
-    trained(tiny(tmp_path / "run", data__num_workers=2), until=2)
+    trained(tiny(tmp_path / "run", data__num_workers=2, data__cache_gb=0.0), until=2)
     resumed = trained(tiny(tmp_path / "run"), resume=True)
     assert_equal_runs(tmp_path / "run", tmp_path / "straight", resumed, straight)
 
@@ -156,7 +161,7 @@ def test_max_iter_within_the_first_epoch_still_gives_a_best_checkpoint(tmp_path:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_work_that_is_in_the_checkpoint_already_is_not_done_again(workers: int, tmp_path: Path) -> None:
-    config = tiny(tmp_path, data__num_workers=workers)
+    config = tiny(tmp_path, data__num_workers=workers, data__cache_gb=0.0)
     first = trained(config, until=3)
     written = (tmp_path / LAST).stat().st_mtime_ns
     heard: list[Any] = []

@@ -2,10 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from trainer.filelock import locked
 from trainer.scenes.manifest import is_whole, write_manifest
 from trainer.scenes.spec import SceneFiles, ScenesError, ScenesSpec, files_in
 from trainer.scenes.write import write_scenes
@@ -30,7 +31,7 @@ def ensure_scenes(spec: ScenesSpec, cache_dir: Path, progress: Callable[[int, in
         return files
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with _lock(cache_dir / f".{spec.key}.lock"):
+        with locked(cache_dir / f".{spec.key}.lock"):
             if not is_whole(spec, files):  # another process may have made them while this one waited
                 _build(spec, files, progress or _silent)
     except OSError as error:
@@ -71,18 +72,6 @@ def _move_into_place(fresh: Path, spec: ScenesSpec, files: SceneFiles) -> None:
             shutil.rmtree(damaged, ignore_errors=True)
         else:
             damaged.unlink(missing_ok=True)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the system lets go of it when the process ends, however it ends."""
-    with path.open("w") as file:
-        # Without locks the work may be done twice, and the move into place still leaves one whole folder.
-        with suppress(OSError, ImportError):
-            import fcntl  # POSIX only
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _silent(_done: int, _of: int) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trainer.cache import cache_dir
+from trainer.cache import Images, Progress, cache_dir, shared_images
 from trainer.errors import DataError
 from trainer.imagefiles import file_stats, listed, unreadable
 from trainer.scenes import ScenesError, ScenesSpec, ensure_scenes, scene_files
@@ -25,6 +25,7 @@ from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.captioning.config import CaptioningConfig
 
 HEADER = ["image", "caption"]
+RESIZE_PART = 256 / 224  # images are squeezed to this much more than the crop
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,28 @@ def _existing(by_image: dict[str, list[str]], images_dir: Path) -> tuple[list[st
     return [n for n, ok in here.items() if ok], [n for n, ok in here.items() if not ok]
 
 
+def resize_px(image_size: int) -> int:
+    """Side to which images are resized before the crop of `image_size`."""
+    return round(image_size * RESIZE_PART)
+
+
+def open_images(
+    config: CaptioningConfig, table: CaptionTable, used: Iterable[int], side: int, progress: Progress | None = None
+) -> Images:
+    """The images of a run that trains on crops of `side` pixels."""
+    return shared_images(table.images, used, resize_px(side), config.data.cache_gb, progress)
+
+
+def draw_scenes(config: CaptioningConfig, progress: Progress | None = None) -> None:
+    """Makes sure of the built-in data, where no files are named."""
+    spec = scenes_spec(config)
+    if spec is not None:
+        try:
+            ensure_scenes(spec, cache_dir(), progress)
+        except ScenesError as error:
+            raise DataError(str(error)) from None
+
+
 class CaptioningFiles:
     """`TaskFiles` of captioning."""
 
@@ -195,13 +218,10 @@ class CaptioningFiles:
         )
 
     @staticmethod
-    def prepare(config: CaptioningConfig, progress: Callable[[int, int], None]) -> None:
-        spec = scenes_spec(config)
-        if spec is not None:
-            try:
-                ensure_scenes(spec, cache_dir(), progress)
-            except ScenesError as error:
-                raise DataError(str(error)) from None
+    def prepare(config: CaptioningConfig, progress: Progress) -> None:
+        draw_scenes(config, progress)
+        table = read_table(config)
+        open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
 
 
 def _warnings(config: CaptioningConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:

@@ -8,16 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.cache import DecodedImages
+from trainer.cache import Images
 from trainer.data import Batch, RowKey
 from trainer.randomness import uniforms
-
-RESIZE_PART = 256 / 224  # images are squeezed to this much more than the crop
-
-
-def resize_px(image_size: int) -> int:
-    """Side to which images are resized before the crop of `image_size`."""
-    return round(image_size * RESIZE_PART)
 
 
 def padded(captions: Sequence[Sequence[int]], pad: int) -> Tensor:
@@ -34,7 +27,7 @@ class TrainRows:
 
     def __init__(
         self,
-        images: DecodedImages,
+        images: Images,
         rows: Sequence[tuple[int, Sequence[int]]],
         *,
         crop_px: int,
@@ -75,7 +68,7 @@ class ValRows:
 
     def __init__(
         self,
-        images: DecodedImages,
+        images: Images,
         rows: Sequence[tuple[int, Sequence[Sequence[int]], Sequence[str]]],
         *,
         crop_px: int,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.cache import decode, shared_images
+from trainer.cache import decode
 from trainer.criterion import summed_loss, with_reduction
 from trainer.data import Batch
 from trainer.imagefiles import images_in
@@ -19,9 +19,9 @@ from trainer.task import Parts, Rows, Scores
 from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tasks.captioning.decode import beam_search
-from trainer.tasks.captioning.files import CaptioningFiles, read_table
+from trainer.tasks.captioning.files import CaptioningFiles, draw_scenes, open_images, read_table, resize_px
 from trainer.tasks.captioning.model import Captioner
-from trainer.tasks.captioning.rows import TrainRows, ValRows, resize_px
+from trainer.tasks.captioning.rows import TrainRows, ValRows
 from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -37,7 +37,7 @@ class CaptioningTask:
         self.scored_by_bleu = CaptioningFiles.metric(config).name == "bleu"
 
     def open_rows(self, everything: bool = False, image_size: int | None = None) -> Rows:
-        CaptioningFiles.prepare(self.config, lambda _done, _of: None)
+        draw_scenes(self.config)
         table = read_table(self.config)
         chosen = select(self.config, len(table.images))
         data = self.config.data
@@ -47,14 +47,16 @@ class CaptioningTask:
         encode = self.vocabulary.encode
         pad = self.vocabulary.word_to_idx[PAD]
         side = image_size or data.image_size
-        images = shared_images(table.fingerprint, table.images, resize_px(side))
-        shown = range(len(table.images)) if everything else chosen.val
+        shown = np.arange(len(table.images)) if everything else chosen.val
+        images = open_images(self.config, table, shown if everything else chosen.used, side)
         train = [(int(i), encode(caption)) for i in chosen.train for caption in table.captions[i]]
         val = [(int(i), [encode(c) for c in table.captions[i]], table.captions[i]) for i in shown]
         overfit = self.config.training.overfit
         return Rows(
             TrainRows(images, train, crop_px=side, seed=self.config.seed, pad=pad, augment=not overfit),
             ValRows(images, val, crop_px=side, pad=pad),
+            images.cached,
+            (images.note,),
         )
 
     def build_model(self, weights: bool) -> nn.Module:

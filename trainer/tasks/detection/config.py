@@ -52,7 +52,7 @@ class DetectionData(DataSettings):
         "stretch", "images are stretched to the square, or fitted into it with grey borders"
     )
     source_scale: float = setting(
-        1.0, "images are kept in memory this much larger than image_size, for sharper crops", ge=1.0, le=4.0
+        1.0, "images are kept this much larger than image_size, for sharper crops", ge=1.0, le=4.0
     )
     augment: AugmentSettings = AugmentSettings()
 

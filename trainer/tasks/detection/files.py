@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trainer.cache import cache_dir
+from trainer.cache import Images, Progress, cache_dir, shared_images
 from trainer.errors import DataError
 from trainer.imagefiles import file_stats
 from trainer.scenes import ScenesError, ScenesSpec, ensure_scenes, scene_files
@@ -158,6 +158,24 @@ def _twice(found: Sequence[Source], files: Sequence[CocoFile]) -> tuple[str, ...
     return tuple(name for name in files[0].names if name in held_out)
 
 
+def open_images(
+    config: DetectionConfig, table: DetectionTable, used: Iterable[int], side: int, progress: Progress | None = None
+) -> Images:
+    """The images of a run at `side` pixels, larger by `source_scale`."""
+    data = config.data
+    return shared_images(table.images, used, round(side * data.source_scale), data.cache_gb, progress)
+
+
+def draw_scenes(config: DetectionConfig, progress: Progress | None = None) -> None:
+    """Makes sure of the built-in data, where no files are named."""
+    spec = scenes_spec(config)
+    if spec is not None:
+        try:
+            ensure_scenes(spec, cache_dir(), progress)
+        except ScenesError as error:
+            raise DataError(str(error)) from None
+
+
 class DetectionFiles:
     """`TaskFiles` of detection."""
 
@@ -195,13 +213,11 @@ class DetectionFiles:
         )
 
     @staticmethod
-    def prepare(config: DetectionConfig, progress: Callable[[int, int], None]) -> None:
-        spec = scenes_spec(config)
-        if spec is not None:
-            try:
-                ensure_scenes(spec, cache_dir(), progress)
-            except ScenesError as error:
-                raise DataError(str(error)) from None
+    def prepare(config: DetectionConfig, progress: Progress) -> None:
+        draw_scenes(config, progress)
+        table = read_table(config)
+        chosen = select(config, len(table.images), table.held_out)
+        open_images(config, table, chosen.used, config.data.image_size, progress)
 
 
 def require_boxes(table: DetectionTable, chosen: Selection) -> None:

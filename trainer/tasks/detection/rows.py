@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.cache import DecodedImages
+from trainer.cache import Images
 from trainer.data import Batch, RowKey
 from trainer.randomness import uniforms
 from trainer.tasks.detection.augment import DRAWS, Layout, Picture, Sample, augmented, framed
@@ -22,7 +22,7 @@ from trainer.tasks.detection.config import AugmentSettings
 class Annotated:
     """Images, their (width, height) in pixels of the file, and what is annotated on them."""
 
-    images: DecodedImages
+    images: Images
     sizes: Sequence[tuple[int, int]]
     objects: Sequence[Objects]
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trainer.cache import decode, shared_images
+from trainer.cache import decode
 from trainer.data import Batch
 from trainer.errors import DataError
 from trainer.imagefiles import images_in
@@ -23,7 +23,14 @@ from trainer.tasks.detection.augment import Picture, framed
 from trainer.tasks.detection.coco_map import coco_metrics
 from trainer.tasks.detection.config import DetectionConfig
 from trainer.tasks.detection.detectors import DETECTORS
-from trainer.tasks.detection.files import DetectionFiles, DetectionTable, read_table, require_boxes
+from trainer.tasks.detection.files import (
+    DetectionFiles,
+    DetectionTable,
+    draw_scenes,
+    open_images,
+    read_table,
+    require_boxes,
+)
 from trainer.tasks.detection.model import BACKBONE, architecture_of, build_detector, rebuild_detector
 from trainer.tasks.detection.predictions import Found, detections, sample_of
 from trainer.tasks.detection.rows import Annotated, TrainRows, ValRows, place_part
@@ -50,15 +57,15 @@ class DetectionTask:
         self.scored_by_map = DetectionFiles.metric(config).name == "map"
 
     def open_rows(self, everything: bool = False, image_size: int | None = None) -> Rows:
-        DetectionFiles.prepare(self.config, lambda _done, _of: None)
+        draw_scenes(self.config)
         table = self._labelled(read_table(self.config))
         chosen = select(self.config, len(table.images), table.held_out)
         require_boxes(table, chosen)
         data, training = self.config.data, self.config.training
         side = image_size or data.image_size
-        images = shared_images(table.fingerprint, table.images, round(side * data.source_scale))
-        annotated = Annotated(images, table.sizes, table.objects)
         shown = np.arange(len(table.images)) if everything else chosen.val
+        images = open_images(self.config, table, shown if everything else chosen.used, side)
+        annotated = Annotated(images, table.sizes, table.objects)
         return Rows(
             TrainRows(
                 annotated,
@@ -69,6 +76,8 @@ class DetectionTask:
                 augment=None if training.overfit else data.augment,
             ),
             ValRows(annotated, shown, side_px=side, layout=data.resize),
+            images.cached,
+            (images.note,),
         )
 
     def build_model(self, weights: bool) -> nn.Module:
