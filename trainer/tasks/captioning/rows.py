@@ -16,10 +16,10 @@ from trainer.randomness import uniforms
 def padded(captions: Sequence[Sequence[int]], pad: int) -> Tensor:
     """Token lists → [captions, longest], padded at the end."""
     longest = max(len(caption) for caption in captions)
-    table = torch.full((len(captions), longest), pad, dtype=torch.int64)
+    table = np.full((len(captions), longest), pad, dtype=np.int64)
     for row, caption in enumerate(captions):
-        table[row, : len(caption)] = torch.tensor(caption)
-    return table
+        table[row, : len(caption)] = caption
+    return torch.from_numpy(table)
 
 
 class TrainRows:

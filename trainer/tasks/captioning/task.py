@@ -140,4 +140,4 @@ def normalise(images: Tensor) -> Tensor:
     """uint8 [batch, side, side, 3] → float [batch, 3, side, side] with ImageNet's mean and deviation."""
     mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255.0
     std = torch.tensor(IMAGENET_STD, device=images.device) * 255.0
-    return ((images.float() - mean) / std).permute(0, 3, 1, 2)
+    return images.float().sub_(mean).div_(std).permute(0, 3, 1, 2)  # in place: half the time
