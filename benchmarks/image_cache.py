@@ -29,8 +29,8 @@ from trainer import cache
 from trainer.api import resolve_config
 from trainer.loaders import Loaders
 from trainer.run import task_for
+from trainer.tasks.captioning.features import IMAGENET_MEAN, IMAGENET_STD, normalise
 from trainer.tasks.captioning.files import resize_px
-from trainer.tasks.captioning.task import IMAGENET_MEAN, IMAGENET_STD, normalise
 
 BATCH = 32
 

@@ -78,12 +78,15 @@ class Worker:
                 last_beat = now
                 self.send(Beat(work.number, beat.epoch, beat.step, beat.steps))
 
+        def preparing(done: int, of: int) -> None:
+            heartbeat(Heartbeat(work.known_epoch + 1, done, of))
+
         def report(evaluation: Evaluation) -> None:
             words = ", ".join(f"{name} {number:.5g}" for name, number in evaluation.metrics.items())
             say(f"epoch {evaluation.epoch}: {words} ({evaluation.seconds:.1f} s)")
             self.send(Evaluated(work.number, evaluation))
 
-        hooks = Hooks(report, heartbeat, self.stop.is_set, say)
+        hooks = Hooks(report, heartbeat, self.stop.is_set, say, preparing)
         session = self._session(work, hooks)
         self.send(Started(work.number))
         for evaluation in session.run.history:
@@ -122,7 +125,7 @@ class Worker:
 
 
 def memory_in_use() -> tuple[int, int]:
-    """Bytes of the process that are in memory, and bytes of tensors on its GPU."""
+    """Bytes of the process that are in memory, without files that it maps, and bytes of tensors on its GPU."""
     import torch
 
     gc.collect()
@@ -130,8 +133,9 @@ def memory_in_use() -> tuple[int, int]:
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
         on_gpu = torch.cuda.memory_allocated()
-    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
-    return pages * os.sysconf("SC_PAGE_SIZE"), on_gpu
+    statm = Path("/proc/self/statm")
+    resident, mapped = (int(word) for word in statm.read_text().split()[1:3]) if statm.exists() else (0, 0)
+    return (resident - mapped) * os.sysconf("SC_PAGE_SIZE"), on_gpu
 
 
 def serve(connection: Connection, threads: int) -> bool:

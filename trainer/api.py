@@ -165,7 +165,7 @@ def open_session(
         hooks.say(f"warning: {line}")
     if state is not None:
         hooks.say(f"continues from {source} (epoch {state['progress']['epoch']})")
-    run = open_run(config, state, rung, hooks.say, free)
+    run = open_run(config, state, rung, hooks.say, free, hooks.preparing)
     return Session(run, RunWriter(config, run.history, source))
 
 

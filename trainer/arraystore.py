@@ -34,6 +34,7 @@ _CRC = np.dtype("<u4")
 
 Block = NDArray[Any]  # some rows: [n, *shape]
 Build = Callable[[], Iterable[Block]]
+OnProgress = Callable[[int, int], None]  # done, of
 
 
 class NoRoomError(Exception):
@@ -71,15 +72,18 @@ class ArrayStore:
     """Rows by number, read-only. A damaged row is noticed, and the whole store made again.
 
     `build` gives the rows in order, in blocks; it is called only where the file is not there or not whole.
+    `progress` hears of the rows as they are built, and while another process builds them.
     Raises `NoRoomError`, and `OSError` where the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, layout: Layout, build: Build, limit_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, layout: Layout, build: Build, limit_bytes: int, progress: OnProgress | None = None
+    ) -> None:
         self.path = folder / f"{layout.key}{SUFFIX}"
         self.layout = layout
         self.built_seconds = 0.0
         self.limit_bytes = limit_bytes
-        self._build = build
+        self.build, self.progress = build, progress
         self._identity: tuple[int, ...] = ()
         self._rows: Block
         self._sums: Block
@@ -105,7 +109,11 @@ class ArrayStore:
     def _check(self, row: int) -> None:
         if self._fits(row):
             return
-        self._make(row)
+        try:
+            self._make(row)
+        except BaseException:
+            self.path.unlink(missing_ok=True)  # or the next run would stumble over it
+            raise
         if not self._fits(row):
             raise OSError(f"{self.path}: damaged again as soon as it was made: is the disk sound?")
 
@@ -116,7 +124,7 @@ class ArrayStore:
     def _make(self, damaged: int | None) -> None:
         """Builds the file, unless another process has done so: there it opens, with the `damaged` row made good."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(self.path.with_name(f".{self.path.name}.lock")):
+        with locked(self.path.with_name(f".{self.path.name}.lock"), lambda: self._tell(0)):
             with suppress(OSError, _DamagedError):
                 self._open()
                 if damaged is None or self._fits(damaged):
@@ -127,6 +135,10 @@ class ArrayStore:
             self._open()
             self.built_seconds = time.monotonic() - started
 
+    def _tell(self, done: int) -> None:
+        if self.progress is not None:
+            self.progress(done, self.layout.rows)
+
     def _write(self) -> None:
         for leftover in self.path.parent.glob(f".{self.path.name}.*.tmp"):  # of a killed process
             leftover.unlink(missing_ok=True)
@@ -135,11 +147,12 @@ class ArrayStore:
         try:
             with temporary.open("wb") as file:
                 file.seek(self.layout.start)
-                for block in self._build():
+                for block in self.build():
                     whole = np.ascontiguousarray(block, dtype=self.layout.dtype)
                     assert whole.shape[1:] == self.layout.shape, "rows of another shape"
                     sums += [zlib.crc32(row.data) for row in whole]
                     file.write(whole.data)
+                    self._tell(len(sums))
                 assert len(sums) == self.layout.rows, "more or fewer rows than were said"
                 table = np.array(sums, dtype=_CRC).tobytes()
                 file.seek(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,15 +19,14 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.arraystore import ArrayStore, Layout, NoRoomError
+from trainer.arraystore import ArrayStore, Build, Layout, NoRoomError, OnProgress
 from trainer.errors import DataError
 
 Pixels = NDArray[np.uint8]
-Progress = Callable[[int, int], None]  # done, of
 MEMORY_LIMIT_BYTES = 1 << 30
 TRANSFORM = 1  # goes up whenever `decode` would give other pixels
 _BLOCK_IMAGES = 16
-_STORES_HELD = 4  # sizes of progressive resizing, rungs of a ladder
+_STORES_HELD = 8  # sizes of progressive resizing, rungs of a ladder, features of both sides
 
 
 def cache_dir() -> Path:
@@ -115,40 +114,52 @@ _decoded: dict[str, DecodedImages] = {}
 
 
 def shared_images(
-    paths: Sequence[Path], used: Iterable[int], size_px: int, limit_gb: float, progress: Progress | None = None
+    paths: Sequence[Path], used: Iterable[int], size_px: int, limit_gb: float, progress: OnProgress | None = None
 ) -> Images:
     """The images `used` among `paths`, from the one store that all runs share, which is built where it is missing.
 
     Where they need more than `limit_gb`, or cannot be written, they are decoded in every process as they are
-    needed, and `note` says so. The key of a store is the path, size and time of change of each file.
+    needed, and `note` says so.
     """
     rows = sorted({int(index) for index in used})
     files = [paths[row] for row in rows]
-    key = _key_of(files, size_px)
+    key = images_key(files, size_px)
     if limit_gb <= 0.0:
         return _in_memory(key, paths, size_px, "")
-    fresh = key not in _stores
+    fresh = held_store(key) is None
     try:
-        if fresh:
-            layout = Layout(key, len(rows), (size_px, size_px, 3), "uint8")
-            build = _Decoding(files, size_px, progress)
-            _keep(ArrayStore(cache_dir() / "images", layout, build, int(limit_gb * 1e9)))
-        else:
-            _stores[key].limit_bytes = int(limit_gb * 1e9)
-            _stores[key].refresh()
+        layout = Layout(key, len(rows), (size_px, size_px, 3), "uint8")
+        store = shared_store("images", layout, _Decoding(files, size_px), limit_gb, progress)
     except (NoRoomError, OSError) as error:
         said = f"{len(rows)} images are not cached at {size_px} px but decoded in every run ({error}; data.cache_gb)"
         return _in_memory(key, paths, size_px, said)
-    store = _stores[key]
     took = f"{len(rows)} images decoded at {size_px} px in {store.built_seconds:.1f} s, for all runs"
     return CachedImages(paths, rows, size_px, store, took if fresh and store.built_seconds else "")
 
 
-def _keep(store: ArrayStore) -> None:
-    """Holds a few stores open, so that their rows are checked once in a process and not once a run."""
+def shared_store(
+    kind: str, layout: Layout, build: Build, limit_gb: float, progress: OnProgress | None = None
+) -> ArrayStore:
+    """A store in the cache folder, made where it is missing; `NoRoomError` or `OSError` where it cannot be.
+
+    A few stay open, so that rows are checked once in a process and not once a run.
+    """
+    limit = int(limit_gb * 1e9)
+    held = _stores.get(layout.key)
+    if held is not None:
+        held.build, held.progress, held.limit_bytes = build, progress, limit  # of the run that asks now
+        held.refresh()
+        return held
+    store = ArrayStore(cache_dir() / kind, layout, build, limit, progress)
     while len(_stores) >= _STORES_HELD:
         del _stores[next(iter(_stores))]
-    _stores[store.layout.key] = store
+    _stores[layout.key] = store
+    return store
+
+
+def held_store(key: str) -> ArrayStore | None:
+    """The store of this key where this process has it open."""
+    return _stores.get(key)
 
 
 def _in_memory(key: str, paths: Sequence[Path], size_px: int, note: str) -> DecodedImages:
@@ -169,7 +180,8 @@ def file_stamp(path: Path) -> tuple[str, int, int]:
     return str(path), status.st_size, status.st_mtime_ns
 
 
-def _key_of(files: Sequence[Path], size_px: int) -> str:
+def images_key(files: Sequence[Path], size_px: int) -> str:
+    """Names what decoding these files gives: path, size and time of change of each, and how they are decoded."""
     said = [TRANSFORM, PIL.__version__, size_px, [file_stamp(path) for path in files]]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
@@ -177,18 +189,14 @@ def _key_of(files: Sequence[Path], size_px: int) -> str:
 class _Decoding:
     """Decodes files in blocks, in their order, on all cores: Pillow lets go of the interpreter while it works."""
 
-    def __init__(self, files: Sequence[Path], size_px: int, progress: Progress | None) -> None:
-        self.files, self.size_px, self.progress = files, size_px, progress
+    def __init__(self, files: Sequence[Path], size_px: int) -> None:
+        self.files, self.size_px = files, size_px
 
     def __call__(self) -> Iterator[Pixels]:
         starts = range(0, len(self.files), _BLOCK_IMAGES)
-        blocks = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(delayed(self._block)(s) for s in starts)
-        done = 0
-        for block in blocks:
-            done += len(block)
-            if self.progress is not None:
-                self.progress(done, len(self.files))
-            yield block
+        tasks = (delayed(self._block)(start) for start in starts)
+        blocks: Iterator[Pixels] = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(tasks)
+        return blocks
 
     def _block(self, start: int) -> Pixels:
         return np.stack([decode(path, self.size_px) for path in self.files[start : start + _BLOCK_IMAGES]])

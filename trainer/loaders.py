@@ -6,11 +6,13 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
+from trainer.arraystore import OnProgress
 from trainer.config import RunConfig
 from trainer.data import Batch, EpochBatches, build_loader, close_loader
-from trainer.task import Task
+from trainer.task import Rows, Task
 
 
 def size_at(config: RunConfig, epoch: int) -> int:
@@ -29,14 +31,22 @@ class Loaders:
         device: torch.device,
         epoch: int,
         say: Callable[[str], None] = lambda _said: None,
+        progress: OnProgress | None = None,
     ) -> None:
-        self.config, self.task, self.say = config, task, say
+        self.config, self.task, self.say, self.progress = config, task, say, progress
         self._pin = device.type == "cuda"
+        self._model: nn.Module | None = None
         self.size = 0
+        self.rows: Rows
         self.batches: EpochBatches
         self.train: DataLoader[Batch]
         self.val: DataLoader[Batch]
         self.resize(size_at(config, epoch))
+
+    def use(self, model: nn.Module) -> None:
+        """From now on batches hold what the frozen part of the model makes of the images, where that is kept."""
+        self._model = model
+        self._precompute()
 
     def resize(self, size: int) -> None:
         """Makes the batches come at this size from now on."""
@@ -44,9 +54,21 @@ class Loaders:
             return
         self.close()
         self.size = size
-        rows = self.task.open_rows(image_size=size)
+        self._open(self.task.open_rows(image_size=size, progress=self.progress))
+        self._precompute()
+
+    def _precompute(self) -> None:
+        if self._model is None:
+            return
+        rows = self.task.precompute(self._model, self.rows, self.progress)
+        if rows is not self.rows:
+            self.close()
+            self._open(rows)
+
+    def _open(self, rows: Rows) -> None:
         for note in filter(None, rows.notes):
             self.say(note)
+        self.rows = rows
         training, data = self.config.training, self.config.data
         self.batches = EpochBatches(
             len(rows.train), training.batch_size, self.config.seed, shuffle=not training.overfit

@@ -65,6 +65,10 @@ def _ignore(_: Any) -> None:
     return None
 
 
+def _ignore_both(_done: int, _of: int) -> None:
+    return None
+
+
 def _never() -> bool:
     return False
 
@@ -73,10 +77,12 @@ def _never() -> bool:
 class Hooks:
     """How a run speaks while it runs. `report` is called once for each evaluation, after its checkpoint.
 
-    `should_stop` is asked after every optimizer step; on True the run writes a checkpoint and returns.
+    `should_stop` is asked after every optimizer step; on True the run writes a checkpoint and returns. `preparing` is
+    told how much is done, and of how much, while a cache is built before training.
     """
 
     report: Callable[[Evaluation], None] = _ignore
     heartbeat: Callable[[Heartbeat], None] = _ignore
     should_stop: Callable[[], bool] = _never
     say: Callable[[str], None] = field(default=_ignore)
+    preparing: Callable[[int, int], None] = _ignore_both

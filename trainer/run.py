@@ -15,6 +15,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from trainer import randomness
+from trainer.arraystore import OnProgress
 from trainer.checkpoint import FORMAT
 from trainer.config import RunConfig
 from trainer.ema import WeightAverage
@@ -152,6 +153,7 @@ class Run:
             self.loaders.close()
             self.task = task_for(config, self.task.extras())
             self.loaders = Loaders(config, self.task, self.device, self.progress.epoch + 1, self.loaders.say)
+            self.loaders.use(self.model)
             self.steps_per_epoch = steps_of(self.loaders, config)
             settings = config.training.scheduler
             self.schedule.warmup = warmup_part(settings, self.steps_per_epoch, config.schedule_epochs)
@@ -184,10 +186,12 @@ def open_run(
     rung: int,
     say: Callable[[str], None],
     free: tuple[str, ...] = (),
+    progress: OnProgress | None = None,
 ) -> Run:
     """A run from its first epoch, or from a checkpoint's state.
 
-    `free` are further keys that may differ from the checkpoint's configuration.
+    `free` are further keys that may differ from the checkpoint's configuration; `progress` hears of caches as they
+    are built.
     """
     comparable = state is None or same_conditions(state["config"], config.plain())
     if state is not None:
@@ -198,7 +202,7 @@ def open_run(
     say(f"device {device}, precision {precision}")
     randomness.seed_all(config.seed, config.training.deterministic)
     task = task_for(config, state["extras"] if state else None)
-    loaders = Loaders(config, task, device, state["progress"]["epoch"] + 1 if state else 1, say)
+    loaders = Loaders(config, task, device, state["progress"]["epoch"] + 1 if state else 1, say, progress)
     model = task.build_model(weights=state is None).to(device)
     parts = task.parts(model)
     training = config.training
@@ -225,6 +229,7 @@ def open_run(
         model.compile()  # in place: names in the checkpoint stay what they are
     if state is not None:
         run.load_state(state)
+    loaders.use(model)  # only now are its weights what they will be
     run.enter_rung(rung, comparable)
     return run
 

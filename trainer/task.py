@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from trainer.arraystore import OnProgress
     from trainer.data import Batch, RowSource
 
 Direction = Literal["maximize", "minimize"]
@@ -103,11 +104,18 @@ class Parts:
 class Task(Protocol):
     """One kind of training. Made from a configuration, or from a checkpoint's `extras` when there is no data."""
 
-    def open_rows(self, everything: bool = False, image_size: int | None = None) -> Rows:
+    def open_rows(
+        self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
+    ) -> Rows:
         """The rows of the run; with `everything`, all usable images are validation rows.
 
         `image_size` is the side in pixels where it is another than the configuration's (progressive resizing).
         """
+        ...
+
+    def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
+        """The rows with what a frozen part of the model makes of them, computed once for all runs; `rows` itself
+        where nothing is frozen or kept."""
         ...
 
     def build_model(self, weights: bool) -> nn.Module:

@@ -17,6 +17,15 @@ class CaptioningData(DataSettings):
     vocab_path: AbsolutePath | None = setting(
         None, "JSON with word_to_idx and freq_threshold: loaded where it exists, else built and saved there"
     )
+    crops_per_image: int = setting(
+        2,
+        "with a frozen encoder each training image has so many crops, drawn under training.subset_seed, of which an "
+        "epoch takes one; their features are kept on disk, up to cache_gb too, so that the encoder runs once for all "
+        "epochs and runs. More crops vary more and take more room; 0 crops anew in every epoch and keeps no features. "
+        "A trained encoder sees new crops in any case",
+        ge=0,
+        le=100,
+    )
     freq_threshold: int = setting(5, "words seen less often become <UNK>", search=(1, 100), ge=1)
 
     @model_validator(mode="after")

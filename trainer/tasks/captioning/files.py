@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trainer.cache import Images, Progress, cache_dir, shared_images
+from trainer.arraystore import OnProgress
+from trainer.cache import Images, cache_dir, shared_images
 from trainer.errors import DataError
 from trainer.imagefiles import file_stats, listed, unreadable
 from trainer.scenes import ScenesError, ScenesSpec, ensure_scenes, scene_files
@@ -163,13 +164,13 @@ def resize_px(image_size: int) -> int:
 
 
 def open_images(
-    config: CaptioningConfig, table: CaptionTable, used: Iterable[int], side: int, progress: Progress | None = None
+    config: CaptioningConfig, table: CaptionTable, used: Iterable[int], side: int, progress: OnProgress | None = None
 ) -> Images:
     """The images of a run that trains on crops of `side` pixels."""
     return shared_images(table.images, used, resize_px(side), config.data.cache_gb, progress)
 
 
-def draw_scenes(config: CaptioningConfig, progress: Progress | None = None) -> None:
+def draw_scenes(config: CaptioningConfig, progress: OnProgress | None = None) -> None:
     """Makes sure of the built-in data, where no files are named."""
     spec = scenes_spec(config)
     if spec is not None:
@@ -218,7 +219,7 @@ class CaptioningFiles:
         )
 
     @staticmethod
-    def prepare(config: CaptioningConfig, progress: Progress) -> None:
+    def prepare(config: CaptioningConfig, progress: OnProgress) -> None:
         draw_scenes(config, progress)
         table = read_table(config)
         open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)

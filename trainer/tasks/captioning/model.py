@@ -32,12 +32,17 @@ class Encoder(nn.Module):
             self.backbone.eval()
         return self
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images [batch, 3, side, side] → places [batch, places, dim]."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features = self.backbone(images)  # [batch, channels, h, w]
+    def forward(self, seen: Tensor, known: bool = False) -> Tensor:
+        """Images [batch, 3, side, side], or what the backbone made of them (`known`) → places [batch, places, dim]."""
+        features = seen if known else self.features(seen)
         places: Tensor = self.project(self.pool(features))  # [batch, dim, side, side]
         return places.flatten(2).transpose(1, 2)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images [batch, 3, side, side] → feature map [batch, channels, h, w]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            found: Tensor = self.backbone(images)
+            return found
 
 
 class Decoder(nn.Module):
@@ -79,14 +84,14 @@ class Captioner(nn.Module):
         )
         self.decoder = Decoder(vocabulary_size, settings)
 
-    def image_vectors(self, images: Tensor) -> Tensor:
-        """Images [batch, 3, side, side] → mean vectors [batch, encoder_dim]."""
-        vectors: Tensor = self.encoder(images).mean(dim=1)
+    def image_vectors(self, seen: Tensor, known: bool = False) -> Tensor:
+        """Images, or the backbone's maps of them (`known`), as the encoder takes them → [batch, encoder_dim]."""
+        vectors: Tensor = self.encoder(seen, known).mean(dim=1)
         return vectors
 
-    def forward(self, images: Tensor, words: Tensor) -> Tensor:
-        """Images and captions [batch, steps + 1] → logits for each next word [batch, steps, vocabulary]."""
-        return self.logits(self.image_vectors(images), words)
+    def forward(self, seen: Tensor, words: Tensor, known: bool = False) -> Tensor:
+        """Images or maps, and captions [batch, steps + 1] → logits for each next word [batch, steps, vocabulary]."""
+        return self.logits(self.image_vectors(seen, known), words)
 
     def logits(self, image: Tensor, words: Tensor) -> Tensor:
         """As `forward`, from mean vectors that are known already."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.cache import Images
 from trainer.data import Batch, RowKey
 from trainer.randomness import uniforms
+from trainer.splits import Indices
 
 
 def padded(captions: Sequence[Sequence[int]], pad: int) -> Tensor:
@@ -22,21 +26,83 @@ def padded(captions: Sequence[Sequence[int]], pad: int) -> Tensor:
     return torch.from_numpy(table)
 
 
+CROPS_STREAM = 1 << 40  # apart from every epoch
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Where crops of `crop_px` lie in images of `source_px`.
+
+    `fixed` crops an image, drawn under `seed` once and for all, of which an epoch takes one; 0 draws anew in every
+    epoch; without a seed they lie in the centre.
+    """
+
+    crop_px: int
+    source_px: int
+    fixed: int
+    seed: int | None
+
+    @property
+    def margin(self) -> int:
+        return self.source_px - self.crop_px
+
+    def corners(self, images: Indices, picks: Indices) -> Indices:
+        """Top and left of the fixed crop `picks` of each image: [images, 2]."""
+        if self.seed is None:
+            return np.full((len(images), 2), self.margin // 2)
+        found = np.empty((len(images), 2))
+        for pick in np.unique(picks):
+            at = picks == pick
+            found[at] = uniforms(self.seed, CROPS_STREAM + int(pick), images[at], 2)
+        return (found * (self.margin + 1)).astype(np.int64)
+
+    def drawn(self, seed: int, epoch: int, images: Indices) -> tuple[Indices, Indices]:
+        """An epoch's corners, and which of the fixed crops they are (0 where none is fixed)."""
+        if not self.fixed:
+            draws = uniforms(seed, epoch, images, 2)
+            return (draws * (self.margin + 1)).astype(np.int64), np.zeros(len(images), dtype=np.int64)
+        picks = (uniforms(seed, epoch, images, 1)[:, 0] * self.fixed).astype(np.int64)
+        return self.corners(images, picks), picks
+
+    def cut(self, images: Images, indices: Indices, corners: Indices) -> NDArray[np.uint8]:
+        """The crops as one array: uint8 [indices, crop_px, crop_px, 3]."""
+        size = self.crop_px
+        pixels = np.empty((len(indices), size, size, 3), dtype=np.uint8)
+        for slot, (image, (top, left)) in enumerate(zip(indices.tolist(), corners.tolist(), strict=True)):
+            pixels[slot] = images[image][top : top + size, left : left + size]
+        return pixels
+
+
+class Features(Protocol):
+    """What a frozen encoder makes of the fixed crops."""
+
+    def batch(self, images: Indices, picks: Indices) -> Tensor:
+        """float16 [images, channels, h, w]"""
+        ...
+
+
+class Seen:
+    """What a batch shows of its images: pixels, or features where they are known."""
+
+    def __init__(self, images: Images, crops: Crops) -> None:
+        self.images, self.crops = images, crops
+        self.features: Features | None = None
+
+    def batch(self, indices: Indices, corners: Indices, picks: Indices) -> Batch:
+        """images: uint8 [batch, side, side, 3]; or features: float16 [batch, channels, h, w]"""
+        if self.features is not None:
+            return {"features": self.features.batch(indices, picks)}
+        return {"images": torch.from_numpy(self.crops.cut(self.images, indices, corners))}
+
+
 class TrainRows:
-    """One row is one caption with its image, cropped at random (or in the centre where `augment` is off)."""
+    """One row is one caption with its image, cropped as `crops` says."""
 
     def __init__(
-        self,
-        images: Images,
-        rows: Sequence[tuple[int, Sequence[int]]],
-        *,
-        crop_px: int,
-        seed: int,
-        pad: int,
-        augment: bool,
+        self, images: Images, rows: Sequence[tuple[int, Sequence[int]]], crops: Crops, *, seed: int, pad: int
     ) -> None:
-        self.images, self.rows, self.crop_px, self.seed, self.pad = images, rows, crop_px, seed, pad
-        self.augment = augment
+        self.images, self.rows, self.seed, self.pad = images, rows, seed, pad
+        self.seen = Seen(images, crops)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,23 +110,12 @@ class TrainRows:
     def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
         chosen = [self.rows[row] for _, row in keys]
         indices = np.array([image for image, _ in chosen], dtype=np.int64)
-        corners = self._corners(keys[0][0], indices)
-        size = self.crop_px
-        pixels = np.empty((len(keys), size, size, 3), dtype=np.uint8)
-        for slot, (image, (top, left)) in enumerate(zip(indices, corners, strict=True)):
-            pixels[slot] = self.images[int(image)][top : top + size, left : left + size]
         captions = [caption for _, caption in chosen]
         return {
-            "images": torch.from_numpy(pixels),  # uint8 [batch, side, side, 3]
+            **self.seen.batch(indices, *self.seen.crops.drawn(self.seed, keys[0][0], indices)),
             "words": padded(captions, self.pad),
             "weight": sum(len(caption) - 1 for caption in captions),
         }
-
-    def _corners(self, epoch: int, indices: np.ndarray) -> np.ndarray:
-        margin = self.images.size_px - self.crop_px
-        if not self.augment:
-            return np.full((len(indices), 2), margin // 2)
-        return (uniforms(self.seed, epoch, indices, 2) * (margin + 1)).astype(np.int64)
 
 
 class ValRows:
@@ -74,19 +129,18 @@ class ValRows:
         crop_px: int,
         pad: int,
     ) -> None:
-        self.images, self.rows, self.crop_px, self.pad = images, rows, crop_px, pad
+        self.images, self.rows, self.pad = images, rows, pad
+        self.seen = Seen(images, Crops(crop_px, images.size_px, 1, None))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
         chosen = [self.rows[row] for _, row in keys]
-        start = (self.images.size_px - self.crop_px) // 2
-        crop = slice(start, start + self.crop_px)
-        pixels = np.stack([self.images[image][crop, crop] for image, _, _ in chosen])
+        indices = np.array([image for image, _, _ in chosen], dtype=np.int64)
         captions = [caption for _, group, _ in chosen for caption in group]
         return {
-            "images": torch.from_numpy(pixels),
+            **self.seen.batch(indices, *self.seen.crops.drawn(0, keys[0][0], indices)),
             "words": padded(captions, self.pad),  # [captions of all images, longest]
             "captions_per_image": torch.tensor([len(group) for _, group, _ in chosen]),
             "references": [list(texts) for _, _, texts in chosen],

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainer.arraystore import OnProgress
 from trainer.cache import decode
 from trainer.criterion import summed_loss, with_reduction
 from trainer.data import Batch
@@ -19,13 +20,11 @@ from trainer.task import Parts, Rows, Scores
 from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tasks.captioning.decode import beam_search
+from trainer.tasks.captioning.features import normalise, with_features
 from trainer.tasks.captioning.files import CaptioningFiles, draw_scenes, open_images, read_table, resize_px
 from trainer.tasks.captioning.model import Captioner
-from trainer.tasks.captioning.rows import TrainRows, ValRows
+from trainer.tasks.captioning.rows import Crops, TrainRows, ValRows
 from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class CaptioningTask:
@@ -36,7 +35,9 @@ class CaptioningTask:
         self.vocabulary = Vocabulary(dict(extras["word_to_idx"]), extras["freq_threshold"]) if extras else None
         self.scored_by_bleu = CaptioningFiles.metric(config).name == "bleu"
 
-    def open_rows(self, everything: bool = False, image_size: int | None = None) -> Rows:
+    def open_rows(
+        self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
+    ) -> Rows:
         draw_scenes(self.config)
         table = read_table(self.config)
         chosen = select(self.config, len(table.images))
@@ -48,16 +49,23 @@ class CaptioningTask:
         pad = self.vocabulary.word_to_idx[PAD]
         side = image_size or data.image_size
         shown = np.arange(len(table.images)) if everything else chosen.val
-        images = open_images(self.config, table, shown if everything else chosen.used, side)
+        images = open_images(self.config, table, shown if everything else chosen.used, side, progress)
         train = [(int(i), encode(caption)) for i in chosen.train for caption in table.captions[i]]
         val = [(int(i), [encode(c) for c in table.captions[i]], table.captions[i]) for i in shown]
-        overfit = self.config.training.overfit
+        crops = crops_of(self.config, side, images.size_px)
         return Rows(
-            TrainRows(images, train, crop_px=side, seed=self.config.seed, pad=pad, augment=not overfit),
+            TrainRows(images, train, crops, seed=self.config.seed, pad=pad),
             ValRows(images, val, crop_px=side, pad=pad),
             images.cached,
             (images.note,),
         )
+
+    def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
+        assert isinstance(model, Captioner)
+        data, frozen = self.config.data, not self.config.model.encoder_fine_tune
+        if not frozen or not data.crops_per_image or data.cache_gb <= 0.0:
+            return rows
+        return with_features(model.encoder, rows, data.cache_gb, progress)
 
     def build_model(self, weights: bool) -> nn.Module:
         return Captioner(len(self._words()), self.config.model, weights)
@@ -73,7 +81,8 @@ class CaptioningTask:
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         words = batch["words"]
-        loss = self._loss_of(model(normalise(batch["images"]), words), words)
+        seen, known = seen_in(batch)
+        loss = self._loss_of(model(seen, words, known), words)
         return with_reduction(loss, batch["weight"], self.config.criterion.reduction)
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
@@ -83,7 +92,7 @@ class CaptioningTask:
         references: list[list[str]] = []
         files: list[str] = []
         for batch in batches:
-            image = model.image_vectors(normalise(batch["images"]))
+            image = model.image_vectors(*seen_in(batch))
             repeated = image.repeat_interleave(batch["captions_per_image"], dim=0)
             logits = model.logits(repeated, batch["words"])
             total += self._loss_of(logits, batch["words"]).double().cpu()
@@ -136,8 +145,16 @@ class CaptioningTask:
         )
 
 
-def normalise(images: Tensor) -> Tensor:
-    """uint8 [batch, side, side, 3] → float [batch, 3, side, side] with ImageNet's mean and deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255.0
-    std = torch.tensor(IMAGENET_STD, device=images.device) * 255.0
-    return images.float().sub_(mean).div_(std).permute(0, 3, 1, 2)  # in place: half the time
+def seen_in(batch: Batch) -> tuple[Tensor, bool]:
+    """What the model sees in a batch: its images, or the maps that its frozen encoder made of them (True)."""
+    if "features" in batch:
+        return batch["features"].float(), True
+    return normalise(batch["images"]), False
+
+
+def crops_of(config: CaptioningConfig, crop_px: int, source_px: int) -> Crops:
+    """How training images are cropped: in the centre, at random, or at one of a few places."""
+    if config.training.overfit:
+        return Crops(crop_px, source_px, 1, None)
+    fixed = 0 if config.model.encoder_fine_tune else config.data.crops_per_image
+    return Crops(crop_px, source_px, fixed, config.training.subset_seed)

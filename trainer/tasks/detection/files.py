@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trainer.cache import Images, Progress, cache_dir, shared_images
+from trainer.arraystore import OnProgress
+from trainer.cache import Images, cache_dir, shared_images
 from trainer.errors import DataError
 from trainer.imagefiles import file_stats
 from trainer.scenes import ScenesError, ScenesSpec, ensure_scenes, scene_files
@@ -159,14 +160,14 @@ def _twice(found: Sequence[Source], files: Sequence[CocoFile]) -> tuple[str, ...
 
 
 def open_images(
-    config: DetectionConfig, table: DetectionTable, used: Iterable[int], side: int, progress: Progress | None = None
+    config: DetectionConfig, table: DetectionTable, used: Iterable[int], side: int, progress: OnProgress | None = None
 ) -> Images:
     """The images of a run at `side` pixels, larger by `source_scale`."""
     data = config.data
     return shared_images(table.images, used, round(side * data.source_scale), data.cache_gb, progress)
 
 
-def draw_scenes(config: DetectionConfig, progress: Progress | None = None) -> None:
+def draw_scenes(config: DetectionConfig, progress: OnProgress | None = None) -> None:
     """Makes sure of the built-in data, where no files are named."""
     spec = scenes_spec(config)
     if spec is not None:
@@ -213,7 +214,7 @@ class DetectionFiles:
         )
 
     @staticmethod
-    def prepare(config: DetectionConfig, progress: Progress) -> None:
+    def prepare(config: DetectionConfig, progress: OnProgress) -> None:
         draw_scenes(config, progress)
         table = read_table(config)
         chosen = select(config, len(table.images), table.held_out)

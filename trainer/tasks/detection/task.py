@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from trainer.arraystore import OnProgress
 from trainer.cache import decode
 from trainer.data import Batch
 from trainer.errors import DataError
@@ -56,7 +57,9 @@ class DetectionTask:
         self.architecture: str = extras["architecture"] if extras else ""
         self.scored_by_map = DetectionFiles.metric(config).name == "map"
 
-    def open_rows(self, everything: bool = False, image_size: int | None = None) -> Rows:
+    def open_rows(
+        self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
+    ) -> Rows:
         draw_scenes(self.config)
         table = self._labelled(read_table(self.config))
         chosen = select(self.config, len(table.images), table.held_out)
@@ -64,7 +67,7 @@ class DetectionTask:
         data, training = self.config.data, self.config.training
         side = image_size or data.image_size
         shown = np.arange(len(table.images)) if everything else chosen.val
-        images = open_images(self.config, table, shown if everything else chosen.used, side)
+        images = open_images(self.config, table, shown if everything else chosen.used, side, progress)
         annotated = Annotated(images, table.sizes, table.objects)
         return Rows(
             TrainRows(
@@ -79,6 +82,10 @@ class DetectionTask:
             images.cached,
             (images.note,),
         )
+
+    def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
+        """All parts of a detector are trained."""
+        return rows
 
     def build_model(self, weights: bool) -> nn.Module:
         if not weights and self.architecture:

@@ -1,0 +1,137 @@
+"""What a frozen encoder makes of the images, computed once for all epochs and runs.
+
+The feature map before the pool, float16, of each fixed crop, in one store for training and validation. Its key is
+the encoder's weights, the images, the crops, and what else decides about the last bit of a number.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from trainer.arraystore import ArrayStore, Layout, NoRoomError, OnProgress
+from trainer.cache import held_store, images_key, shared_store
+from trainer.splits import Indices
+from trainer.task import Rows
+from trainer.tasks.captioning.model import Encoder
+from trainer.tasks.captioning.rows import Seen, TrainRows, ValRows
+
+VERSION = 1  # goes up whenever the same weights and crops would give other features
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_BLOCK_CROPS = 32
+
+
+class _TooLargeError(Exception):
+    """Features beyond what a float16 holds."""
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 [batch, side, side, 3] → float [batch, 3, side, side] with ImageNet's mean and deviation."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255.0
+    std = torch.tensor(IMAGENET_STD, device=images.device) * 255.0
+    return images.float().sub_(mean).div_(std).permute(0, 3, 1, 2)  # in place: half the time
+
+
+class CropFeatures:
+    """Features by image and crop: from row `first` of the store on, `crops` for each image `used`, in their order."""
+
+    def __init__(self, store: ArrayStore, first: int, used: Indices, crops: int) -> None:
+        self.store, self.crops = store, crops
+        self._row_of = {image: first + place * crops for place, image in enumerate(used.tolist())}
+
+    def batch(self, images: Indices, picks: Indices) -> Tensor:
+        """float16 [images, channels, h, w], with the channels last in memory as convolutions leave them."""
+        pairs = zip(images.tolist(), picks.tolist(), strict=True)
+        rows = [self.store[self._row_of[image] + pick] for image, pick in pairs]
+        return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
+
+
+def with_features(encoder: Encoder, rows: Rows, limit_gb: float, progress: OnProgress | None = None) -> Rows:
+    """The rows with features in the place of pixels where they fit into the cache; a note says what was done."""
+    train, val = rows.train, rows.val
+    assert isinstance(train, TrainRows)
+    assert isinstance(val, ValRows)
+    both: tuple[TrainRows | ValRows, ...] = (train, val)
+    used = [np.unique(np.array([row[0] for row in side.rows], dtype=np.int64)) for side in both]
+    work = _Encoding(encoder, [side.seen for side in both], used)
+    key = work.key(_digest(encoder.backbone))
+    held = held_store(key)
+    try:
+        layout = held.layout if held else Layout(key, len(work.images), work.shape(), "float16")
+        store = shared_store("features", layout, work, limit_gb, progress)
+    except (NoRoomError, OSError, _TooLargeError) as error:
+        said = f"the frozen encoder runs in every epoch: its features are not cached ({error})"
+        return replace(rows, notes=(said,))
+    took = f"features of {layout.rows} crops computed in {store.built_seconds:.1f} s, for all runs"
+    sides: list[TrainRows | ValRows] = []
+    first = 0
+    for side, images in zip(both, used, strict=True):
+        crops = side.seen.crops.fixed
+        known = copy.copy(side)
+        known.seen = copy.copy(side.seen)
+        known.seen.features = CropFeatures(store, first, images, crops)
+        sides.append(known)
+        first += len(images) * crops
+    return Rows(sides[0], sides[1], cached=True, notes=(took,) if held is None and store.built_seconds else ())
+
+
+class _Encoding:
+    """The frozen backbone over the fixed crops of the images of several sides, in blocks."""
+
+    def __init__(self, encoder: Encoder, sides: Sequence[Seen], used: Sequence[Indices]) -> None:
+        # The store outlives the run; the run's model must not live on with it.
+        self.backbone = weakref.ref(encoder.backbone.eval())
+        self.device = encoder.project.weight.device
+        self.source, self.crops = sides[0].images, sides[0].crops
+        self.images = np.concatenate([of.repeat(side.crops.fixed) for side, of in zip(sides, used, strict=True)])
+        corners = []
+        for side, of in zip(sides, used, strict=True):
+            fixed = side.crops.fixed
+            corners.append(side.crops.corners(of.repeat(fixed), np.tile(np.arange(fixed), len(of))))
+        self.corners = np.concatenate(corners)
+
+    def key(self, weights: str) -> str:
+        """Other threads and other devices add in another order, so each has a store of its own."""
+        chosen, places = np.unique(self.images, return_inverse=True)
+        images = images_key([self.source.paths[image] for image in chosen.tolist()], self.source.size_px)
+        where = [torch.__version__, self.device.type, torch.get_num_threads()]
+        digest = hashlib.sha256(json.dumps([VERSION, weights, images, self.crops.crop_px, where]).encode())
+        digest.update(places.astype("<i8").tobytes() + self.corners.astype("<i8").tobytes())
+        return digest.hexdigest()[:32]
+
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels of one feature map."""
+        return self._encoded(slice(0, 1)).shape[1:]
+
+    def __call__(self) -> Iterator[NDArray[np.float16]]:
+        for first in range(0, len(self.images), _BLOCK_CROPS):
+            yield self._encoded(slice(first, first + _BLOCK_CROPS))
+
+    def _encoded(self, some: slice) -> NDArray[np.float16]:
+        backbone = self.backbone()
+        assert backbone is not None, "whoever reads the features trains the model"
+        pixels = torch.from_numpy(self.crops.cut(self.source, self.images[some], self.corners[some]))
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            maps = backbone(normalise(pixels.to(self.device))).half()
+        if not bool(torch.isfinite(maps).all()):
+            raise _TooLargeError("they are too large for a float16, or no numbers")
+        found: NDArray[np.float16] = maps.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return found
+
+
+def _digest(module: nn.Module) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in module.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
