@@ -31,9 +31,9 @@ class Loaders:
         device: torch.device,
         epoch: int,
         say: Callable[[str], None] = lambda _said: None,
-        progress: OnProgress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> None:
-        self.config, self.task, self.say, self.progress = config, task, say, progress
+        self.config, self.task, self.say, self.on_progress = config, task, say, on_progress
         self._pin = device.type == "cuda"
         self._model: nn.Module | None = None
         self.size = 0
@@ -54,13 +54,13 @@ class Loaders:
             return
         self.close()
         self.size = size
-        self._open(self.task.open_rows(image_size=size, progress=self.progress))
+        self._open(self.task.open_rows(image_size=size, progress=self.on_progress))
         self._precompute()
 
     def _precompute(self) -> None:
         if self._model is None:
             return
-        rows = self.task.precompute(self._model, self.rows, self.progress)
+        rows = self.task.precompute(self._model, self.rows, self.on_progress)
         if rows is not self.rows:
             self.close()
             self._open(rows)

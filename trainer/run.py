@@ -152,7 +152,10 @@ class Run:
             random = randomness.capture()
             self.loaders.close()
             self.task = task_for(config, self.task.extras())
-            self.loaders = Loaders(config, self.task, self.device, self.progress.epoch + 1, self.loaders.say)
+            before = self.loaders
+            self.loaders = Loaders(
+                config, self.task, self.device, self.progress.epoch + 1, before.say, before.on_progress
+            )
             self.loaders.use(self.model)
             self.steps_per_epoch = steps_of(self.loaders, config)
             settings = config.training.scheduler
