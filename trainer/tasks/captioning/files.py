@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -221,8 +222,9 @@ class CaptioningFiles:
     @staticmethod
     def prepare(config: CaptioningConfig, progress: OnProgress) -> None:
         draw_scenes(config, progress)
-        table = read_table(config)
-        open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
+        with suppress(DataError):  # what cannot be read is for the run that wants it to say
+            table = read_table(config)
+            open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
 
 
 def _warnings(config: CaptioningConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:

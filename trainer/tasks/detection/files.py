@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -216,9 +217,10 @@ class DetectionFiles:
     @staticmethod
     def prepare(config: DetectionConfig, progress: OnProgress) -> None:
         draw_scenes(config, progress)
-        table = read_table(config)
-        chosen = select(config, len(table.images), table.held_out)
-        open_images(config, table, chosen.used, config.data.image_size, progress)
+        with suppress(DataError):  # what cannot be read is for the run that wants it to say
+            table = read_table(config)
+            chosen = select(config, len(table.images), table.held_out)
+            open_images(config, table, chosen.used, config.data.image_size, progress)
 
 
 def require_boxes(table: DetectionTable, chosen: Selection) -> None:
