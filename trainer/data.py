@@ -105,6 +105,14 @@ def close_loader(loader: DataLoader[Batch]) -> None:
         loader._iterator = None
 
 
+def part_sizes(samples: int, largest: int) -> list[int]:
+    """Sizes of the fewest parts of at most `largest` samples, as even as can be: a rest of one sample would leave
+    BatchNorm without statistics."""
+    parts = -(-samples // largest)
+    size, more = divmod(samples, parts)
+    return [size + 1] * more + [size] * (parts - more)
+
+
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on the device; on a CPU the batch itself."""
     if device.type == "cpu":

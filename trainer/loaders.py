@@ -73,6 +73,7 @@ class Loaders:
         self.batches = EpochBatches(
             len(rows.train), training.batch_size, self.config.seed, shuffle=not training.overfit
         )
+        self.val_rows = len(rows.val)
         val_batches = EpochBatches(len(rows.val), training.val_batch_size or training.batch_size, 0, shuffle=False)
         build = partial(
             build_loader,

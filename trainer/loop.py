@@ -2,7 +2,7 @@
 
 until the epoch asked for, all epochs, or max_iter:
     for each group of accumulate_grad_batches batches:
-        forward and backward of each          autocast; the loss divided by the group's weight
+        forward and backward of each          autocast; the loss divided by the group's weight; out of memory: in parts
         optimizer_step                        unscale, clip, step, clear
         heartbeat, should_stop?               yes: checkpoint in mid-epoch, outcome `interrupted`
     the epoch's losses read                   NonFiniteLoss names the first bad step
@@ -17,13 +17,14 @@ import itertools
 import math
 import operator
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from trainer.data import Batch, to_device
 from trainer.errors import NonFiniteLoss, OutOfMemory
 from trainer.loaders import size_at
+from trainer.memory import fitting, recall
 from trainer.outcome import Ending, Evaluation, Heartbeat, Hooks, Outcome
 from trainer.precision import optimizer_step
 from trainer.run import Run
@@ -82,7 +83,7 @@ def _outcome(run: Run, ending: Ending, writer: RunWriter) -> Outcome:
 def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
     """Trains what is left of the epoch; False where it was interrupted and its checkpoint written."""
     progress, training = run.progress, run.config.training
-    done, steps = _enter_epoch(run, writer), run.steps_per_epoch
+    done, steps = _enter_epoch(run, hooks, writer), run.steps_per_epoch
     # Read once: between two steps every look-up shows on a small model.
     span, last_step = run.config.schedule_epochs, training.max_iter
     read_every, save_every = run.config.logging.every_n_steps, run.config.checkpoint.every_n_steps
@@ -90,7 +91,7 @@ def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
     started = time.monotonic()
     for group in _grouped(iter(run.loaders.train), training.accumulate_grad_batches):
         run.schedule.before_step((progress.epoch + done / steps) / span)
-        recent.append(_train_group(run, group, training.grad_clip))
+        recent.append(_train_group(run, group, training.grad_clip, hooks))
         done += 1
         progress.step += 1
         progress.batches += len(group)
@@ -115,11 +116,12 @@ def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
     return True
 
 
-def _enter_epoch(run: Run, writer: RunWriter) -> int:
+def _enter_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> int:
     """Makes ready for the running epoch, where it begins or where it was left; returns its steps already done."""
     progress = run.progress
     run.model.train()
     run.loaders.resize(size_at(run.config, progress.epoch + 1))
+    recall(run, hooks)
     run.loaders.batches.epoch, run.loaders.batches.start = progress.epoch + 1, progress.batches
     done = progress.batches // run.config.training.accumulate_grad_batches
     if run.history and run.history[-1].epoch > progress.epoch:  # where max_iter had cut this epoch short
@@ -135,20 +137,34 @@ def _grouped(batches: Iterator[Batch], size: int) -> Iterator[tuple[Batch, ...]]
     return iter(lambda: tuple(itertools.islice(batches, size)), ())
 
 
-def _train_group(run: Run, group: tuple[Batch, ...], grad_clip: float) -> torch.Tensor:
-    """One optimizer step; returns the summed loss, still on the device."""
+def _train_group(run: Run, group: tuple[Batch, ...], grad_clip: float, hooks: Hooks) -> torch.Tensor:
+    """One optimizer step; returns the summed loss, still on the device.
+
+    Only the gradients can be had with less memory: what the optimizer's own step takes hangs on the model alone.
+    """
     weight = sum(map(_WEIGHT, group))
     run.progress.weight += weight
     share = run.share_of(weight)  # as the gradient of the sum: cheaper than to divide it
+    loss = fitting(run, "training", hooks, lambda: _gradients(run, group, share))
+    optimizer_step(run.optimizer, run.scaler, run.parameters, grad_clip)
+    return loss
+
+
+def _gradients(run: Run, group: tuple[Batch, ...], share: torch.Tensor) -> torch.Tensor:
+    """Forward and backward of a group, in micro-batches where memory is short; returns the summed loss."""
     losses = []
-    for batch in group:
+    for batch in _in_parts(run, group, run.progress.micro_batch):
         on_device = to_device(batch, run.device) if run.moves_batches else batch
         with run.autocast:
             loss = run.task.loss(run.model, on_device)
         run.scaler.scale(loss).backward(share)  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
-    optimizer_step(run.optimizer, run.scaler, run.parameters, grad_clip)
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
+def _in_parts(run: Run, batches: Iterable[Batch], largest: int) -> Iterable[Batch]:
+    """Batches as they are, or in parts of at most `largest` samples."""
+    return (part for batch in batches for part in run.task.split(batch, largest)) if largest else batches
 
 
 def _read_losses(run: Run, recent: list[torch.Tensor]) -> None:
@@ -182,7 +198,7 @@ def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) ->
         writer.save(run)
         return
     started = time.monotonic()
-    scores = evaluate(run)
+    scores = evaluate(run, hooks)
     progress.seconds += time.monotonic() - started
     evaluation = _record(run, epoch, train_loss, scores)
     improved = (on_interval or last) and _improves(run, evaluation)
@@ -193,11 +209,16 @@ def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) ->
     hooks.report(evaluation)
 
 
-def evaluate(run: Run) -> Scores:
+def evaluate(run: Run, hooks: Hooks = Hooks()) -> Scores:
     """Scores on the validation rows; draws nothing from the run's random generators."""
+    return fitting(run, "evaluation", hooks, lambda: _scores(run))
+
+
+def _scores(run: Run) -> Scores:
     model = run.for_evaluation()
+    batches = _in_parts(run, run.loaders.val, run.progress.val_micro_batch)
     with torch.inference_mode(), run.precision.autocast():
-        return run.task.evaluate(model, (to_device(batch, run.device) for batch in run.loaders.val))
+        return run.task.evaluate(model, (to_device(batch, run.device) for batch in batches))
 
 
 def _record(run: Run, epoch: int, train_loss: float, scores: Scores) -> Evaluation:

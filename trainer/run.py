@@ -42,6 +42,8 @@ class Progress:
     """How far a run is: plain numbers, all of them in the checkpoint.
 
     `batches` and `losses` (the summed loss of each optimizer step) belong to the epoch that is running.
+    `micro_batch` and `val_micro_batch` are samples at a time where memory is short, 0 for whole batches;
+    `recalled_px` is the size of images for which other runs' findings were looked up.
     """
 
     epoch: int = 0
@@ -54,6 +56,9 @@ class Progress:
     rung: int = 1
     best: float = math.nan
     best_epoch: int = 0
+    micro_batch: int = 0
+    val_micro_batch: int = 0
+    recalled_px: int = 0
     stop_reason: str = ""
 
 

@@ -128,6 +128,14 @@ class Task(Protocol):
         """The summed loss of a batch, to be divided by its `weight`; a scalar on the batch's device."""
         ...
 
+    def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
+        """The samples of a batch in order, in even parts of at most `largest`, each a batch with its own weight.
+
+        Summed losses, gradients and evaluations of the parts add up to those of the batch (but for what a model
+        itself takes from the whole batch, as BatchNorm does).
+        """
+        ...
+
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
         """Scores over validation batches; called in evaluation mode, without gradients, under autocast."""
         ...

@@ -19,7 +19,7 @@ from trainer_parts import TINY, same
 from trainer import randomness
 from trainer.api import cheap_evaluation, check_data, known_keys, metric_of, prepare_data, resolve_config, tasks
 from trainer.checkpoint import load_checkpoint, save_checkpoint
-from trainer.data import EpochBatches, build_loader
+from trainer.data import EpochBatches, build_loader, part_sizes
 from trainer.run import open_run, task_for
 from trainer.task import Rows, Task
 
@@ -94,6 +94,31 @@ def test_the_loss_is_a_sum_with_gradients_for_every_trained_parameter(
     assert {id(p) for p in given} == {id(p) for p in model.parameters() if p.requires_grad}
     assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in given)
     model.zero_grad()
+
+
+@pytest.mark.parametrize("largest", [2, 3, 4, 9])
+def test_parts_of_a_batch_add_up_to_it(largest: int, opened: tuple[Task, Rows, torch.nn.Module]) -> None:
+    task, rows, model = opened
+    model.eval()  # without dropout and the statistics of a batch
+    batch = rows.train.__getitems__([(1, n) for n in range(8)])
+    parts = task.split(batch, largest)
+    assert [len(part["images"]) for part in parts] == part_sizes(8, largest)
+    assert same(torch.cat([part["images"] for part in parts]), batch["images"])
+    gradients = []
+    for pieces in ([batch], parts):
+        losses = [task.loss(model, piece) for piece in pieces]
+        torch.stack(losses).sum().backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+        model.zero_grad()
+        gradients[-1].append(torch.stack(losses).sum().detach())
+    for whole, summed in zip(*gradients, strict=True):
+        assert torch.allclose(whole, summed, rtol=1e-4, atol=1e-4 * float(whole.abs().max()) + 1e-6)
+    with torch.inference_mode():
+        batches = list(batches_of(rows.val, 5))
+        whole_scores = task.evaluate(model, iter(batches))
+        in_parts = task.evaluate(model, (part for one in batches for part in task.split(one, largest)))
+    assert in_parts.samples == whole_scores.samples
+    assert dict(in_parts.metrics) == pytest.approx(dict(whole_scores.metrics), rel=1e-4)
 
 
 def test_evaluation_is_deterministic_and_draws_nothing(config: Any, opened: tuple[Task, Rows, torch.nn.Module]) -> None:

@@ -5,6 +5,9 @@ folder of marks (`RUNGWISE_PAUSE_DIR`): a file `paused-0` there says that the mo
 held; it goes on when there is a file `go`. "module:function:number:after" holds it when the call has returned.
 Several are separated by spaces, each for another module, with marks `paused-1`, `paused-2` and so on. Nothing else
 is changed: what runs on either side of a pause is the real program.
+
+`RUNGWISE_NO_MEMORY` = "module:function:largest:number" has a method raise PyTorch's out-of-memory error in each call
+from the numbered one on whose first argument holds more than `largest` samples.
 """
 
 import functools
@@ -46,11 +49,27 @@ def _held(function, number, after, mark):
     return wrapper
 
 
+def _short_of_memory(function, largest, number):
+    calls = 0
+
+    @functools.wraps(function)
+    def wrapper(self, samples, *args, **kwargs):
+        nonlocal calls
+        calls += 1
+        if calls >= number and len(samples) > largest:
+            import torch
+
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return function(self, samples, *args, **kwargs)
+
+    return wrapper
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """Lets the real finders find one module, and wraps a function in it once it has been executed."""
 
-    def __init__(self, module, path, number, after, mark):
-        self.module, self.path, self.number, self.after, self.mark = module, path, number, after, mark
+    def __init__(self, module, path, wrap):
+        self.module, self.path, self.wrap = module, path, wrap
 
     def find_spec(self, name, path, target=None):
         if name != self.module:
@@ -65,7 +84,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             *owners, last = self.path.split(".")
             for part in owners:
                 owner = getattr(owner, part)
-            setattr(owner, last, _held(getattr(owner, last), self.number, self.after, self.mark))
+            setattr(owner, last, self.wrap(getattr(owner, last)))
 
         spec.loader.exec_module = exec_module
         return spec
@@ -74,4 +93,11 @@ class _Finder(importlib.abc.MetaPathFinder):
 for _place, _words in enumerate(os.environ.get("RUNGWISE_PAUSE", "").split()):
     _module, _path, _number, *_after = _words.split(":")
     _mark = Path(os.environ["RUNGWISE_PAUSE_DIR"]) / f"paused-{_place}"
-    sys.meta_path.insert(0, _Finder(_module, _path, int(_number), bool(_after), _mark))
+    sys.meta_path.insert(
+        0, _Finder(_module, _path, functools.partial(_held, number=int(_number), after=bool(_after), mark=_mark))
+    )
+
+for _words in os.environ.get("RUNGWISE_NO_MEMORY", "").split():
+    _module, _path, _largest, _number = _words.split(":")
+    _wrap = functools.partial(_short_of_memory, largest=int(_largest), number=int(_number))
+    sys.meta_path.insert(0, _Finder(_module, _path, _wrap))

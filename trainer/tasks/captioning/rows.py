@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -147,3 +148,25 @@ class ValRows:
             "files": [str(self.images.paths[image]) for image, _, _ in chosen],
             "weight": sum(len(caption) - 1 for caption in captions),
         }
+
+
+def parted(batch: Batch, sizes: Sequence[int], pad: int) -> list[Batch]:
+    """A batch of training or validation rows in parts of so many images.
+
+    Captions stay padded to the longest of the whole batch; `whole_weight` is that batch's weight.
+    """
+    captions = list(sizes)
+    if "captions_per_image" in batch:
+        captions = [int(group.sum()) for group in batch["captions_per_image"].split(list(sizes))]
+    pieces: dict[str, Sequence[Any]] = {"words": batch["words"].split(captions)}
+    for name in ("images", "features", "captions_per_image"):
+        if name in batch:
+            pieces[name] = batch[name].split(list(sizes))
+    for name in ("references", "files"):
+        if name in batch:
+            ends = itertools.accumulate(sizes)
+            pieces[name] = [batch[name][end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    # A caption's first word is given, not predicted.
+    pieces["weight"] = [int((words[:, 1:] != pad).sum()) for words in pieces["words"]]
+    pieces["whole_weight"] = [batch["weight"]] * len(sizes)
+    return [dict(zip(pieces, values, strict=True)) for values in zip(*pieces.values(), strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainer.arraystore import OnProgress
 from trainer.cache import decode
 from trainer.criterion import summed_loss, with_reduction
-from trainer.data import Batch
+from trainer.data import Batch, part_sizes
 from trainer.imagefiles import images_in
 from trainer.splits import select
 from trainer.task import Parts, Rows, Scores
@@ -23,7 +23,7 @@ from trainer.tasks.captioning.decode import beam_search
 from trainer.tasks.captioning.features import normalise, with_features
 from trainer.tasks.captioning.files import CaptioningFiles, draw_scenes, open_images, read_table, resize_px
 from trainer.tasks.captioning.model import Captioner
-from trainer.tasks.captioning.rows import Crops, TrainRows, ValRows
+from trainer.tasks.captioning.rows import Crops, TrainRows, ValRows, parted
 from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
 
 
@@ -83,7 +83,12 @@ class CaptioningTask:
         words = batch["words"]
         seen, known = seen_in(batch)
         loss = self._loss_of(model(seen, words, known), words)
-        return with_reduction(loss, batch["weight"], self.config.criterion.reduction)
+        # The sum of gradients is the whole batch's, also where only a part of it is here.
+        whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
+        return with_reduction(loss, whole, self.config.criterion.reduction)
+
+    def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
+        return parted(batch, part_sizes(len(seen_in(batch)[0]), largest), self._words().word_to_idx[PAD])
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
         assert isinstance(model, Captioner)

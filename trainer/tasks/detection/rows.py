@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from trainer.cache import Images
 from trainer.data import Batch, RowKey
@@ -16,6 +19,9 @@ from trainer.tasks.detection.augment import DRAWS, Layout, Picture, Sample, augm
 from trainer.tasks.detection.boxes import xywh_to_xyxy
 from trainer.tasks.detection.coco import Objects
 from trainer.tasks.detection.config import AugmentSettings
+
+# Tensors with a row for each object of all images, and the list of how many each image has.
+_COUNTED_BY = {"boxes": "counts", "labels": "counts", "truth": "truth_counts"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,22 @@ def collated(samples: Sequence[Sample]) -> Batch:
         "counts": counts,
         "weight": max(1, sum(counts)),  # 1 where there is none, as in the library
     }
+
+
+def parted(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
+    """A batch of training or validation rows in parts of so many images."""
+    pieces: dict[str, list[Any]] = {}
+    ends = list(itertools.accumulate(sizes))
+    for name, value in batch.items():
+        if isinstance(value, Tensor) and name not in _COUNTED_BY:
+            pieces[name] = list(torch.split(value, list(sizes)))
+        elif isinstance(value, list):
+            pieces[name] = [value[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    for name, counted in _COUNTED_BY.items():
+        if name in batch:
+            pieces[name] = list(batch[name].split([sum(counts) for counts in pieces[counted]]))
+    pieces["weight"] = [max(1, sum(counts)) for counts in pieces["counts"]]
+    return [dict(zip(pieces, values, strict=True)) for values in zip(*pieces.values(), strict=True)]
 
 
 class TrainRows:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainer.arraystore import OnProgress
 from trainer.cache import decode
-from trainer.data import Batch
+from trainer.data import Batch, part_sizes
 from trainer.errors import DataError
 from trainer.imagefiles import images_in
 from trainer.splits import select
@@ -34,7 +34,7 @@ from trainer.tasks.detection.files import (
 )
 from trainer.tasks.detection.model import BACKBONE, architecture_of, build_detector, rebuild_detector
 from trainer.tasks.detection.predictions import Found, detections, sample_of
-from trainer.tasks.detection.rows import Annotated, TrainRows, ValRows, place_part
+from trainer.tasks.detection.rows import Annotated, TrainRows, ValRows, parted, place_part
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -112,6 +112,11 @@ class DetectionTask:
         mean: Tensor = model(self._pixels(batch["images"]), labels=targets(batch)).loss
         total: Tensor = mean * batch["weight"]
         return total
+
+    def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
+        """In parts; where the loss is only close to a sum over images (see `loss`), or boxes are noised, its parts
+        add up closely rather than exactly."""
+        return parted(batch, part_sizes(len(batch["images"]), largest))
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
         sums: Counter[str] = Counter()
