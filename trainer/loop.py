@@ -7,8 +7,8 @@ until the epoch asked for, all epochs, or max_iter:
         heartbeat, should_stop?               yes: checkpoint in mid-epoch, outcome `interrupted`
     the epoch's losses read                   NonFiniteLoss names the first bad step
     evaluation, where one is due              → schedule, early stopping, best
-    checkpoint                                last.pth, best.pth, checkpoint_epoch_N.pth
-    report(evaluation)
+    checkpoint                                last.pth, best.pth, checkpoint_epoch_N.pth, from a copy, beside the loop
+    report(evaluation)                        once the files are whole
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import math
 import operator
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import torch
 
 from trainer.data import Batch, to_device
-from trainer.errors import NonFiniteLoss, OutOfMemory
+from trainer.errors import NonFiniteLoss, OutOfMemory, WriteError
 from trainer.loaders import size_at
 from trainer.memory import fitting, recall
 from trainer.outcome import Ending, Evaluation, Heartbeat, Hooks, Outcome
@@ -35,20 +36,45 @@ _WEIGHT = operator.itemgetter("weight")
 
 
 def train_until(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> Outcome:
-    """Trains to the end of `until_epoch` (1-based), or as far as the run goes. Returns at once where that is done."""
+    """Trains to the end of `until_epoch` (1-based), or as far as the run goes. Returns at once where that is done,
+    else once the last checkpoint's file is whole."""
     try:
-        while not (ending := _ending(run, until_epoch)):
-            if not _train_epoch(run, hooks, writer):
-                return _outcome(run, "interrupted", writer)
-            _close_epoch(run, until_epoch, hooks, writer)
-            if hooks.should_stop() and not _ending(run, until_epoch):
-                return _outcome(run, "interrupted", writer)
-    except torch.OutOfMemoryError as error:
+        ending = _train_epochs(run, until_epoch, hooks, writer)
+        _report(run, hooks, writer)
+    except BaseException as error:
+        with suppress(WriteError):  # of the two errors, the one that ended the run is told
+            _report(run, hooks, writer)
+        if not isinstance(error, torch.OutOfMemoryError):
+            raise
         raise OutOfMemory(
             f"out of memory with batches of {run.config.training.batch_size} ({str(error).splitlines()[0]}); "
             "try a smaller training.batch_size with a larger training.accumulate_grad_batches"
         ) from error
     return _outcome(run, ending, writer)
+
+
+def _train_epochs(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> Ending:
+    while not (ending := _ending(run, until_epoch)):
+        if not _train_epoch(run, hooks, writer):
+            return "interrupted"
+        _close_epoch(run, until_epoch, hooks, writer)
+        if hooks.should_stop() and not _ending(run, until_epoch):
+            return "interrupted"
+    return ending
+
+
+def _save(run: Run, hooks: Hooks, writer: RunWriter, best: bool = False) -> None:
+    """Starts the next checkpoint, once the one before is whole and what waited for it is reported."""
+    _report(run, hooks, writer)
+    writer.save(run, best=best)
+
+
+def _report(run: Run, hooks: Hooks, writer: RunWriter) -> None:
+    """Waits for the checkpoint under way, then reports its evaluation: none that a lost file would take back."""
+    evaluations, run.unreported = run.unreported, []
+    writer.wait()
+    for evaluation in evaluations:
+        hooks.report(evaluation)
 
 
 def _ending(run: Run, until_epoch: int) -> Ending | None:
@@ -101,6 +127,8 @@ def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
             _read_losses(run, recent)
             writer.stepped(run)
         hooks.heartbeat(Heartbeat(progress.epoch + 1, done, steps))
+        if run.unreported and not writer.busy:
+            _report(run, hooks, writer)
         if done == steps or progress.step == last_step:
             break
         stop = hooks.should_stop()
@@ -108,7 +136,7 @@ def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
             _read_losses(run, recent)
             progress.seconds += time.monotonic() - started
             started = time.monotonic()
-            writer.save(run)
+            _save(run, hooks, writer)
         if stop:
             return False
     _read_losses(run, recent)
@@ -195,7 +223,7 @@ def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) ->
     on_interval = whole and epoch % training.eval_interval == 0
     last = epoch == training.epochs or _iterations_spent(run)
     if not (on_interval or last or epoch >= until_epoch):
-        writer.save(run)
+        _save(run, hooks, writer)
         return
     started = time.monotonic()
     scores = evaluate(run, hooks)
@@ -205,8 +233,8 @@ def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) ->
     if on_interval:
         _judge(run, evaluation, train_loss, improved)
     writer.evaluated(evaluation, scores, improved)
-    writer.save(run, best=improved)
-    hooks.report(evaluation)
+    _save(run, hooks, writer, best=improved)
+    run.unreported.append(evaluation)
 
 
 def evaluate(run: Run, hooks: Hooks = Hooks()) -> Scores:

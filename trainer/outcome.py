@@ -75,7 +75,8 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Hooks:
-    """How a run speaks while it runs. `report` is called once for each evaluation, after its checkpoint.
+    """How a run speaks while it runs. `report` is called once for each evaluation, after its checkpoint, which is
+    written beside the training: some steps into the next epoch, and before `train` returns.
 
     `should_stop` is asked after every optimizer step; on True the run writes a checkpoint and returns. `preparing` is
     told how much is done, and of how much, while a cache is built before training.

@@ -85,6 +85,7 @@ class Run:
     progress: Progress = field(default_factory=Progress)
     history: list[Evaluation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unreported: list[Evaluation] = field(default_factory=list)  # until their checkpoint's file is whole
 
     def __post_init__(self) -> None:
         self.autocast = self.precision.autocast()

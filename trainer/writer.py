@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from trainer.background import BackgroundWriter, StateCopy
 from trainer.checkpoint import BEST, LAST, PREVIOUS, copy_checkpoint, remove_leftovers, rotate_and_save
 from trainer.config import RunConfig
 from trainer.errors import ConfigError, Problem, WriteError, no_room
@@ -33,6 +34,7 @@ class RunWriter:
         self.folder, self.log_folder = config.checkpoint.dir, config.logging_dir
         self.trackers = Trackers(config)
         self.last_checkpoint = str(continued_from) if continued_from else ""
+        self._copy, self._background = StateCopy(), BackgroundWriter()
         try:
             for folder in (self.folder, self.log_folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -72,22 +74,42 @@ class RunWriter:
                     write_whole(folder / "best.json", text)
 
     def save(self, run: Run, best: bool = False) -> None:
-        """Writes `last.pth`; an improvement also becomes `best.pth`, a due epoch `checkpoint_epoch_N.pth`."""
+        """Writes `last.pth`; an improvement also becomes `best.pth`, a due epoch `checkpoint_epoch_N.pth`.
+
+        Returns once the state is copied; the files are whole after `wait`, which raises what went wrong with them.
+        """
         checkpoint = self.config.checkpoint
         if not checkpoint.save:
             return
-        last = rotate_and_save(run.state(), self.folder)
-        self.last_checkpoint = str(last)
-        with _said(self.folder):
-            if best:
-                copy_checkpoint(last, self.folder / BEST)
-            epoch, every = run.progress.epoch, checkpoint.every_n_epochs
-            if every is not None and run.progress.batches == 0 and epoch and epoch % every == 0:
-                copy_checkpoint(last, self.folder / f"checkpoint_epoch_{epoch}.pth")
+        self.wait()  # what is being written lies in the same buffers
+        epoch, every = run.progress.epoch, checkpoint.every_n_epochs
+        names = [BEST] if best else []
+        if every is not None and run.progress.batches == 0 and epoch and epoch % every == 0:
+            names.append(f"checkpoint_epoch_{epoch}.pth")
+        state = self._copy.take(run.state())
+        self._background.start(lambda: self._write(state, names))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._background.busy
+
+    def wait(self) -> None:
+        """Returns once the last checkpoint's files are whole; raises what their writing raised."""
+        self._background.wait()
 
     def close(self) -> None:
-        """Ends what the trackers hold open."""
+        """Ends what is under way and what the trackers hold open."""
+        with suppress(WriteError):  # whoever closes without waiting has something worse to tell
+            self.wait()
         self.trackers.close()
+
+    def _write(self, state: dict[str, Any], names: list[str]) -> None:
+        last = rotate_and_save(state, self.folder)
+        self.last_checkpoint = str(last)
+        with _said(self.folder):
+            for name in names:
+                copy_checkpoint(last, self.folder / name)
 
     def _write_metrics(self, history: list[Evaluation]) -> None:
         if self.config.logging.save_metrics:
