@@ -132,25 +132,6 @@ def test_a_slot_killed_in_a_checkpoint_write_goes_on(box: NewBox, oracle: StudyB
     assert not list(one.study.glob("trials/*/checkpoints/.*")), "what was half written is gone"
 
 
-def test_a_slot_killed_while_it_writes_and_trains(box: NewBox) -> None:
-    """A slice of many epochs: the write of the second one's end is under way while the third is trained."""
-    content = {**SMALL, "search": {"pruner": "none"}, "trials": TRIALS[:2]}
-    undisturbed = box(content, folder="undisturbed")
-    undisturbed.run()
-    one = box(content, folder="killed")
-    one.pause_at("trainer.checkpoint:_digest:2")
-    driver = one.start()
-    victim = psutil.Process(one.paused())
-    one.said("trial 1 epoch 1/3")
-    one.evaluated(1, 3)
-    assert "trial 1 epoch 2/3" not in one.output(), "an epoch is reported once its file is whole"
-    send(victim, signal.SIGKILL)
-    one.said("goes on from its checkpoint (retry 1 of 2)", seconds=5.0)
-    one.ended(driver, 0)
-    one.same_as(undisturbed)
-    assert one.trained_again() == 0, "nothing that was reported is trained again"
-
-
 @pytest.mark.slow
 def test_a_slot_killed_twice_in_one_trial_goes_on(box: NewBox, oracle: StudyBox) -> None:
     one = box()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -14,11 +17,12 @@ import torch
 from trainer_parts import metrics_lines, same, session_of, stop_after, tiny, trained, training_state, without_seconds
 
 from trainer import writer
-from trainer.api import Evaluation, Heartbeat, Hooks, NonFiniteLoss
+from trainer.api import Evaluation, Heartbeat, Hooks, NonFiniteLoss, dump_yaml
 from trainer.background import BackgroundWriter, StateCopy
 from trainer.checkpoint import BEST, LAST, load_checkpoint, rotate_and_save
 from trainer.errors import WriteError
 
+ROOT = Path(__file__).resolve().parents[2]
 Before = Callable[[int], None]
 
 
@@ -160,3 +164,43 @@ def test_of_two_errors_the_one_that_ended_the_run_is_told(
             session.train(2, Hooks(report=lambda evaluation: heard.append(evaluation.epoch)))
     assert heard == ([] if fails else [1])
     assert (tmp_path / LAST).exists() != fails
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from trainer import checkpoint
+from trainer.api import Hooks, resolve_config, train, read_yaml
+true_digest, numbers = checkpoint._digest, iter(range(1, 100))
+def digest(file, length):
+    if next(numbers) == 2:
+        time.sleep(120)
+    return true_digest(file, length)
+checkpoint._digest = digest
+hooks = Hooks(lambda e: print("report", e.epoch, flush=True), lambda b: print("step", b.epoch, b.step, flush=True))
+train(resolve_config(read_yaml(Path(sys.argv[1]))), hooks=hooks)
+"""
+
+
+def test_a_kill_while_it_writes_and_trains_costs_nothing_that_was_reported(tmp_path: Path) -> None:
+    """The second epoch's file is half written while the third is trained."""
+    straight = trained(tiny(tmp_path / "straight"))
+    config = tiny(tmp_path / "run")
+    (tmp_path / "config.yaml").write_text(dump_yaml(config.plain()), encoding="utf-8")
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "config.yaml")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line.strip())
+            if said[-1] == "step 3 5":
+                process.send_signal(signal.SIGKILL)
+                break
+    assert [line for line in said if "report" in line] == ["report 1"]
+    assert list((tmp_path / "run").glob(f".{LAST}.*")), "the new checkpoint was half written"
+    assert load_checkpoint(tmp_path / "run" / LAST)["progress"]["epoch"] == 1
+    resumed = trained(config, resume=True)
+    assert without_seconds(resumed.evaluations) == without_seconds(straight.evaluations)
+    assert same(training_state(tmp_path / "run"), training_state(tmp_path / "straight"))
+    assert metrics_lines(tmp_path / "run") == metrics_lines(tmp_path / "straight")
+    assert not list((tmp_path / "run").glob(f".{LAST}.*"))
