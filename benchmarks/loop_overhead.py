@@ -98,7 +98,7 @@ def ours(data: list[dict[str, Any]]) -> Callable[[], float]:
     optimizer = build_optimizer(config.training.optimizer, Parts(main=list(net.parameters())))
     precision = decide_precision("auto", device)
     loaders = SimpleNamespace(
-        train=data, batches=EpochBatches(len(data) * BATCH, BATCH, 0, shuffle=True), resize=lambda _size: None
+        train=data, batches=EpochBatches(len(data) * BATCH, BATCH, 0, shuffle=True), resize=lambda _size: None, size=0
     )
     run = Run(
         config=config,
