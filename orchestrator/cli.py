@@ -188,7 +188,7 @@ def status(study_dir: StudyDir, debug: Debug = False) -> None:
 
 @app.command()
 def report(study_dir: StudyDir, debug: Debug = False) -> None:
-    """Write trials.csv and report.html again, from the study alone."""
+    """Write trials.csv, metrics.csv and report.html again, from the study alone."""
 
     def work() -> int:
         from orchestrator import commands

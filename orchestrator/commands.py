@@ -127,6 +127,10 @@ def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool) -> i
         finally:
             office.close()
             files.finish()
+    if ending != "stopped":  # who said stop does not wait for this
+        from orchestrator.exhibits import exhibit  # needs the dashboard, which takes its time to import
+
+        exhibit(plan, stage.state, files.full)
     return _conclude(plan, stage.state, files.full, ending, stop, console)
 
 

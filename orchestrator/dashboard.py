@@ -1,12 +1,14 @@
-"""`dashboard`: Optuna's dashboard on a study. The only file that needs optuna-dashboard."""
+"""`dashboard`: Optuna's dashboard on a study, with the samples that `exhibits.py` left for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import run_server
 
+from orchestrator.exhibits import ARTIFACTS
 from orchestrator.folder import read_plan
 from orchestrator.study import open_storage
 
@@ -16,4 +18,5 @@ def serve_dashboard(folder: Path, host: str, port: int, say: Callable[[str], Non
     plan = read_plan(folder)
     storage = open_storage(plan.storage_url)
     say(f"study {plan.name}: the dashboard listens on {host}, port {port}; Ctrl-C ends it")
-    run_server(storage, host, port)
+    artifacts = plan.folder / ARTIFACTS
+    run_server(storage, host, port, FileSystemArtifactStore(artifacts) if artifacts.is_dir() else None)

@@ -197,7 +197,7 @@ class Driver:
         if isinstance(event, Beat):
             self.watcher.beat(self.stage, slot, event)
         elif isinstance(event, Evaluated):
-            self._ledger.evaluated(trial, event.evaluation)
+            self._ledger.evaluated(trial, event.evaluation, slot.name, self.seconds())
         elif isinstance(event, Ended):
             self._failures.slice_ended(slot.name)
             self._ledger.ended(trial, event.outcome)

@@ -63,7 +63,8 @@ class Ledger:
         self._record(trial, f"{self.stage.label(trial)} {step.reason}")
         return trial
 
-    def evaluated(self, trial: TrialState, evaluation: Evaluation) -> None:
+    def evaluated(self, trial: TrialState, evaluation: Evaluation, slot: str, ended_at: float) -> None:
+        """An evaluation came from `slot`, `ended_at` seconds after the study began."""
         if evaluation.epoch in trial.values:
             return
         if trial.number in self._unjudged:  # several at once, which a checkpoint told: the earlier were judged before
@@ -71,6 +72,7 @@ class Ledger:
         self._unjudged.add(trial.number)
         trial.values[evaluation.epoch] = evaluation.value
         trial.losses[evaluation.epoch] = evaluation.metrics["val_loss"]
+        trial.slots[evaluation.epoch], trial.ended[evaluation.epoch] = slot, round(ended_at, 2)
         trial.step = evaluation.step
         trial.seconds += evaluation.seconds
         self.stage.policy.learn(trial, evaluation.epoch, evaluation.value)

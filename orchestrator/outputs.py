@@ -19,12 +19,13 @@ from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
 from orchestrator.state import COMPLETED, StudyState, TrialState
 from reports.build import write_report
-from reports.tables import write_trials_csv
+from reports.tables import write_metrics_csv, write_trials_csv
 from trainer.api import TrainingError, dump_yaml, write_whole
 
 log = logging.getLogger(__name__)
 
-CSV, REPORT, BEST, PLAN, DRIVER_LOG = "trials.csv", "report.html", "best.yaml", "plan.yaml", "driver.log"
+CSV, METRICS_CSV, REPORT, BEST = "trials.csv", "metrics.csv", "report.html", "best.yaml"
+PLAN, DRIVER_LOG = "plan.yaml", "driver.log"
 _CSV_SECONDS, _REPORT_SECONDS = 2.0, 20.0
 
 
@@ -61,7 +62,7 @@ class StudyFiles:
         self._refresh(now=False)
 
     def refresh_all(self) -> None:
-        """Writes CSV and report now."""
+        """Writes both CSV files and the report now."""
         self._stale_csv = self._stale_report = True
         self._refresh(now=True, report=True)
 
@@ -82,6 +83,8 @@ class StudyFiles:
             self._report_at, self._stale_report = clock, False
             full = build_record(self.plan, self.search, self.full, in_progress=not report)
             self._guarded(lambda: write_report(full, self.plan.folder / REPORT))
+            if report:
+                self._guarded(lambda: write_metrics_csv(full, self.plan.folder / METRICS_CSV))
 
     def _write_best(self) -> None:
         """Keeps `best.yaml` the leader's, until a promoted run has a better claim to it."""

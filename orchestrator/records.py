@@ -12,7 +12,7 @@ from orchestrator.plan import Plan
 from orchestrator.space import shape_words
 from orchestrator.state import FAILED, StudyState, TrialState
 from orchestrator.timings import study_timings
-from reports.record import Box, Decision, Evaluation, FullRun, Metric, Sample, StudyRecord, Trial
+from reports.record import Box, Decision, Evaluation, FullRun, Metric, Rung, Sample, StudyRecord, Trial
 from trainer.api import METRICS, SAMPLES, known_keys, read_metrics
 
 ENVIRONMENT = "environment.json"
@@ -27,6 +27,7 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         task=plan.base_config.task,
         metric=Metric(plan.metric.name, plan.metric.label, plan.metric.direction),
         budget_words=" → ".join(rung.words() for rung in plan.rungs),
+        rungs=[Rung(rung.words(), rung.epochs, _images(plan, rung.subset)) for rung in plan.rungs],
         planned_trials=plan.n_trials,
         epochs_per_trial=plan.top.epochs,
         searched=_searched(plan),
@@ -47,6 +48,11 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         generated_at=time.strftime("%Y-%m-%d %H:%M:%S"),
         in_progress=in_progress,
     )
+
+
+def _images(plan: Plan, subset: int | None) -> int:
+    """How many images an epoch of a rung sees."""
+    return min(subset or plan.full_images, plan.full_images)
 
 
 def _warnings(plan: Plan) -> list[str]:
@@ -122,13 +128,16 @@ def _full_evaluations(plan: Plan, full: StudyState) -> Iterator[Evaluation]:
 def _curve(plan: Plan, trial: TrialState, trial_id: int, folder: Path, run: str) -> Iterator[Evaluation]:
     """The study's values, with the other metrics beside them where the run's folder still has them."""
     lines = {line["epoch"]: line for line in read_metrics(folder / METRICS)}
+    rungs = () if run else plan.rungs
     for epoch, value in sorted(trial.values.items()):
         line = lines.get(epoch, {})
         metrics = {**line.get("metrics", {}), plan.metric.name: value}
         if epoch in trial.losses:
             metrics["val_loss"] = trial.losses[epoch]
         seconds, step = line.get("seconds", 0.0), line.get("step", 0)
-        yield Evaluation(trial_id, epoch, step, line.get("rung", trial.rung), seconds, metrics, run)
+        rung = line.get("rung") or next((n for n, r in enumerate(rungs, start=1) if epoch <= r.epochs), trial.rung)
+        where, when = trial.slots.get(epoch, ""), trial.ended.get(epoch)
+        yield Evaluation(trial_id, epoch, step, rung, seconds, metrics, run, where, when)
 
 
 def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Sample]:

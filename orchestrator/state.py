@@ -15,6 +15,9 @@ SAMPLED = -1
 class TrialState:
     """One trial. `values` and `losses` are by epoch, `results` are the values at the rungs that it reached.
 
+    `ended` and `slots`, by epoch, are for those who look on: when an evaluation came, in seconds of the study, and
+    from where. No decision reads them, and they are all that an interruption may change.
+
     `index` is its place in the plan's list of trials, SAMPLED where the sampler chose it. `rung` is the one that it
     works towards, or rests on. `origin` is the trial whose result a duplicate takes, `retry_of` the failed one that
     this one tries again. `eliminated`: by the user's threshold.
@@ -29,6 +32,8 @@ class TrialState:
     values: dict[int, float] = field(default_factory=dict)
     losses: dict[int, float] = field(default_factory=dict)
     results: dict[int, float] = field(default_factory=dict)
+    ended: dict[int, float] = field(default_factory=dict, compare=False)
+    slots: dict[int, str] = field(default_factory=dict, compare=False)
     eliminated: bool = False
     step: int = 0
     seconds: float = 0.0

@@ -46,7 +46,7 @@ _KEPT = (
     "rung", "step", "seconds", "retries", "checkpoint", "device", "failure_kind", "failure_line", "eliminated",
 )  # fmt: skip
 _IDENTITY = ("index", "config_key", "origin", "retry_of", "seed_index", "source_trial")  # never changes
-_BY_NUMBER = ("losses", "results")  # by epoch and by rung, whose numbers JSON makes text
+_BY_NUMBER = ("losses", "results", "ended", "slots")  # by epoch or by rung, whose numbers JSON makes text
 
 
 class Study:
@@ -278,7 +278,7 @@ def _trial_state(frozen: FrozenTrial) -> TrialState:
     kept = attrs.get("kept", {})
     identity = attrs.get("identity", attrs)  # one by one in studies of the first version
     decisions = kept.get("decisions", attrs.get("decisions", []))
-    by_number = {name: {int(n): float(v) for n, v in kept.get(name, {}).items()} for name in _BY_NUMBER}
+    by_number: dict[str, Any] = {name: {int(n): v for n, v in kept.get(name, {}).items()} for name in _BY_NUMBER}
     if "results" not in kept and frozen.state is OptunaState.COMPLETE and frozen.value is not None:
         by_number["results"] = {kept.get("rung", 1): frozen.value}  # written before studies had ladders
     return TrialState(
@@ -286,10 +286,9 @@ def _trial_state(frozen: FrozenTrial) -> TrialState:
         overrides=identity["overrides"],
         status=_STATUSES[frozen.state],
         values={int(epoch): float(value) for epoch, value in sorted(frozen.intermediate_values.items())},
-        losses=by_number["losses"],
-        results=by_number["results"],
         reason=attrs.get("reason", ""),
         decisions=[(int(sequence), str(line)) for sequence, line in decisions],
+        **by_number,
         **{name: identity[name] for name in _IDENTITY if name in identity},
         **{name: kept[name] for name in _KEPT if name in kept},
     )

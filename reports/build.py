@@ -18,8 +18,13 @@ SECTIONS: Mapping[str, str] = {
     "promoted": "reports.sections.promoted:section",
     "history": "reports.sections.history:section",
     "curves": "reports.sections.curves:section",
+    "funnel": "reports.sections.funnel:section",
     "leaders": "reports.sections.leaders:section",
     "samples": "reports.sections.samples:section",
+    "parameters": "reports.sections.parameters:section",
+    "agreement": "reports.sections.agreement:section",
+    "slots": "reports.sections.slots:section",
+    "cost": "reports.sections.cost:section",
     "failures": "reports.sections.failures:section",
     "reproduce": "reports.sections.reproduce:section",
 }

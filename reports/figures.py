@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,18 @@ import plotly.graph_objects as go
 
 from reports.ranking import Curve, curves, gain, ranked, thinned
 from reports.record import StudyRecord, Trial
-from reports.style import COLOURS, NEUTRAL, SYMBOLS, blank_figure, count_axis, plain, say_empty, value_axis
+from reports.style import (
+    COLOURS,
+    NEUTRAL,
+    SYMBOLS,
+    blank_figure,
+    count_axis,
+    faded,
+    plain,
+    rung_colour,
+    say_empty,
+    value_axis,
+)
 from reports.words import finite, metric_format, param_text, plural, shorten
 
 MAX_CURVES = 1_000
@@ -19,6 +30,7 @@ LEADING_CURVES = 100  # of them, so that thinning never hides the best
 MAX_POINTS = 30_000
 MAX_MARKED_POINTS = 3_000
 MAX_HOVER_PARAMS = 8
+MAX_BANDS = 8
 
 
 def optimisation_history(record: StudyRecord) -> go.Figure:
@@ -29,23 +41,14 @@ def optimisation_history(record: StudyRecord) -> go.Figure:
         return say_empty(figure, "No trial has a value yet.")
     value_axis(figure, record.metric, [value for _, value in placed])
     count_axis(figure, max(trial.trial_id for trial, _ in placed))
-    best = _best_so_far(record)
-    if best:
-        figure.add_scatter(
-            x=[trial_id for trial_id, _ in best],
-            y=[value for _, value in best],
-            mode="lines",
-            line={"color": NEUTRAL, "width": 2, "shape": "hv"},
-            name="best so far",
-            hoverinfo="skip",
-        )
+    add_best(figure, best_so_far(record, {trial.trial_id: trial.trial_id for trial in record.trials}))
     for status in COLOURS:
         chosen = [(trial, value) for trial, value in placed if trial.status == status]
-        points = [(trial.trial_id, value, _hover(trial, status)) for trial, value in chosen]
-        _add_marks(figure, record, status, points)
+        points = [(trial.trial_id, value, hover(trial, status)) for trial, value in chosen]
+        add_marks(figure, record, status, points)
     labels = {trial.trial_id: trial for trial in record.trials}
     runs = [(run, value) for run in record.full_runs if (value := finite(run.value)) is not None]
-    _add_marks(
+    add_marks(
         figure,
         record,
         "promoted",
@@ -69,7 +72,24 @@ def learning_curves(record: StudyRecord) -> go.Figure:
     count_axis(figure, max(curve.epochs[-1] for curve in drawn))
     for (name, mode), line in _lines(record, drawn).items():
         _add_curves(figure, record, name, mode, line, crowd=len(drawn))
+    _mark_rungs(figure, record)
     return figure
+
+
+def _mark_rungs(figure: go.Figure, record: StudyRecord) -> None:
+    """Where each rung of a ladder ends, as a band behind the curves: values on both sides of an edge do not compare."""
+    if not 1 < len(record.rungs) <= MAX_BANDS:
+        return
+    begin = 0
+    for number, rung in enumerate(record.rungs, start=1):
+        colour = faded(rung_colour(number, len(record.rungs)), 0.13)
+        figure.add_vrect(x0=begin + 0.5, x1=rung.epochs + 0.5, fillcolor=colour, line={"width": 0}, layer="below")
+        middle = (begin + rung.epochs + 1) / 2
+        words = f"rung {number}" if number == len(record.rungs) else f"{number}"
+        figure.add_annotation(
+            x=middle, y=1, yref="paper", yanchor="top", text=words, showarrow=False, font={"size": 11, "color": NEUTRAL}
+        )
+        begin = rung.epochs
 
 
 @dataclass
@@ -99,7 +119,7 @@ def _lines(record: StudyRecord, drawn: Sequence[Curve]) -> dict[tuple[str, str],
         if curve.run:
             lines["promoted", mode].add(curve, _hover_run(trials, curve.trial_id, curve.run))
         elif trial is not None:
-            lines[trial.status, mode].add(curve, _hover(trial, trial.status))
+            lines[trial.status, mode].add(curve, hover(trial, trial.status))
     return {key: line for key, line in lines.items() if line.x}
 
 
@@ -153,24 +173,40 @@ def _thinning_words(every: Sequence[Curve], drawn: Sequence[Curve]) -> str:
     return f"epoch ({', '.join(notes)})" if notes else "epoch"
 
 
-def _best_so_far(record: StudyRecord) -> list[tuple[int, float]]:
-    """Steps of the best value among the trials on the highest rung: other rungs' values do not compare."""
-    competitors = ranked(record)
+def best_so_far(record: StudyRecord, when: Mapping[int, float]) -> list[tuple[float, float]]:
+    """Steps of the best value among the trials on the highest rung: other rungs' values do not compare.
+
+    `when` is where each trial stands on the x axis; one that is not in it is left out.
+    """
+    competitors = [trial for trial in ranked(record) if trial.trial_id in when]
     if not competitors:
         return []
     rung = competitors[0].rung
-    steps: list[tuple[int, float]] = []
-    for trial in sorted(competitors, key=lambda trial: trial.trial_id):
+    steps: list[tuple[float, float]] = []
+    for trial in sorted(competitors, key=lambda trial: when[trial.trial_id]):
         value = finite(trial.value)
         if trial.rung != rung or value is None:
             continue
         if not steps or gain(record.metric, value) > gain(record.metric, steps[-1][1]):
-            steps.append((trial.trial_id, value))
-    last = max(trial.trial_id for trial in record.trials)
-    return [*steps, (last, steps[-1][1])]
+            steps.append((when[trial.trial_id], value))
+    return [*steps, (max(when.values()), steps[-1][1])]
 
 
-def _add_marks(figure: go.Figure, record: StudyRecord, status: str, points: Iterable[tuple[int, float, str]]) -> None:
+def add_best(figure: go.Figure, steps: list[tuple[float, float]]) -> None:
+    """The line of the best so far; nothing where there is none."""
+    if steps:
+        figure.add_scatter(
+            x=[place for place, _ in steps],
+            y=[value for _, value in steps],
+            mode="lines",
+            line={"color": NEUTRAL, "width": 2, "shape": "hv"},
+            name="best so far",
+            hoverinfo="skip",
+        )
+
+
+def add_marks(figure: go.Figure, record: StudyRecord, status: str, points: Iterable[tuple[float, float, str]]) -> None:
+    """Marks of one status: points as (x, value, what hovering says)."""
     marks = list(points)
     if not marks:
         return
@@ -190,7 +226,8 @@ def _add_marks(figure: go.Figure, record: StudyRecord, status: str, points: Iter
     )
 
 
-def _hover(trial: Trial, status: str) -> str:
+def hover(trial: Trial, status: str) -> str:
+    """What a mark of a trial says of it: its number, status and first parameters."""
     shown = list(trial.params.items())[:MAX_HOVER_PARAMS]
     lines = [f"<b>trial {trial.trial_id}</b> ({status})"]
     lines += [f"{plain(shorten(key, 40))} = {plain(_brief(value))}" for key, value in shown]
@@ -202,7 +239,7 @@ def _hover(trial: Trial, status: str) -> str:
 def _hover_run(trials: dict[int, Trial], trial_id: int, folder: str) -> str:
     trial = trials.get(trial_id)
     words = f"promoted, {plain(shorten(folder, 60))}"
-    return f"<b>trial {trial_id}</b> ({words})" if trial is None else _hover(trial, words)
+    return f"<b>trial {trial_id}</b> ({words})" if trial is None else hover(trial, words)
 
 
 def _brief(value: Any) -> str:

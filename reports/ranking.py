@@ -55,9 +55,13 @@ def peers(competitors: Sequence[Trial]) -> list[Trial]:
 
 def median_value(competitors: Sequence[Trial]) -> float:
     """The median of the values of one trial or more."""
-    values = sorted(value for trial in competitors if (value := finite(trial.value)) is not None)
-    middle = len(values) // 2
-    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+    return middle_of([value for trial in competitors if (value := finite(trial.value)) is not None])
+
+
+def middle_of(values: Sequence[float]) -> float:
+    """The median of one number or more."""
+    line, middle = sorted(values), len(values) // 2
+    return line[middle] if len(line) % 2 else (line[middle - 1] + line[middle]) / 2
 
 
 def metric_of(metric: Metric, evaluation: Evaluation) -> float | None:

@@ -27,6 +27,15 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """A step of the budget. `epochs` count from a trial's start; `images` are those of one epoch, 0 where unknown."""
+
+    words: str
+    epochs: int
+    images: int = 0
+
+
+@dataclass(frozen=True)
 class Trial:
     """One configuration, from first epoch to last. Values are at the highest rung that it reached.
 
@@ -71,7 +80,11 @@ class FullRun:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation of a trial, or of a promoted run, where `run` is its folder; empty in the search."""
+    """One evaluation of a trial, or of a promoted run, where `run` is its folder; empty in the search.
+
+    `seconds` is the time since the evaluation before it. It was made in the place named `slot`, and ended `ended_at`
+    seconds after the study began, the time between two calls left out; empty and None in studies that did not keep it.
+    """
 
     trial_id: int
     epoch: int
@@ -80,6 +93,8 @@ class Evaluation:
     seconds: float
     metrics: Mapping[str, float]
     run: str = ""
+    slot: str = ""
+    ended_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -123,14 +138,15 @@ class StudyRecord:
 
     `searched` and `environment` are label → words, in the order in which they should be read.
     `parameters` are the dotted keys that vary, in the order of the CSV's columns.
-    `budget_words` is one trial's budget; `planned_trials` how many the study was to have;
-    `epochs_per_trial` what an undisturbed trial trains. `next_steps` are (why, exact command) pairs.
+    `budget_words` is one trial's budget, `rungs` its steps, lowest first; `planned_trials` how many the study was to
+    have; `epochs_per_trial` what an undisturbed trial trains. `next_steps` are (why, exact command) pairs.
     """
 
     name: str
     task: str
     metric: Metric
     budget_words: str = ""
+    rungs: Sequence[Rung] = ()
     planned_trials: int = 0
     epochs_per_trial: int = 0
     searched: Mapping[str, str] = field(default_factory=dict)

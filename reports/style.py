@@ -30,6 +30,9 @@ SYMBOLS = {
 NEUTRAL = "#7a8594"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 CLEAR = "rgba(0,0,0,0)"
+# Low to high, where a colour stands for an amount; both ends show on white and on black.
+SEQUENCE = ((0.0, "#d4e6f5"), (0.5, "#6aaede"), (1.0, "#2a6fb0"))
+_LOWEST_RUNG, _HIGHEST_RUNG = (206, 186, 236), (112, 66, 168)  # violet, which no status has
 
 TEMPLATE = {
     "layout": {
@@ -55,6 +58,19 @@ def blank_figure(x_title: str = "", y_title: str = "", height_px: int = 420) -> 
     figure.update_xaxes(title_text=plain(x_title))
     figure.update_yaxes(title_text=plain(y_title))
     return figure
+
+
+def rung_colour(rung: int, rungs: int) -> str:
+    """The colour of a rung, which counts from 1: the higher, the deeper."""
+    share = (rung - 1) / (rungs - 1) if rungs > 1 else 1.0
+    mixed = (round(a + share * (b - a)) for a, b in zip(_LOWEST_RUNG, _HIGHEST_RUNG, strict=True))
+    return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+def faded(colour: str, opacity: float = 0.4) -> str:
+    """A `#rrggbb` colour that lets through what lies below it."""
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def value_axis(figure: go.Figure, metric: Metric, values: list[float]) -> None:

@@ -1,4 +1,4 @@
-"""The CSV of a study: one row per trial, its columns fixed by contract."""
+"""The CSV files of a study: one row per trial, or per evaluation, their columns fixed by contract."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 
 from reports.files import write_atomically
-from reports.record import StudyRecord, Trial
+from reports.record import Evaluation, StudyRecord, Trial
 from reports.words import canonical_json
 
 # A spreadsheet reads a cell that begins with one of these as a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+EVALUATION_COLUMNS = ("trial_id", "epoch", "rung", "slot", "seconds", "ended_at", "run")
 
 Cell = int | float | str | None
 
@@ -56,6 +58,55 @@ def write_trials_csv(record: StudyRecord, path: Path) -> None:
     writer.writerow(columns(record))
     writer.writerows([_text(cell) for cell in _row(record, trial)] for trial in record.trials)
     write_atomically(path, sheet.getvalue())
+
+
+def metric_columns(record: StudyRecord) -> list[str]:
+    """The names of the columns of `metrics.csv`, in order: the primary metric is the first of the metrics."""
+    found = dict.fromkeys(name for evaluation in record.evaluations for name in evaluation.metrics)
+    first = [record.metric.name] if record.metric.name in found else []
+    return [*EVALUATION_COLUMNS, *(name for name in dict.fromkeys([*first, *found]) if name not in EVALUATION_COLUMNS)]
+
+
+def metrics_frame(record: StudyRecord) -> pd.DataFrame:
+    """One row per evaluation in the order of the record; `run` is the folder of a promoted run, NA in the search."""
+    names = metric_columns(record)
+    rows = [_evaluation_row(names, evaluation) for evaluation in record.evaluations]
+    return pd.DataFrame({name: _series([row[place] for row in rows]) for place, name in enumerate(names)})
+
+
+def write_metrics_csv(record: StudyRecord, path: Path) -> None:
+    """Write every evaluation as CSV, whole or not at all, with the same care for spreadsheets."""
+    names = metric_columns(record)
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, lineterminator="\n")
+    writer.writerow([_text(name) for name in names])
+    writer.writerows([_text(cell) for cell in _evaluation_row(names, point)] for point in record.evaluations)
+    write_atomically(path, sheet.getvalue())
+
+
+def decisions_frame(record: StudyRecord) -> pd.DataFrame:
+    """One row per decision in the order in which they were taken."""
+    taken = sorted(record.decisions, key=lambda decision: decision.sequence)
+    return pd.DataFrame(
+        {
+            "sequence": _series([decision.sequence for decision in taken]),
+            "trial_id": _series([decision.trial_id for decision in taken]),
+            "line": _series([decision.line for decision in taken]),
+        }
+    )
+
+
+def _evaluation_row(names: list[str], point: Evaluation) -> list[Cell]:
+    fixed: list[Cell] = [
+        point.trial_id,
+        point.epoch,
+        point.rung,
+        point.slot or None,
+        _number(point.seconds),
+        _number(point.ended_at),
+        point.run or None,
+    ]
+    return [*fixed, *(_number(point.metrics.get(name)) for name in names[len(fixed) :])]
 
 
 def _row(record: StudyRecord, trial: Trial) -> list[Cell]:

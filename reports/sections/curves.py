@@ -20,6 +20,8 @@ def section(record: StudyRecord) -> Section | None:
     caption = f"{esc(label)} on the validation set after each evaluation, one line per trial."
     if promoted:
         caption += " Dashed: promoted runs at full budget."
+    if len(record.rungs) > 1:
+        caption += " The bands are the rungs: values on both sides of an edge do not compare."
     caption += " Click on a name in the legend to hide it, twice to see it alone."
     alt = f"Learning curves: {label} by epoch for {plural(len(every), 'run')}."
     return Section("Learning curves", figure_html("curves", learning_curves(record), alt, caption))

@@ -153,8 +153,8 @@ def test_the_table_stands_once_more_under_the_time_of_the_run(finished: Path) ->
 def test_the_folders_layout(finished: Path) -> None:
     found = {path.name for path in finished.iterdir()}
     assert {
-        "plan.yaml", "environment.json", "study.db", "driver.log", "trials.csv", "report.html", "best.yaml",
-        "trials", "full",
+        "plan.yaml", "environment.json", "study.db", "driver.log", "trials.csv", "metrics.csv", "report.html",
+        "best.yaml", "trials", "full",
     } <= found  # fmt: skip
     runs = [*sorted((finished / "trials").iterdir()), *(finished / "full").iterdir()]
     assert [run.name for run in runs][:5] == ["0001", "0002", "0003", "0004", "0005"]
@@ -310,12 +310,15 @@ def test_status(command: Command, finished: Path) -> None:
 
 def test_report_is_rebuilt_from_the_study_alone(command: Command, finished_copy: Path) -> None:
     before = rows(finished_copy)
-    for name in ("trials.csv", "report.html"):
+    for name in ("trials.csv", "metrics.csv", "report.html"):
         (finished_copy / name).unlink()
     result = command("report", finished_copy)
     assert result.exit_code == 0
     assert result.stdout.strip() == str(finished_copy / "report.html")
     assert [{**row, "checkpoint": ""} for row in rows(finished_copy)] == [{**row, "checkpoint": ""} for row in before]
+    points = rows(finished_copy, "metrics.csv")
+    assert sum(int(row["epochs"]) for row in before) == sum(not point["run"] for point in points)
+    assert {point["slot"] for point in points} == {"slot 1"}
     html = (finished_copy / "report.html").read_text(encoding="utf-8")
     assert html.lstrip().lower().startswith("<!doctype html>")
     assert all(f"trial {number} " in html for number in (1, 2))

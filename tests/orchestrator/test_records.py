@@ -97,6 +97,31 @@ def test_what_only_the_folder_holds_is_added(done: Bench) -> None:
     assert record.in_progress
 
 
+def test_an_evaluation_says_where_and_when_it_was_made(bench: Callable[..., Bench]) -> None:
+    b = bench({A: RISING, B: RISING}, workers=2)
+    b.search()
+    points = build_record(b.plan, b.rebuilt(), b.state, in_progress=False).evaluations
+    search = [(e.trial_id, e.slot, e.ended_at) for e in points if not e.run]
+    assert search == [(n, f"slot {n}", ended) for n in (1, 2) for ended in (10.0, 20.0, 30.0)]
+    again = b.with_plan(n_trials=3, trials=[{LR: A}, {LR: B}, {LR: 0.3}])
+    again.world.curves = {A: RISING, B: RISING, 0.3: RISING}
+    again.search()
+    later = build_record(again.plan, again.rebuilt(), None, in_progress=False).evaluations[-1]
+    assert later.ended_at == 60.0, "the time between two calls is left out"
+
+
+def test_the_rung_of_an_evaluation_is_known_without_its_file(bench: Callable[..., Bench]) -> None:
+    curves = {A: (1.0, 2.0, 3.0), B: (2.0, 3.0, 4.0), C: (3.0, 4.0, 5.0)}
+    b = bench(curves, search={"pruner": "halving"}, budget={}, ladder="1x10@32,3x30@32")
+    b.search()
+    record = build_record(b.plan, b.rebuilt(), None, in_progress=False)
+    assert [(rung.words, rung.epochs, rung.images) for rung in record.rungs] == [
+        ("1 epoch, 10 images @32", 1, 10),
+        ("3 epochs, 30 images @32", 3, 30),
+    ]
+    assert [(e.epoch, e.rung) for e in record.evaluations if e.trial_id == 3] == [(1, 1), (2, 2), (3, 2)]
+
+
 def test_an_empty_study_is_a_record_too(planned: Callable[..., Plan]) -> None:
     plan = planned([A])
     record = build_record(plan, StudyState(), None, in_progress=True)

@@ -10,7 +10,18 @@ import report_records
 
 from reports.record import StudyRecord
 
-KINDS = ("captioning", "detection", "empty", "all_failed", "one_trial", "running", "losses", "hostile", "many")
+KINDS = (
+    "captioning",
+    "ladder",
+    "detection",
+    "empty",
+    "all_failed",
+    "one_trial",
+    "running",
+    "losses",
+    "hostile",
+    "many",
+)
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +31,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StudyRecord]:
     with_folder: dict[str, Callable[[Path], StudyRecord]] = {
         "captioning": report_records.captioning,
         "detection": report_records.detection,
+        "ladder": report_records.ladder,
         "hostile": report_records.hostile,
     }
     return {
@@ -37,3 +49,9 @@ def record(request: pytest.FixtureRequest, records: dict[str, StudyRecord]) -> S
 def captioning(records: dict[str, StudyRecord]) -> StudyRecord:
     """The finished captioning study."""
     return records["captioning"]
+
+
+@pytest.fixture(scope="session")
+def ladder(records: dict[str, StudyRecord]) -> StudyRecord:
+    """The same on a ladder: the one that has all sections."""
+    return records["ladder"]

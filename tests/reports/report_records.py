@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from reports.record import Box, Decision, Evaluation, FullRun, Metric, Sample, Status, StudyRecord, Trial
+from reports.record import Box, Decision, Evaluation, FullRun, Metric, Rung, Sample, Status, StudyRecord, Trial
 
 BLEU = Metric("bleu", "BLEU", "maximize")
 MAP = Metric("map", "mAP", "maximize")
@@ -17,6 +17,7 @@ LOSS = Metric("loss", "validation loss", "minimize")
 
 HOSTILE = """<script>alert("x")</script>'"`&amp; =HYPERLINK("http://example.invalid") 🐙 \u202e\u2028"""
 PARAMETERS = ("optim.lr", "optim.name", "model.dropout", "model.layers", "augment.scale")
+LADDER = ((1, 100), (2, 300), (5, 500))
 CAPTIONS = (
     "a small red circle above a large blue square",
     "two green triangles beside a yellow star",
@@ -159,6 +160,34 @@ def captioning(folder: Path) -> StudyRecord:
     )
 
 
+def ladder(folder: Path) -> StudyRecord:
+    """The captioning study on three rungs and two slots; who was pruned there rests on the second rung here."""
+    record = captioning(folder)
+    rungs = [Rung(f"{epochs} epochs, {images} images @96", epochs, images) for epochs, images in LADDER]
+    reached = {"completed": 3, "pruned": 2, "failed": 1}
+    trials = [
+        replace(
+            trial,
+            status="paused" if trial.status == "pruned" else trial.status,
+            rung=reached[trial.status],
+            rung_words=rungs[reached[trial.status] - 1].words,
+        )
+        for trial in record.trials
+    ]
+    points, clock = [], [0.0, 0.0]
+    for point in record.evaluations:
+        place = 0 if point.run else point.trial_id % 2
+        clock[place] += 30.0
+        rung = 1 if point.run else next(n for n, step in enumerate(rungs, start=1) if point.epoch <= step.epochs)
+        points.append(replace(point, rung=rung, seconds=28.0, slot=f"slot {place + 1}", ended_at=clock[place]))
+    decisions = [
+        Decision(1, 1, "trial 1 paused at rung 1 of 3 (1 epochs, 100 images @96): BLEU 3 is 2nd of 2, the cut is 4"),
+        Decision(2, 2, "trial 2 goes on to rung 2 of 3 (2 epochs, 300 images @96): at rung 1 BLEU 4 is 1st of 3"),
+        Decision(3, 1, "trial 1 goes on to rung 2 of 3 (2 epochs, 300 images @96): at rung 1 BLEU 3 is 1st of 3"),
+    ]
+    return replace(record, name="ladder", rungs=rungs, trials=trials, evaluations=points, decisions=decisions)
+
+
 def detection(folder: Path) -> StudyRecord:
     """A finished detection study: boxes on samples of the best and the worst trial and of a promoted run."""
     trials, points = search(MAP, top=0.7, seed=4)
@@ -266,8 +295,11 @@ def hostile(folder: Path) -> StudyRecord:
         parameters=(HOSTILE, "a", "b"),
         trials=trials,
         full_runs=[FullRun(1, 0, "completed", HOSTILE, 2.0, reason=HOSTILE), FullRun(9, 0, "failed", HOSTILE)],
+        rungs=[Rung(HOSTILE, 2, 10), Rung(long, 5, -3)],
         evaluations=[
-            Evaluation(1, 1, 1, 1, 1.0, {"bleu": 1.0}),
+            Evaluation(1, 1, 1, 1, 1.0, {"bleu": 1.0}, "", HOSTILE, 3.0),
+            Evaluation(1, 2, 1, 2, math.nan, {"bleu": 1.5}, "", long, math.nan),
+            Evaluation(3, 1, 1, 99, -5.0, {"bleu": 0.5}, "", HOSTILE, 1e300),
             Evaluation(1, 1, 1, 1, 1.0, {"bleu": 2.0}, HOSTILE),
             Evaluation(404, 1, 1, 1, 1.0, {"bleu": 2.0}),
         ],

@@ -43,7 +43,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def pages(records: dict[str, StudyRecord], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    paths = {kind: folder / f"{kind}.html" for kind in ("captioning", "hostile", "empty", "running")}
+    paths = {kind: folder / f"{kind}.html" for kind in ("captioning", "ladder", "hostile", "empty", "running")}
     for kind, path in paths.items():
         write_report(records[kind], path)
     return paths
@@ -73,7 +73,7 @@ def column(browser: Any, place: int) -> list[str]:
     return cells
 
 
-@pytest.mark.parametrize("kind", ["captioning", "hostile", "empty", "running"])
+@pytest.mark.parametrize("kind", ["captioning", "ladder", "hostile", "empty", "running"])
 def test_it_opens_alone(browser: Any, pages: dict[str, Path], kind: str) -> None:
     show(browser, pages[kind])
     assert browser.get_log("browser") == []
@@ -84,14 +84,14 @@ def test_it_opens_alone(browser: Any, pages: dict[str, Path], kind: str) -> None
 
 
 def test_every_section_and_plot_is_there(browser: Any, pages: dict[str, Path]) -> None:
-    show(browser, pages["captioning"])
+    show(browser, pages["ladder"])
     names = browser.execute_script("return [...document.querySelectorAll('main > section')].map(s => s.id)")
     assert names == list(SECTIONS)
     lines = (
         "return [...document.querySelectorAll('.canvas')]"
-        ".map(canvas => canvas.querySelectorAll('path.js-line, path.point').length)"
+        ".map(canvas => canvas.querySelectorAll('path.js-line, path.point, .point path, .sankey-node').length)"
     )
-    assert all(count > 5 for count in browser.execute_script(lines))
+    assert all(count > 2 for count in browser.execute_script(lines))
     assert len(browser.execute_script("return document.querySelectorAll('.canvas .legendtext')")) >= 6
     images = "return [...document.images].every(image => image.complete && image.naturalWidth > 0)"
     assert browser.execute_script(images)
@@ -104,7 +104,7 @@ def test_plotly_draws_strangers_names_as_text(browser: Any, pages: dict[str, Pat
 
 
 @pytest.mark.parametrize("width", [1280, 390, 320])
-@pytest.mark.parametrize("kind", ["captioning", "hostile"])
+@pytest.mark.parametrize("kind", ["ladder", "hostile"])
 def test_the_page_never_scrolls_sideways(browser: Any, pages: dict[str, Path], kind: str, width: int) -> None:
     show(browser, pages[kind], width=width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width

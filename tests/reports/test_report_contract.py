@@ -13,7 +13,7 @@ from report_reader import drawn, read
 from report_records import HOSTILE, many
 
 from reports.build import SECTIONS, build_report, write_report
-from reports.record import Evaluation, StudyRecord
+from reports.record import Evaluation, Rung, StudyRecord
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -31,8 +31,8 @@ def test_every_section_draws_every_study(name: str, record: StudyRecord) -> None
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_every_section_takes_part_in_the_whole_study(name: str, captioning: StudyRecord) -> None:
-    assert drawn(name, captioning) is not None
+def test_every_section_takes_part_in_the_whole_study(name: str, ladder: StudyRecord) -> None:
+    assert drawn(name, ladder) is not None
 
 
 @pytest.mark.parametrize("name", [name for name in SECTIONS if name != "summary"])
@@ -83,11 +83,16 @@ def test_the_report_is_written_whole(captioning: StudyRecord, tmp_path: Path) ->
 def test_a_thousand_trials_of_a_hundred_reports_are_quick_and_small() -> None:
     record = many(trials=1_000, epochs=100)
     points = [
-        Evaluation(trial.trial_id, epoch, epoch, 1, 1.0, {"bleu": trial.trial_id % 37 + epoch / 7.3})
+        Evaluation(
+            trial.trial_id, epoch, epoch, 1 + (epoch > 10) + (epoch > 30), 1.0,
+            {"bleu": trial.trial_id % 37 + epoch / 7.3}, "", f"slot {trial.trial_id % 8}",
+            trial.trial_id * 13 + epoch * 1.0,
+        )
         for trial in record.trials
         for epoch in range(1, 101)
-    ]
-    record = replace(record, evaluations=points)
+    ]  # fmt: skip
+    rungs = [Rung(f"{epochs} epochs", epochs, 100) for epochs in (10, 30, 100)]
+    record = replace(record, evaluations=points, rungs=rungs, log_parameters=("optim.lr",))
     begun = time.perf_counter()
     page = build_report(record)
     assert time.perf_counter() - begun < 10

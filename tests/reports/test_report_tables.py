@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_records import BLEU, LOSS, MAP
 
-from reports.record import StudyRecord, Trial
-from reports.tables import trials_frame, write_trials_csv
+from reports.record import Decision, Evaluation, StudyRecord, Trial
+from reports.tables import decisions_frame, metrics_frame, trials_frame, write_metrics_csv, write_trials_csv
 
 
 def written(record: StudyRecord, folder: Path) -> list[dict[str, str]]:
@@ -160,3 +160,34 @@ def test_others_may_read_what_was_written(tmp_path: Path) -> None:
 def test_a_file_name_that_is_not_unicode_can_be_written(tmp_path: Path) -> None:
     (row,) = written(study(Trial(1, "completed", {}, checkpoint="caf\udce9.pth")), tmp_path)
     assert row["checkpoint"] == "caf\\udce9.pth"
+
+
+def test_the_file_of_evaluations_is_exactly_this(tmp_path: Path) -> None:
+    points = [
+        Evaluation(1, 1, 40, 1, 2.5, {"val_loss": 1.25, "bleu": 10.0}, "", "slot 1", 3.75),
+        Evaluation(1, 2, 80, 2, 2.0, {"bleu": math.nan, "=now()": 1.0, "epoch": 7.0}),
+        Evaluation(1, 1, 40, 1, 9.0, {"bleu": 0.1}, "full/0001-seed0"),
+    ]
+    record = StudyRecord("s", "captioning", BLEU, evaluations=points)
+    write_metrics_csv(record, tmp_path / "metrics.csv")
+    assert (tmp_path / "metrics.csv").read_bytes().decode() == (
+        "trial_id,epoch,rung,slot,seconds,ended_at,run,bleu,val_loss,'=now()\n"
+        "1,1,1,slot 1,2.5,3.75,,10.0,1.25,\n"
+        "1,2,2,,2.0,,,,,1.0\n"
+        "1,1,1,,9.0,,full/0001-seed0,0.1,,\n"
+    )
+    frame = metrics_frame(record)
+    assert list(frame["epoch"]) == [1, 2, 1]
+    assert frame["slot"].notna().tolist() == [True, False, False]
+
+
+def test_every_record_has_its_tables(record: StudyRecord, tmp_path: Path) -> None:
+    write_metrics_csv(record, tmp_path / "metrics.csv")
+    assert len(metrics_frame(record)) == len(record.evaluations)
+    assert len(decisions_frame(record)) == len(record.decisions)
+
+
+def test_decisions_stand_in_the_order_of_the_log() -> None:
+    record = StudyRecord("s", "c", BLEU, decisions=[Decision(2, 1, "later"), Decision(1, 4, "first")])
+    assert decisions_frame(record)["line"].tolist() == ["first", "later"]
+    assert decisions_frame(record)["trial_id"].tolist() == [4, 1]

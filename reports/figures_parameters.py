@@ -1,0 +1,216 @@
+"""The plots of parameters: Optuna's own in the report's style, and parallel coordinates.
+
+Plotly's parallel coordinates need WebGL and make functions from texts, which the page's security policy forbids, so
+that these are drawn here as lines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from optuna.distributions import CategoricalDistribution
+from optuna.visualization import plot_contour, plot_rank, plot_slice
+
+from reports.figures import hover
+from reports.parameters import Parameters, few
+from reports.record import StudyRecord, Trial
+from reports.style import COLOURS, NEUTRAL, SEQUENCE, TEMPLATE, blank_figure, plain, value_axis
+from reports.words import four_digits, metric_format, metric_text, shorten
+
+MAX_SLICED = 600
+MAX_CONTOURED = 80  # the grid of a contour has the square of it
+MAX_PARALLEL = 200
+MAX_AXES = 8
+LACKING = -0.22  # where a line passes an axis whose parameter the trial lacks; the axis runs from 0 to 1
+BANDS = (("best fifth", COLOURS["running"], 0.9), ("next two fifths", COLOURS["paused"], 0.5), ("rest", NEUTRAL, 0.3))
+
+
+def importance_bars(shares: Mapping[str, float]) -> go.Figure:
+    """The importance of each parameter, the largest on top."""
+    names = list(shares)[::-1]
+    figure = blank_figure(height_px=40 + 34 * len(names))
+    figure.add_bar(
+        x=[shares[name] for name in names],
+        y=[_tail(name) for name in names],
+        customdata=names,
+        orientation="h",
+        marker={"color": COLOURS["running"]},
+        text=[f"{shares[name]:.0%}" for name in names],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{customdata}: %{x:.1%}<extra></extra>",
+    )
+    figure.update_layout(bargap=0.35, margin={"t": 8, "r": 48, "b": 16})
+    figure.update_xaxes(visible=False, rangemode="tozero")
+    figure.update_yaxes(type="category", showgrid=False)
+    return figure
+
+
+def slice_of(record: StudyRecord, found: Parameters, name: str) -> go.Figure:
+    """The metric over one parameter; later trials are deeper. Trials without the parameter are left out."""
+    chosen = few(found, MAX_SLICED)
+    figure = _restyled(plot_slice(chosen.study, params=[name], target_name=plain(record.metric.label)), 300)
+    having = _having(chosen, name)
+    values = [float(trial.value or 0.0) for trial in chosen.study.get_trials(deepcopy=False)]
+    value_axis(figure, record.metric, values)
+    figure.update_traces(
+        text=_texts(having),
+        marker={"size": 8, "opacity": 0.85, "colorscale": SEQUENCE, "showscale": False, "line": {"width": 0}},
+        hovertemplate=f"%{{text}}<br><b>%{{y:{metric_format(record.metric)}}}</b><extra></extra>",
+        selector={"type": "scatter"},
+    )
+    figure.update_yaxes(rangemode="normal")
+    return _sparse_ticks(figure)
+
+
+def contour_of(record: StudyRecord, found: Parameters, pair: Sequence[str]) -> go.Figure:
+    """The metric over two parameters, between the trials interpolated."""
+    chosen = few(found, MAX_CONTOURED)
+    figure = _restyled(plot_contour(chosen.study, params=list(pair), target_name=plain(record.metric.label)), 400)
+    bar = {"thickness": 10, "outlinewidth": 0, "title": {"text": plain(shorten(record.metric.label, 20))}}
+    figure.update_traces(
+        colorscale=SEQUENCE, reversescale=False, colorbar=bar, line={"width": 0.5, "color": NEUTRAL},
+        selector={"type": "contour"},
+    )  # fmt: skip
+    figure.update_traces(
+        text=_texts(_having(chosen, *pair)), hovertemplate="%{text}<extra></extra>",
+        marker={"color": "#1c2530", "size": 6, "line": {"width": 1, "color": "#ffffff"}}, selector={"type": "scatter"},
+    )  # fmt: skip
+    return _sparse_ticks(figure)
+
+
+def ranks_of(found: Parameters, pair: Sequence[str]) -> go.Figure:
+    """The trials over two parameters, coloured by the rank of their value."""
+    chosen = few(found, MAX_SLICED)
+    figure = _restyled(plot_rank(chosen.study, params=list(pair)), 400)
+    marks, scale = figure.data
+    marks.update(hovertext=_texts(_having(chosen, *pair)), marker={"size": 9, "line": {"width": 0.5, "color": NEUTRAL}})
+    words = ["lowest", "median", "highest"]
+    scale.marker.colorbar.update(tickvals=[0, 0.5, 1], ticktext=words, outlinewidth=0)
+    return _sparse_ticks(figure)
+
+
+def parallel_coordinates(record: StudyRecord, found: Parameters, names: Sequence[str]) -> go.Figure:
+    """One line a trial over an axis for each parameter and one for the metric; below the axis where it lacks it."""
+    chosen = few(found, MAX_PARALLEL)
+    frozen = chosen.study.get_trials(deepcopy=False)
+    shown = list(names)[:MAX_AXES]
+    columns = [_column(chosen, name) for name in shown]
+    values = [float(trial.value or 0.0) for trial in frozen]
+    low, high = min(values), max(values)
+    figure = blank_figure(height_px=420)
+    best_first = sorted(range(len(frozen)), key=lambda i: values[i], reverse=record.metric.direction == "maximize")
+    cuts = (0, math.ceil(len(frozen) / 5), math.ceil(len(frozen) * 3 / 5), len(frozen))
+    for place in (2, 1, 0):
+        label, colour, opacity = BANDS[place]
+        x: list[int | None] = []
+        y: list[float | None] = []
+        text: list[str] = []
+        for index in best_first[cuts[place] : cuts[place + 1]]:
+            ends = (values[index] - low) / (high - low) if high > low else 0.5
+            x += [*range(len(shown) + 1), None]
+            y += [*(column.get(index, LACKING) for column in columns), ends, None]
+            text += [hover(chosen.trials[index], chosen.trials[index].status)] * (len(shown) + 2)
+        figure.add_scatter(
+            x=x, y=y, text=text, mode="lines+markers", name=label, line={"color": colour, "width": 1.5},
+            marker={"size": 4, "color": colour}, opacity=opacity, connectgaps=False,
+            hovertemplate="%{text}<extra></extra>",
+        )  # fmt: skip
+    ends_of = [*(_ends(chosen, name) for name in shown)]
+    ends_of.append((metric_text(record.metric, low), metric_text(record.metric, high)))
+    for place in (place for place, column in enumerate(columns) if len(column) < len(frozen)):
+        figure.add_annotation(
+            text="none", x=place, y=LACKING, yanchor="top", showarrow=False, font={"size": 11}, yshift=-4
+        )
+    for place, (bottom, top) in enumerate(ends_of):
+        figure.add_shape(
+            type="line", x0=place, x1=place, y0=0, y1=1, line={"color": NEUTRAL, "width": 1}, layer="below"
+        )
+        for words, height, anchor in ((bottom, 0, "top"), (top, 1, "bottom")):
+            figure.add_annotation(
+                text=words,
+                x=place,
+                y=height,
+                yanchor=anchor,
+                showarrow=False,
+                font={"size": 11},
+                yshift=-4 + 8 * height,
+            )
+    labels = [*(_tail(name) for name in shown), plain(shorten(record.metric.label, 20))]
+    figure.update_xaxes(tickvals=list(range(len(labels))), ticktext=labels, showgrid=False, tickangle=-30)
+    figure.update_xaxes(range=(-0.35, len(labels) - 0.65))
+    figure.update_yaxes(visible=False, range=(LACKING - 0.12 if any(map(found.lacking.get, shown)) else -0.12, 1.12))
+    return figure
+
+
+def _column(found: Parameters, name: str) -> dict[int, float]:
+    """Trial's place → where its value lies between the axis's ends, 0 to 1."""
+    frozen = found.study.get_trials(deepcopy=False)
+    shape = next(trial.distributions[name] for trial in frozen if name in trial.params)
+    having = {place: trial.params[name] for place, trial in enumerate(frozen) if name in trial.params}
+    if isinstance(shape, CategoricalDistribution):
+        last = max(1, len(shape.choices) - 1)
+        return {place: shape.choices.index(value) / last for place, value in having.items()}
+    low, high = (_scaled(end, shape) for end in (shape.low, shape.high))  # type: ignore[attr-defined]
+    return {place: (_scaled(value, shape) - low) / (high - low) for place, value in having.items()}
+
+
+def _scaled(value: float, shape: Any) -> float:
+    return math.log(value) if shape.log else float(value)
+
+
+def _ends(found: Parameters, name: str) -> tuple[str, str]:
+    """What stands at the lower and the upper end of an axis."""
+    shape = next(t.distributions[name] for t in found.study.get_trials(deepcopy=False) if name in t.params)
+    if isinstance(shape, CategoricalDistribution):
+        return shorten(str(shape.choices[0]), 12), shorten(str(shape.choices[-1]), 12)
+    low, high = shape.low, shape.high  # type: ignore[attr-defined]
+    return tuple(f"{end:,}" if isinstance(end, int) else four_digits(end) for end in (low, high))  # type: ignore[return-value]
+
+
+def _tail(name: str) -> str:
+    """The last two parts of a dotted key: axes stand close together."""
+    return shorten(".".join(name.split(".")[-2:]), 22)
+
+
+def _having(found: Parameters, *names: str) -> list[Trial]:
+    frozen = found.study.get_trials(deepcopy=False)
+    return [t for t, known in zip(found.trials, frozen, strict=True) if all(name in known.params for name in names)]
+
+
+def _texts(trials: Sequence[Trial]) -> list[str]:
+    return [hover(trial, trial.status) for trial in trials]
+
+
+def _restyled(figure: go.Figure, height_px: int) -> go.Figure:
+    """One of Optuna's figures in the report's style: without its title, texts without the quotes of Python."""
+    figure.layout.template = TEMPLATE
+    for trace in figure.data:
+        for axis in ("x", "y"):
+            if any(isinstance(value, str) for value in getattr(trace, axis) or ()):
+                trace.update({axis: [_unquoted(value) for value in getattr(trace, axis)]})
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        if axis.categoryarray is not None:
+            axis.categoryarray = [_unquoted(value) for value in axis.categoryarray]
+    figure.update_layout(title=None, height=height_px, width=None, autosize=True, showlegend=False)
+    return figure
+
+
+def _unquoted(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return value[1:-1]
+    return value
+
+
+def _sparse_ticks(figure: go.Figure) -> go.Figure:
+    """A logarithmic axis has its decades alone: digits between them read as values. Without decades it is linear."""
+    for name in ("x", "y"):
+        axis = figure.layout[f"{name}axis"]
+        numbers = [value for trace in figure.data for value in trace[name] or () if isinstance(value, int | float)]
+        if axis.type == "log" and numbers:
+            wide = max(numbers) >= 30 * min(numbers) > 0
+            axis.update({"exponentformat": "e", "dtick": 1} if wide else {"type": "linear", "range": None})
+    return figure

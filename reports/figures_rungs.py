@@ -1,0 +1,109 @@
+"""The plots of a ladder: how trials moved over its rungs, and how two rungs agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from reports.ranking import gain, thinned
+from reports.record import STATUSES, StudyRecord
+from reports.rungs import Values, own_trials, rung_count, values_by_rung
+from reports.style import COLOURS, NEUTRAL, blank_figure, count_axis, faded, plain, rung_colour, say_empty
+from reports.words import plural
+
+MAX_RANKS_DRAWN = 500
+
+
+def highest_rungs(record: StudyRecord) -> dict[int, int]:
+    """Trial → the highest rung on which it was evaluated; where it never was, the one that it was meant for."""
+    reached = {trial.trial_id: 0 for trial in own_trials(record)}
+    for rung, values in values_by_rung(record).items():
+        for trial_id in values:
+            reached[trial_id] = max(reached[trial_id], rung)
+    return {trial.trial_id: reached[trial.trial_id] or trial.rung for trial in own_trials(record)}
+
+
+def rung_flow(record: StudyRecord) -> go.Figure:
+    """A Sankey diagram: how many trials went from rung to rung, and how the others ended on each."""
+    figure = blank_figure(height_px=360)
+    trials = own_trials(record)
+    if not trials:
+        return say_empty(figure, "No trial yet.")
+    top = highest_rungs(record)
+    rungs = range(1, min(rung_count(record), max(top.values())) + 1)
+    ends = Counter((top[trial.trial_id], trial.status) for trial in trials)
+    names: list[str] = []
+    colours: list[str] = []
+    links: list[tuple[int, int, int, str]] = []
+    for rung in rungs:
+        count = sum(top[trial.trial_id] >= rung for trial in trials)
+        names.append(f"rung {rung}: " + (plural(count, "trial") if rung == 1 else f"{count:,}"))
+        colours.append(rung_colour(rung, len(rungs)))
+    for rung in rungs:
+        onward = sum(top[trial.trial_id] > rung for trial in trials)
+        if onward:
+            links.append((rung - 1, rung, onward, colours[rung]))
+        for status in STATUSES:
+            count = ends[rung, status]
+            if count:
+                links.append((rung - 1, len(names), count, COLOURS[status]))
+                names.append(f"{count:,} {status}")
+                colours.append(COLOURS[status])
+    figure.add_sankey(
+        arrangement="snap",
+        node={
+            "label": names,
+            "color": colours,
+            "pad": 22,
+            "thickness": 14,
+            "line": {"width": 0},
+            "hovertemplate": "%{label}<extra></extra>",
+        },
+        link={
+            "source": [link[0] for link in links],
+            "target": [link[1] for link in links],
+            "value": [link[2] for link in links],
+            "color": [faded(link[3]) for link in links],
+            "hovertemplate": "%{source.label} → %{target.label}: %{value:d}<extra></extra>",
+        },
+    )
+    figure.update_layout(margin={"l": 8, "r": 8, "t": 16, "b": 16})
+    return figure
+
+
+def rank_scatter(record: StudyRecord, lower: Values, upper: Values, names: Sequence[str]) -> go.Figure:
+    """Each trial's rank on a rung beside its rank on a higher one, among the trials that have both; 1 is the best."""
+    figure = blank_figure(f"rank: {names[0]}", f"rank: {names[1]}", height_px=340)
+    both = [trial_id for trial_id in lower if trial_id in upper]
+    if not both:
+        return say_empty(figure, "No trial has a value on both.")
+    x, y = _ranks(record, lower, both), _ranks(record, upper, both)
+    shown = [both[place] for place in thinned(len(both), MAX_RANKS_DRAWN)]
+    last = len(both)
+    figure.add_scatter(
+        x=[1, last], y=[1, last], mode="lines", line={"color": NEUTRAL, "width": 1, "dash": "dot"}, hoverinfo="skip",
+        showlegend=False,
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[x[trial_id] for trial_id in shown],
+        y=[y[trial_id] for trial_id in shown],
+        text=[f"trial {trial_id}" for trial_id in shown],
+        mode="markers",
+        marker={"color": COLOURS["running"], "size": 9 if last <= 100 else 6, "opacity": 0.8},
+        hovertemplate=f"<b>%{{text}}</b><br>{plain(names[0])}: %{{x}}<br>{plain(names[1])}: %{{y}}<extra></extra>",
+        showlegend=False,
+    )
+    count_axis(figure, last)
+    figure.update_yaxes(tickformat="d", dtick=1 if last <= 12 else None)
+    edge = (0.5 - 0.02 * last, last + 0.5 + 0.02 * last)
+    figure.update_xaxes(range=edge)
+    figure.update_yaxes(range=edge[::-1])
+    figure.update_xaxes(autorange=False)
+    return figure
+
+
+def _ranks(record: StudyRecord, values: Values, trial_ids: Sequence[int]) -> dict[int, int]:
+    best_first = sorted(trial_ids, key=lambda trial_id: (-gain(record.metric, values[trial_id]), trial_id))
+    return {trial_id: place for place, trial_id in enumerate(best_first, start=1)}

@@ -1,0 +1,147 @@
+"""The plots of what a study took: its slots over time, its cost, its best value over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from reports.figures import add_best, add_marks, best_so_far, hover
+from reports.record import StudyRecord
+from reports.rungs import rung_count
+from reports.spending import Spent, Work
+from reports.style import COLOURS, NEUTRAL, blank_figure, faded, plain, rung_colour, say_empty, value_axis
+from reports.words import duration, finite, plural, shorten
+
+MAX_BARS = 3_000
+
+
+def time_unit(seconds: float) -> tuple[str, float]:
+    """The unit that suits a length of time, with its seconds."""
+    if seconds < 180:
+        return "seconds", 1.0
+    return ("minutes", 60.0) if seconds < 3 * 3600 else ("hours", 3600.0)
+
+
+def slot_gantt(record: StudyRecord, found: Sequence[Work]) -> go.Figure:
+    """Who trained on which slot when, coloured by rung; what is empty was idle, loading or lost."""
+    slots = list(dict.fromkeys(work.slot for work in found))
+    unit, size = time_unit(max((work.end for work in found), default=0.0))
+    figure = blank_figure(f"{unit} of study time", height_px=max(220, 120 + 40 * len(slots)))
+    if not found:
+        return say_empty(figure, "No times are known.")
+    rungs = rung_count(record)
+    drawn = list(found) if len(found) <= MAX_BARS else joined_up(found, MAX_BARS)
+    names = {f"rung {rung}" if rungs > 1 else "search": rung for rung in range(1, rungs + 1)}
+    groups = {name: [w for w in drawn if not w.run and min(w.rung, rungs) == rung] for name, rung in names.items()}
+    groups["promoted"] = [work for work in drawn if work.run]
+    for name, works in groups.items():
+        if not works:
+            continue
+        colour = COLOURS["promoted"] if name == "promoted" else rung_colour(names[name], rungs)
+        figure.add_bar(
+            base=[work.begin / size for work in works],
+            x=[(work.end - work.begin) / size for work in works],
+            y=[plain(shorten(work.slot, 30)) for work in works],
+            orientation="h",
+            name=name,
+            marker={"color": colour, "line": {"width": 0.5, "color": "#ffffff"}},
+            text=[str(work.trial_id) if work.epochs else "" for work in works],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            insidetextfont={"color": "#ffffff" if names.get(name) == rungs else "#1c2530"},
+            hovertext=[_work_words(work, name) for work in works],
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    figure.update_layout(barmode="overlay", bargap=0.3, uniformtext={"mode": "hide", "minsize": 9})
+    figure.update_layout(legend={"traceorder": "normal"})
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    return figure
+
+
+def ended_at(record: StudyRecord) -> dict[int, float]:
+    """Trial → when its last evaluation ended, in seconds of the study; without the trials of which it is not known."""
+    found: dict[int, float] = {}
+    for evaluation in record.evaluations:
+        when = finite(evaluation.ended_at)
+        if not evaluation.run and when is not None:
+            found[evaluation.trial_id] = max(when, found.get(evaluation.trial_id, 0.0))
+    return found
+
+
+def history_over_time(record: StudyRecord) -> go.Figure:
+    """Every trial's value when its last evaluation ended, and the best so far among those on the highest rung."""
+    ended = ended_at(record)
+    unit, size = time_unit(max(ended.values(), default=0.0))
+    figure = blank_figure(f"{unit} of study time", record.metric.label)
+    placed = [(t, value) for t in record.trials if (value := finite(t.value)) is not None and t.trial_id in ended]
+    if not placed:
+        return say_empty(figure, "No times are known.")
+    value_axis(figure, record.metric, [value for _, value in placed])
+    when = {trial_id: seconds / size for trial_id, seconds in ended.items()}
+    add_best(figure, best_so_far(record, when))
+    for status in COLOURS:
+        chosen = [(when[t.trial_id], value, hover(t, status)) for t, value in placed if t.status == status]
+        add_marks(figure, record, status, chosen)
+    figure.update_xaxes(rangemode="tozero")
+    return figure
+
+
+def joined_up(found: Sequence[Work], limit: int) -> list[Work]:
+    """At most about `limit` pieces: neighbours on a slot become one, with the rung of the first and no trial's name."""
+    size = -(-len(found) // limit)
+    joined: list[Work] = []
+    for slot in dict.fromkeys(work.slot for work in found):
+        mine = [work for work in found if work.slot == slot]
+        for place in range(0, len(mine), size):
+            group = mine[place : place + size]
+            first = group[0]
+            joined.append(Work(slot, first.trial_id, first.rung, first.run, first.begin, group[-1].end, 0))
+    return joined
+
+
+def _work_words(work: Work, name: str) -> str:
+    if not work.epochs:
+        return f"from trial {work.trial_id} on, several"
+    took = duration(work.end - work.begin)
+    where = plain(shorten(work.run, 40)) if work.run else name
+    return f"<b>trial {work.trial_id}</b>, {where}<br>{plural(work.epochs, 'evaluation')} in {took}"
+
+
+def cost_bars(spent: Mapping[str, Spent], more: Spent) -> go.Figure:
+    """Epochs, images and time by status as shares of what every trial to the end would have taken."""
+    total = sum(spent.values(), Spent())
+    rows: dict[str, tuple[dict[str, float], float]] = {"epochs": ({s: x.epochs for s, x in spent.items()}, more.epochs)}
+    if total.images:
+        rows["images"] = ({status: x.images for status, x in spent.items()}, more.images)
+    if total.seconds and more.seconds is not None:
+        rows["time"] = ({status: x.seconds or 0.0 for status, x in spent.items()}, more.seconds)
+    figure = blank_figure("share of every trial to the end", height_px=120 + 44 * len(rows))
+    whole = {name: sum(parts.values()) + rest for name, (parts, rest) in rows.items()}
+    shown = [name for name in rows if whole[name] > 0]
+    if not shown:
+        return say_empty(figure, "Nothing was spent yet.")
+    segments = {status: (COLOURS[status], {n: rows[n][0][status] for n in shown}) for status in spent}
+    segments["saved"] = (faded(NEUTRAL, 0.25), {name: rows[name][1] for name in shown})
+    for name, (colour, parts) in segments.items():
+        if not any(parts.values()):
+            continue
+        shares = [parts[row] / whole[row] for row in shown]
+        figure.add_bar(
+            x=shares,
+            y=shown,
+            orientation="h",
+            name=name,
+            marker={"color": colour},
+            text=[f"{share:.0%}" if share >= 0.06 else "" for share in shares],
+            textposition="inside",
+            insidetextanchor="middle",
+            insidetextfont={"color": NEUTRAL if name == "saved" else "#1c2530"},
+            textangle=0,
+            hovertemplate=f"{name}, %{{y}}: %{{x:.1%}}<extra></extra>",
+        )
+    figure.update_layout(barmode="stack", bargap=0.3, legend={"traceorder": "normal"})
+    figure.update_xaxes(tickformat=".0%", range=(0, 1))
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    return figure

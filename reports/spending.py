@@ -1,0 +1,159 @@
+"""What a study spent, on what and where: epochs, images and seconds, by status, by rung and by slot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from reports.record import STATUSES, Evaluation, Rung, StudyRecord, Trial
+from reports.rungs import own_trials
+from reports.words import finite
+
+
+@dataclass(frozen=True)
+class Spent:
+    """A sum. `images` are images seen in training, 0 where unknown; `seconds` is None where unknown."""
+
+    trials: int = 0
+    epochs: int = 0
+    images: int = 0
+    seconds: float | None = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        unknown = self.seconds is None or other.seconds is None
+        seconds = None if unknown else (self.seconds or 0.0) + (other.seconds or 0.0)
+        return Spent(self.trials + other.trials, self.epochs + other.epochs, self.images + other.images, seconds)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Evaluations of one trial on one slot without a pause between them: `begin` to `end` in seconds of the study."""
+
+    slot: str
+    trial_id: int
+    rung: int
+    run: str
+    begin: float
+    end: float
+    epochs: int
+
+
+def by_status(record: StudyRecord) -> dict[str, Spent]:
+    """What the trials of each status that occurs cost."""
+    images = _images_by_trial(record)
+    found: dict[str, Spent] = {}
+    for status in STATUSES:
+        mine = [trial for trial in own_trials(record) if trial.status == status]
+        if mine:
+            found[status] = sum((_spent(trial, images) for trial in mine), Spent())
+    return found
+
+
+def by_rung(record: StudyRecord) -> dict[int, Spent]:
+    """What each rung cost, from the evaluations made there. A trial counts on every rung on which it trained."""
+    found: dict[int, Spent] = {}
+    trials: dict[int, set[int]] = {}
+    for evaluation, epochs in _search_epochs(record):
+        rung = evaluation.rung
+        trials.setdefault(rung, set()).add(evaluation.trial_id)
+        images = epochs * _rung(record, rung).images
+        found[rung] = found.get(rung, Spent()) + Spent(0, epochs, images, finite(evaluation.seconds) or 0.0)
+    return {rung: replace(found[rung], trials=len(trials[rung])) for rung in sorted(found)}
+
+
+def saved(record: StudyRecord) -> Spent:
+    """What training every pruned and paused trial to the end would have cost more; `seconds` where they are known.
+
+    Not what failed or still runs: that would not have, or may still, come to its end.
+    """
+    rungs = _rungs(record)
+    paces = {
+        rung: spent.seconds / spent.epochs for rung, spent in by_rung(record).items() if spent.seconds and spent.epochs
+    }
+    total = Spent()
+    for trial in own_trials(record):
+        if trial.status not in ("pruned", "paused"):
+            continue
+        below = 0
+        more = Spent(1)
+        for number, rung in enumerate(rungs, start=1):
+            left = max(0, rung.epochs - max(below, trial.epochs))
+            below = rung.epochs
+            pace = paces.get(number)
+            more += Spent(0, left, left * rung.images, (None if pace is None else left * pace) if left else 0.0)
+        total += more if more.epochs else Spent()
+    return total
+
+
+def full_runs(record: StudyRecord) -> Spent:
+    """What the promoted runs cost."""
+    return sum((Spent(1, run.epochs, 0, finite(run.seconds) or 0.0) for run in record.full_runs), Spent())
+
+
+def works(record: StudyRecord) -> list[Work]:
+    """Who was where when, in the order of the slots and of time; empty where the record does not know.
+
+    Evaluations that follow each other on a slot are one piece of work if they are of one trial on one rung and no
+    pause lies between them. What a killed study told again from a checkpoint stands where it was told.
+    """
+    timed = [e for e in record.evaluations if e.slot and finite(e.ended_at) is not None]
+    found: list[Work] = []
+    for e in sorted(timed, key=lambda e: (_slot_key(e.slot), e.ended_at or 0.0, e.epoch)):
+        end, seconds = e.ended_at or 0.0, max(0.0, finite(e.seconds) or 0.0)
+        last = found[-1] if found and found[-1].slot == e.slot else None
+        begin = max(0.0, end - seconds, last.end if last else 0.0)
+        same = last is not None and (last.trial_id, last.rung, last.run) == (e.trial_id, e.rung, e.run)
+        if last is not None and same and begin - last.end <= 1.0 + 0.05 * seconds:
+            found[-1] = replace(last, end=end, epochs=last.epochs + 1)
+        else:
+            found.append(Work(e.slot, e.trial_id, e.rung, e.run, begin, end, 1))
+    return found
+
+
+def utilisation(found: Sequence[Work]) -> dict[str, float]:
+    """Slot → the share of the time, from the first piece of work on any slot to the last, in which it worked."""
+    begin, end = min(work.begin for work in found), max(work.end for work in found)
+    busy: dict[str, float] = {}
+    for work in found:
+        busy[work.slot] = busy.get(work.slot, 0.0) + work.end - work.begin
+    return {slot: seconds / (end - begin) if end > begin else 1.0 for slot, seconds in busy.items()}
+
+
+def _slot_key(slot: str) -> tuple[str, int, str]:
+    """`slot 10` after `slot 9`."""
+    name = slot.rstrip("0123456789")
+    return (name, int(slot[len(name) :][:9] or 0), slot)
+
+
+def _spent(trial: Trial, images: Mapping[int, int]) -> Spent:
+    return Spent(1, trial.epochs, images.get(trial.trial_id, 0), finite(trial.seconds) or 0.0)
+
+
+def _rungs(record: StudyRecord) -> Sequence[Rung]:
+    return record.rungs or (Rung(record.budget_words, record.epochs_per_trial),)
+
+
+def _rung(record: StudyRecord, number: int) -> Rung:
+    rungs = _rungs(record)
+    return rungs[min(max(number, 1), len(rungs)) - 1]
+
+
+def _images_by_trial(record: StudyRecord) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for evaluation, epochs in _search_epochs(record):
+        images = epochs * _rung(record, evaluation.rung).images
+        found[evaluation.trial_id] = found.get(evaluation.trial_id, 0) + images
+    return found
+
+
+def _search_epochs(record: StudyRecord) -> list[tuple[Evaluation, int]]:
+    """Each evaluation of the search with the epochs since the one before it."""
+    own = {trial.trial_id for trial in own_trials(record)}
+    mine = [e for e in record.evaluations if not e.run and e.trial_id in own]
+    last: dict[int, int] = {}
+    found = []
+    for evaluation in sorted(mine, key=lambda e: (e.trial_id, e.epoch)):
+        epochs = evaluation.epoch - last.get(evaluation.trial_id, 0)
+        last[evaluation.trial_id] = evaluation.epoch
+        found.append((evaluation, max(0, epochs)))
+    return found

@@ -1,0 +1,158 @@
+"""Rungs, agreement, cost and slots: the numbers behind the sections that a ladder has."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from report_reader import drawn, said
+from report_records import BLEU
+from scipy.stats import kendalltau
+
+from reports.figures_rungs import rank_scatter, rung_flow
+from reports.figures_time import history_over_time, joined_up, slot_gantt
+from reports.record import Evaluation, FullRun, Rung, StudyRecord, Trial
+from reports.rungs import agreement, comparable, values_by_rung, values_in_full
+from reports.spending import Spent, by_rung, by_status, saved, utilisation, works
+
+RUNGS = (Rung("1 epoch, 100 images @48", 1, 100), Rung("3 epochs, 200 images @48", 3, 200))
+
+
+def point(
+    trial_id: int, epoch: int, rung: int, value: float, ended: float | None = None, slot: str = "a"
+) -> Evaluation:
+    return Evaluation(trial_id, epoch, epoch, rung, 10.0, {"bleu": value}, "", slot if ended is not None else "", ended)
+
+
+@pytest.fixture
+def small() -> StudyRecord:
+    """Three trials: one through both rungs, one that rests on the first, one that failed; and a copy."""
+    trials = [
+        Trial(1, "completed", {}, value=9.0, epochs=3, rung=2, seconds=30.0),
+        Trial(2, "paused", {}, value=4.0, epochs=1, rung=1, seconds=10.0),
+        Trial(3, "failed", {}, epochs=1, rung=1, seconds=5.0, retries=1),
+        Trial(4, "completed", {}, value=9.0, rung=2, duplicate_of=1),
+    ]
+    points = [
+        point(1, 1, 1, 5.0, 10.0), point(1, 2, 2, 7.0, 30.0), point(1, 3, 2, 9.0, 40.0),
+        point(2, 1, 1, 4.0, 20.0, "b"), point(3, 1, 1, 6.0, 20.0),
+    ]  # fmt: skip
+    return StudyRecord("s", "c", BLEU, rungs=RUNGS, epochs_per_trial=3, trials=trials, evaluations=points)
+
+
+def test_a_trials_value_on_a_rung_is_its_last_there(small: StudyRecord) -> None:
+    assert values_by_rung(small) == {1: {1: 5.0, 2: 4.0, 3: 6.0}, 2: {1: 9.0}}
+    assert comparable(small, 2) == (1, {1: 5.0, 2: 4.0})
+    assert comparable(small, 1) == (2, {1: 9.0})
+    assert comparable(replace(small, evaluations=()), 2) == (1, {})
+
+
+def test_promoted_seeds_count_as_their_mean() -> None:
+    runs = [
+        FullRun(1, 0, "completed", "a", 3.0),
+        FullRun(1, 1, "completed", "b", 5.0),
+        FullRun(2, 0, "failed", "c", 9.0),
+        FullRun(3, 0, "completed", "d", math.nan),
+    ]
+    assert values_in_full(StudyRecord("s", "c", BLEU, full_runs=runs)) == {1: 4.0}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tau_is_scipys(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    left, right = chance.integers(0, 8, 30), chance.normal(size=30)
+    found = agreement(dict(enumerate(map(float, left))), dict(enumerate(map(float, right))))
+    assert found.trials == 30
+    assert found.tau == pytest.approx(kendalltau(left, right).statistic)
+    assert found.low is not None
+    assert found.high is not None
+    assert -1 <= found.low <= found.tau <= found.high <= 1
+
+
+def test_the_interval_of_a_perfect_order_is_narrow_and_without_an_order_there_is_no_tau() -> None:
+    line = {n: float(n) for n in range(20)}
+    same = agreement(line, line)
+    assert (same.tau, same.low, same.high) == pytest.approx((1.0, 1.0, 1.0))
+    assert agreement(line, dict.fromkeys(line, 1.0)).tau is None
+    assert agreement({1: 1.0, 2: 2.0}, {1: 1.0, 2: 2.0}).low is None
+    assert agreement(line, {n: -value for n, value in line.items()}).tau == -1
+
+
+def test_what_was_spent_and_saved(small: StudyRecord) -> None:
+    assert by_status(small) == {
+        "completed": Spent(1, 3, 500, 30.0),
+        "failed": Spent(1, 1, 100, 5.0),
+        "paused": Spent(1, 1, 100, 10.0),
+    }
+    assert by_rung(small) == {1: Spent(3, 3, 300, 30.0), 2: Spent(1, 2, 400, 20.0)}
+    assert saved(small) == Spent(1, 2, 400, 20.0), "neither the failed trial nor the copy"
+    unmeasured = replace(small, evaluations=[e for e in small.evaluations if e.rung == 1])
+    assert saved(unmeasured).seconds is None
+    assert "29% of the epochs were saved" in said("cost", small)
+
+
+def test_where_the_slots_were(small: StudyRecord) -> None:
+    found = works(small)
+    assert [(w.slot, w.trial_id, w.rung, w.begin, w.end, w.epochs) for w in found] == [
+        ("a", 1, 1, 0.0, 10.0, 1),
+        ("a", 3, 1, 10.0, 20.0, 1),
+        ("a", 1, 2, 20.0, 40.0, 2),
+        ("b", 2, 1, 10.0, 20.0, 1),
+    ]
+    assert utilisation(found) == {"a": 1.0, "b": 0.25}
+    assert "2 slots worked for 62% of 40 s. 1 slice lost a process" in said("slots", small)
+    assert drawn("slots", replace(small, evaluations=[replace(e, slot="") for e in small.evaluations])) is None
+
+
+def test_what_is_told_again_from_a_checkpoint_overlaps_nothing() -> None:
+    points = [point(1, epoch, 1, 1.0, 100.0) for epoch in (1, 2, 3)] + [point(2, 1, 1, 1.0, 300.0, "a 10")]
+    record = StudyRecord("s", "c", BLEU, trials=[Trial(1, "running", {})], evaluations=points)
+    assert [(w.begin, w.end, w.epochs) for w in works(record)] == [(90.0, 100.0, 3), (290.0, 300.0, 1)]
+
+
+def test_very_many_pieces_of_work_are_drawn_as_fewer(small: StudyRecord) -> None:
+    points = [point(n % 2 + 1, n, 1, 1.0, 10.0 * n, f"slot {n % 3}") for n in range(1, 9_001)]
+    found = works(replace(small, evaluations=points))
+    drawn_as = joined_up(found, 300)
+    assert len(drawn_as) <= 303
+    assert [w.slot for w in drawn_as] == sorted(w.slot for w in drawn_as)
+    assert sum(len(trace.x) for trace in slot_gantt(small, found).data) <= 3_003
+
+
+def test_the_flow_over_the_rungs(small: StudyRecord) -> None:
+    (trace,) = rung_flow(small).data
+    assert list(trace.node.label) == ["rung 1: 3 trials", "rung 2: 1", "1 failed", "1 paused", "1 completed"]
+    assert list(zip(trace.link.source, trace.link.target, trace.link.value, strict=True)) == [
+        (0, 1, 1), (0, 2, 1), (0, 3, 1), (1, 4, 1),
+    ]  # fmt: skip
+    assert drawn("funnel", replace(small, rungs=RUNGS[:1], trials=small.trials[1:3])) is None
+
+
+def test_who_was_passed_over_and_rose_is_counted(ladder: StudyRecord) -> None:
+    assert "1 trial that had been passed over rose later" in said("funnel", ladder)
+
+
+def test_ranks_begin_with_the_best(small: StudyRecord) -> None:
+    lower, upper = {1: 5.0, 2: 4.0, 3: 6.0}, {1: 1.0, 2: 3.0, 3: 2.0}
+    _, marks = rank_scatter(small, lower, upper, ("rung 1", "rung 2")).data
+    assert list(zip(marks.text, marks.x, marks.y, strict=True)) == [
+        ("trial 1", 2, 3),
+        ("trial 2", 3, 1),
+        ("trial 3", 1, 2),
+    ]
+
+
+def test_agreement_warns_of_its_bias(ladder: StudyRecord) -> None:
+    text = said("agreement", ladder)
+    assert "only they can be compared" in text
+    assert "rung 1 → rung 2" in text
+
+
+def test_the_history_over_time(small: StudyRecord) -> None:
+    traces = {trace.name: trace for trace in history_over_time(small).data}
+    assert list(traces["best so far"].x) == [40.0, 40.0]
+    assert list(traces["paused"].x) == [20.0]
+    long = [replace(e, ended_at=(e.ended_at or 0.0) * 1_000) for e in small.evaluations]
+    assert history_over_time(replace(small, evaluations=long)).layout.xaxis.title.text == "hours of study time"
