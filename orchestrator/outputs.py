@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 CSV, METRICS_CSV, REPORT, BEST = "trials.csv", "metrics.csv", "report.html", "best.yaml"
 PLAN, DRIVER_LOG = "plan.yaml", "driver.log"
 _CSV_SECONDS, _REPORT_SECONDS = 2.0, 20.0
+_REPORT_SHARE = 100.0  # a report that takes a second is drawn every hundred: a hundredth of the study's time
 
 
 class StudyFiles:
@@ -35,7 +36,7 @@ class StudyFiles:
 
     def __init__(self, plan: Plan, search: StudyState, full: StudyState | None = None) -> None:
         self.plan, self.search, self.full = plan, search, full
-        self._csv_at = self._report_at = 0.0
+        self._csv_at = self._report_due = 0.0
         self._stale_csv = self._stale_report = True
         self._reached: dict[int, int] = {}
         self._best: tuple[int, int] | None = None  # whose configuration stands in best.yaml, and its rung
@@ -79,12 +80,14 @@ class StudyFiles:
             self._csv_at, self._stale_csv = clock, False
             record = table_record(self.plan, self.search)
             self._guarded(lambda: write_trials_csv(record, self.plan.folder / CSV))
-        if self._stale_report and (report or clock - self._report_at > _REPORT_SECONDS):
-            self._report_at, self._stale_report = clock, False
+        if self._stale_report and (report or clock >= self._report_due):
+            self._stale_report = False
             full = build_record(self.plan, self.search, self.full, in_progress=not report)
             self._guarded(lambda: write_report(full, self.plan.folder / REPORT))
             if report:
                 self._guarded(lambda: write_metrics_csv(full, self.plan.folder / METRICS_CSV))
+            took = time.monotonic() - clock
+            self._report_due = clock + max(_REPORT_SECONDS, took * _REPORT_SHARE)
 
     def _write_best(self) -> None:
         """Keeps `best.yaml` the leader's, until a promoted run has a better claim to it."""
