@@ -74,7 +74,7 @@ def close(folder: Path, console: Console) -> int:
     plan = replace(read_plan(folder), closed=True)
     with StudyLock(folder):
         study = open_search(plan)
-        state = study.load()
+        state = study.load(unfinished=True)
         for trial in state.with_status(PAUSED, RUNNING):
             state.sequence += 1
             trial.status = PRUNED

@@ -15,6 +15,8 @@ SAMPLED = -1
 class TrialState:
     """One trial. `values` and `losses` are by epoch, `results` are the values at the rungs that it reached.
 
+    `untold` are values that a kill left without the rest of their evaluation: the checkpoint tells them again.
+
     `ended` and `slots`, by epoch, are for those who look on: when an evaluation came, in seconds of the study, and
     from where. No decision reads them, and they are all that an interruption may change.
 
@@ -34,6 +36,7 @@ class TrialState:
     results: dict[int, float] = field(default_factory=dict)
     ended: dict[int, float] = field(default_factory=dict, compare=False)
     slots: dict[int, str] = field(default_factory=dict, compare=False)
+    untold: dict[int, float] = field(default_factory=dict, compare=False)
     eliminated: bool = False
     step: int = 0
     seconds: float = 0.0

@@ -98,6 +98,7 @@ class Study:
         self._rungs = {trial.number: trial.user_attrs["rung"] for trial in frozen if "rung" in trial.user_attrs}
         self._states = {trial.number: trial.state for trial in frozen}
         for trial in trials.values() if not unfinished else ():
+            trial.untold = {epoch: value for epoch, value in trial.values.items() if epoch not in trial.losses}
             trial.values = {epoch: value for epoch, value in trial.values.items() if epoch in trial.losses}
         for trial in trials.values():
             if trial.origin is not None:  # a duplicate has no evaluations of its own

@@ -93,7 +93,7 @@ def test_what_a_slot_did_while_its_driver_died_is_recorded_once(box: NewBox, ora
         "orchestrator.study:Study.add:6:after",  # a duplicate without its result
         "orchestrator.study:Study.evaluated:2",
         "orchestrator.study:Study.evaluated:3:after",
-        "orchestrator.study:Study.kept:8:after",
+        "orchestrator.study:Study.kept:4:after",
         "orchestrator.study:Study.decided:1",
         "orchestrator.study:Study.decided:3:after",
         "orchestrator.outputs:write_best:1",
