@@ -12,8 +12,9 @@ import pytest
 from report_reader import drawn, read
 from report_records import HOSTILE, many
 
-from reports.build import SECTIONS, build_report, write_report
+from reports.build import FIGURES, SECTIONS, build_report, figure, write_report
 from reports.record import Evaluation, Rung, StudyRecord
+from reports.render import figure_json
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -38,6 +39,13 @@ def test_every_section_takes_part_in_the_whole_study(name: str, ladder: StudyRec
 @pytest.mark.parametrize("name", [name for name in SECTIONS if name != "summary"])
 def test_sections_without_anything_to_say_are_left_out(name: str, records: dict[str, StudyRecord]) -> None:
     assert drawn(name, records["empty"]) is None
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_draws_every_study(name: str, record: StudyRecord) -> None:
+    found = figure(name, record)
+    json.loads(figure_json(found), parse_constant=lambda word: pytest.fail(f"{word} in JSON"))
+    assert found.data or found.layout.annotations, "it says why it is empty"
 
 
 def test_the_page_is_sound(record: StudyRecord) -> None:
