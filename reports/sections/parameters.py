@@ -14,7 +14,7 @@ from reports.figures_parameters import (
     slice_of,
 )
 from reports.markup import Section, esc, paragraph, scroller
-from reports.parameters import LEAST_FOR_IMPORTANCE, Parameters, by_importance, importances, parameters, top_pair
+from reports.parameters import LEAST_FOR_IMPORTANCE, Parameters, by_importance, few, importances, parameters, top_pair
 from reports.record import StudyRecord
 from reports.render import figure_html
 from reports.rungs import rung_count, rung_words
@@ -77,9 +77,9 @@ def _importance(found: Parameters, shares: dict[str, float]) -> str:
 
 
 def _slices(record: StudyRecord, found: Parameters, names: list[str]) -> str:
-    label = record.metric.label
+    label, chosen = record.metric.label, few(found, MAX_SLICED)
     plots = "".join(
-        figure_html(f"slice-{place}", slice_of(record, found, name), f"{label} over {name}.")
+        figure_html(f"slice-{place}", slice_of(record, chosen, name), f"{label} over {name}.")
         for place, name in enumerate(names[:MAX_SLICES], start=1)
     )
     notes = ["Darker points are later trials."]
