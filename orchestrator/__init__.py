@@ -1,1 +1,19 @@
 """Decides what to train: plans a study, asks Optuna, hands slices to slots, prunes, continues, promotes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.notebook import LoadedStudy, load_study
+
+__all__ = ["LoadedStudy", "load_study"]
+
+
+def __getattr__(name: str) -> Any:
+    """The names of `notebook.py`, imported when first asked for: every worker imports this package."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from orchestrator import notebook
+
+    return getattr(notebook, name)

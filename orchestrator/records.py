@@ -93,6 +93,7 @@ def _trial(plan: Plan, trial: TrialState, state: StudyState) -> Trial:
         checkpoint=trial.checkpoint,
         failure_kind=trial.failure_kind,
         failure_line=trial.failure_line,
+        folder=f"trials/{trial.trial_id:04d}" if trial.origin is None else "",
     )
 
 

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import plotly.graph_objects as go
+
 from reports import render
 from reports.files import write_atomically
 from reports.markup import Section, esc
@@ -29,6 +31,19 @@ SECTIONS: Mapping[str, str] = {
     "reproduce": "reports.sections.reproduce:section",
 }
 
+# Figures for a notebook: functions of the record, each with its one style.
+FIGURES: Mapping[str, str] = {
+    "history": "reports.figures:optimisation_history",
+    "history_over_time": "reports.figures_time:history_over_time",
+    "curves": "reports.figures:learning_curves",
+    "rungs": "reports.figures_rungs:rung_flow",
+    "importance": "reports.figures_parameters:importance",
+    "parallel": "reports.figures_parameters:parallel",
+    "contour": "reports.figures_parameters:contour",
+    "slots": "reports.figures_time:slots",
+    "cost": "reports.figures_time:cost",
+}
+
 log = logging.getLogger(__name__)
 
 
@@ -36,6 +51,14 @@ def build_report(record: StudyRecord, sections: Mapping[str, str] = SECTIONS) ->
     """The report as one HTML document. A section that fails says so in its place; the others are drawn."""
     drawn = ((name, _draw(name, target, record)) for name, target in sections.items())
     return render.page(record, [(name, section) for name, section in drawn if section is not None])
+
+
+def figure(name: str, record: StudyRecord) -> go.Figure:
+    """One of `FIGURES`, drawn from a record; `KeyError` where there is none of that name."""
+    if name not in FIGURES:
+        raise KeyError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
+    module, function = FIGURES[name].split(":")
+    return getattr(importlib.import_module(module), function)(record)
 
 
 def write_report(record: StudyRecord, path: Path) -> None:

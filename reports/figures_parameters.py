@@ -15,15 +15,16 @@ from optuna.distributions import CategoricalDistribution
 from optuna.visualization import plot_contour, plot_rank, plot_slice
 
 from reports.figures import hover
-from reports.parameters import Parameters, few
+from reports.parameters import Parameters, by_importance, few, importances, parameters, top_pair
 from reports.record import StudyRecord, Trial
-from reports.style import COLOURS, NEUTRAL, SEQUENCE, TEMPLATE, blank_figure, plain, value_axis
+from reports.style import COLOURS, NEUTRAL, SEQUENCE, TEMPLATE, blank_figure, plain, say_empty, value_axis
 from reports.words import four_digits, metric_format, metric_text, shorten
 
 MAX_SLICED = 600
 MAX_CONTOURED = 80  # the grid of a contour has the square of it
 MAX_PARALLEL = 200
 MAX_AXES = 8
+TOO_FEW = "There are too few trials to compare."
 LACKING = -0.22  # where a line passes an axis whose parameter the trial lacks; the axis runs from 0 to 1
 BANDS = (("best fifth", COLOURS["running"], 0.9), ("next two fifths", COLOURS["paused"], 0.5), ("rest", NEUTRAL, 0.3))
 
@@ -144,6 +145,26 @@ def parallel_coordinates(record: StudyRecord, found: Parameters, names: Sequence
     figure.update_xaxes(range=(-0.35, len(labels) - 0.65))
     figure.update_yaxes(visible=False, range=(LACKING - 0.12 if any(map(found.lacking.get, shown)) else -0.12, 1.12))
     return figure
+
+
+def importance(record: StudyRecord) -> go.Figure:
+    """PED-ANOVA's importance of each parameter; needs ten trials."""
+    found = parameters(record)
+    shares = importances(found) if found else {}
+    return importance_bars(shares) if shares else say_empty(blank_figure(), TOO_FEW)
+
+
+def parallel(record: StudyRecord) -> go.Figure:
+    """All parameters beside each other, the most important first."""
+    found = parameters(record)
+    return parallel_coordinates(record, found, by_importance(found)) if found else say_empty(blank_figure(), TOO_FEW)
+
+
+def contour(record: StudyRecord) -> go.Figure:
+    """The metric over the two most important parameters."""
+    found = parameters(record)
+    pair = top_pair(found, by_importance(found)) if found else None
+    return contour_of(record, found, pair) if found and pair else say_empty(blank_figure(), TOO_FEW)
 
 
 def _column(found: Parameters, name: str) -> dict[int, float]:

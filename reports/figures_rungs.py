@@ -22,7 +22,8 @@ def highest_rungs(record: StudyRecord) -> dict[int, int]:
     for rung, values in values_by_rung(record).items():
         for trial_id in values:
             reached[trial_id] = max(reached[trial_id], rung)
-    return {trial.trial_id: reached[trial.trial_id] or trial.rung for trial in own_trials(record)}
+    last = rung_count(record)  # whatever a damaged file says of an evaluation
+    return {trial.trial_id: min(reached[trial.trial_id] or trial.rung, last) for trial in own_trials(record)}
 
 
 def rung_flow(record: StudyRecord) -> go.Figure:

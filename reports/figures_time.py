@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from reports.figures import add_best, add_marks, best_so_far, hover
 from reports.record import StudyRecord
 from reports.rungs import rung_count
-from reports.spending import Spent, Work
+from reports.spending import Spent, Work, by_status, saved, works
 from reports.style import COLOURS, NEUTRAL, blank_figure, faded, plain, rung_colour, say_empty, value_axis
 from reports.words import duration, finite, plural, shorten
 
@@ -35,23 +35,23 @@ def slot_gantt(record: StudyRecord, found: Sequence[Work]) -> go.Figure:
     names = {f"rung {rung}" if rungs > 1 else "search": rung for rung in range(1, rungs + 1)}
     groups = {name: [w for w in drawn if not w.run and min(w.rung, rungs) == rung] for name, rung in names.items()}
     groups["promoted"] = [work for work in drawn if work.run]
-    for name, works in groups.items():
-        if not works:
+    for name, pieces in groups.items():
+        if not pieces:
             continue
         colour = COLOURS["promoted"] if name == "promoted" else rung_colour(names[name], rungs)
         figure.add_bar(
-            base=[work.begin / size for work in works],
-            x=[(work.end - work.begin) / size for work in works],
-            y=[plain(shorten(work.slot, 30)) for work in works],
+            base=[work.begin / size for work in pieces],
+            x=[(work.end - work.begin) / size for work in pieces],
+            y=[plain(shorten(work.slot, 30)) for work in pieces],
             orientation="h",
             name=name,
             marker={"color": colour, "line": {"width": 0.5, "color": "#ffffff"}},
-            text=[str(work.trial_id) if work.epochs else "" for work in works],
+            text=[str(work.trial_id) if work.epochs else "" for work in pieces],
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
             insidetextfont={"color": "#ffffff" if names.get(name) == rungs else "#1c2530"},
-            hovertext=[_work_words(work, name) for work in works],
+            hovertext=[_work_words(work, name) for work in pieces],
             hovertemplate="%{hovertext}<extra></extra>",
         )
     figure.update_layout(barmode="overlay", bargap=0.3, uniformtext={"mode": "hide", "minsize": 9})
@@ -86,6 +86,16 @@ def history_over_time(record: StudyRecord) -> go.Figure:
         add_marks(figure, record, status, chosen)
     figure.update_xaxes(rangemode="tozero")
     return figure
+
+
+def slots(record: StudyRecord) -> go.Figure:
+    """Who trained on which slot when."""
+    return slot_gantt(record, works(record))
+
+
+def cost(record: StudyRecord) -> go.Figure:
+    """What the search cost and saved, by status."""
+    return cost_bars(by_status(record), saved(record))
 
 
 def joined_up(found: Sequence[Work], limit: int) -> list[Work]:

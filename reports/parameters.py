@@ -92,6 +92,22 @@ def importances(found: Parameters) -> dict[str, float]:
     return {name: raw[name] / total for name in sorted(raw, key=lambda name: -raw[name])} if total > 0 else {}
 
 
+def by_importance(found: Parameters, shares: Mapping[str, float] | None = None) -> list[str]:
+    """The names, the most important first; in the order of the record where there are too few trials to say."""
+    shares = importances(found) if shares is None else shares
+    return [*shares, *(name for name in found.names if name not in shares)]
+
+
+def top_pair(found: Parameters, names: Sequence[str]) -> tuple[str, str] | None:
+    """The two most important parameters that enough trials have both of."""
+    for place, second in enumerate(names[1:], start=1):
+        for first in names[:place]:
+            lacking = found.lacking.get(first, 0) + found.lacking.get(second, 0)
+            if len(found.trials) - lacking >= LEAST_FOR_IMPORTANCE:
+                return min(first, second), max(first, second)  # as Optuna orders them
+    return None
+
+
 def few(found: Parameters, limit: int) -> Parameters:
     """The same with at most `limit` trials: the better half of them are the best, the others evenly spread."""
     if len(found.trials) <= limit:

@@ -41,6 +41,7 @@ class Trial:
 
     `value`, `loss` and `best` are None until an evaluation exists. `epochs` counts trained epochs, `seconds`
     the time they took. `rung` counts from 1, `rung_words` says what it is (`3 epochs, 500 images @160 px`).
+    `folder` is relative to the study (`trials/0007`).
     """
 
     trial_id: int
@@ -59,6 +60,7 @@ class Trial:
     checkpoint: str = ""
     failure_kind: str = ""
     failure_line: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reports.record import STATUSES, Evaluation, Rung, StudyRecord, Trial
@@ -51,14 +52,18 @@ def by_status(record: StudyRecord) -> dict[str, Spent]:
 
 def by_rung(record: StudyRecord) -> dict[int, Spent]:
     """What each rung cost, from the evaluations made there. A trial counts on every rung on which it trained."""
-    found: dict[int, Spent] = {}
     trials: dict[int, set[int]] = {}
+    trained: Counter[int] = Counter()
+    seconds: dict[int, float] = {}
     for evaluation, epochs in _search_epochs(record):
         rung = evaluation.rung
         trials.setdefault(rung, set()).add(evaluation.trial_id)
-        images = epochs * _rung(record, rung).images
-        found[rung] = found.get(rung, Spent()) + Spent(0, epochs, images, finite(evaluation.seconds) or 0.0)
-    return {rung: replace(found[rung], trials=len(trials[rung])) for rung in sorted(found)}
+        trained[rung] += epochs
+        seconds[rung] = seconds.get(rung, 0.0) + (finite(evaluation.seconds) or 0.0)
+    return {
+        rung: Spent(len(trials[rung]), trained[rung], trained[rung] * _rung(record, rung).images, seconds[rung])
+        for rung in sorted(trials)
+    }
 
 
 def saved(record: StudyRecord) -> Spent:
@@ -146,14 +151,13 @@ def _images_by_trial(record: StudyRecord) -> dict[int, int]:
     return found
 
 
-def _search_epochs(record: StudyRecord) -> list[tuple[Evaluation, int]]:
+def _search_epochs(record: StudyRecord) -> Iterator[tuple[Evaluation, int]]:
     """Each evaluation of the search with the epochs since the one before it."""
     own = {trial.trial_id for trial in own_trials(record)}
-    mine = [e for e in record.evaluations if not e.run and e.trial_id in own]
     last: dict[int, int] = {}
-    found = []
-    for evaluation in sorted(mine, key=lambda e: (e.trial_id, e.epoch)):
+    for evaluation in sorted(record.evaluations, key=lambda e: e.epoch):
+        if evaluation.run or evaluation.trial_id not in own:
+            continue
         epochs = evaluation.epoch - last.get(evaluation.trial_id, 0)
         last[evaluation.trial_id] = evaluation.epoch
-        found.append((evaluation, max(0, epochs)))
-    return found
+        yield evaluation, epochs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from reports.markup import Section, chip, esc, paragraph, scroller
 from reports.ranking import Curve, central_range, curves, ordered, thinned
@@ -81,7 +82,7 @@ def _columns(record: StudyRecord) -> list[_Column]:
         *(central_range(values) if values else (0.0, 1.0)),
     )
     known = [
-        _Column("Trial", lambda trial: str(trial.trial_id), kind="num"),
+        _Column("Trial", _trial, lambda trial: trial.trial_id, kind="num"),
         _Column("Status", lambda trial: chip(trial.status)),
         _number(metric.label, lambda trial: trial.value, lambda value: metric_text(metric, value), "num strong"),
         _number("Best", lambda trial: trial.best, lambda value: metric_text(metric, value)),
@@ -118,6 +119,13 @@ def _param_column(key: str) -> _Column:
         return esc(shorten(param_text(trial.params[key]), 60)) if key in trial.params else MISSING
 
     return _Column(key, cell, number, "param")
+
+
+def _trial(trial: Trial) -> str:
+    """The trial's number, a link to its folder where the report still lies beside it."""
+    if not trial.folder:
+        return str(trial.trial_id)
+    return f'<a href="{esc(quote(trial.folder))}/" title="its folder, beside the report">{trial.trial_id}</a>'
 
 
 def _rung(trial: Trial) -> str:

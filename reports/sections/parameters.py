@@ -14,7 +14,7 @@ from reports.figures_parameters import (
     slice_of,
 )
 from reports.markup import Section, esc, paragraph, scroller
-from reports.parameters import LEAST_FOR_IMPORTANCE, Parameters, importances, parameters
+from reports.parameters import LEAST_FOR_IMPORTANCE, Parameters, by_importance, few, importances, parameters, top_pair
 from reports.record import StudyRecord
 from reports.render import figure_html
 from reports.rungs import rung_count, rung_words
@@ -30,12 +30,12 @@ def section(record: StudyRecord) -> Section | None:
     if found is None or len(found.trials) < LEAST_TRIALS:
         return None
     shares = importances(found)
-    names = [*shares, *(name for name in found.names if name not in shares)]
+    names = by_importance(found, shares)
     parts = [paragraph(_compared(record, found)), _importance(found, shares), _slices(record, found, names)]
     if len(names) > 1:
         parts.append(_parallel(record, found, names))
-    pair = _pair(found, names)
-    if pair and len(found.trials) >= LEAST_FOR_IMPORTANCE:
+    pair = top_pair(found, names)
+    if pair:
         parts.append(_both(record, found, pair))
     return Section("Parameters", "\n".join(parts))
 
@@ -77,9 +77,9 @@ def _importance(found: Parameters, shares: dict[str, float]) -> str:
 
 
 def _slices(record: StudyRecord, found: Parameters, names: list[str]) -> str:
-    label = record.metric.label
+    label, chosen = record.metric.label, few(found, MAX_SLICED)
     plots = "".join(
-        figure_html(f"slice-{place}", slice_of(record, found, name), f"{label} over {name}.")
+        figure_html(f"slice-{place}", slice_of(record, chosen, name), f"{label} over {name}.")
         for place, name in enumerate(names[:MAX_SLICES], start=1)
     )
     notes = ["Darker points are later trials."]
@@ -102,16 +102,6 @@ def _parallel(record: StudyRecord, found: Parameters, names: list[str]) -> str:
     figure = parallel_coordinates(record, found, names)
     html = figure_html("parallel", figure, alt, " ".join(filter(None, caption)))
     return "<h3>Together</h3>" + scroller("Parallel coordinates", f'<div class="broad">{html}</div>')
-
-
-def _pair(found: Parameters, names: list[str]) -> tuple[str, str] | None:
-    """The two most important parameters that enough trials have both of."""
-    for place, second in enumerate(names[1:], start=1):
-        for first in names[:place]:
-            lacking = found.lacking.get(first, 0) + found.lacking.get(second, 0)
-            if len(found.trials) - lacking >= LEAST_FOR_IMPORTANCE:
-                return min(first, second), max(first, second)  # as Optuna orders them
-    return None
 
 
 def _both(record: StudyRecord, found: Parameters, pair: tuple[str, str]) -> str:

@@ -72,6 +72,20 @@ def test_it_serves_every_trial_with_parameters_and_epochs(address: str, oracle: 
     assert [len(trial["intermediate_values"]) for trial in full] == [4]
 
 
+def test_it_serves_what_the_trials_predicted(address: str) -> None:
+    study_id = studies(address)["small"]
+    found = ask(f"{address}/api/studies/{study_id}?after=0")
+    artifacts = {trial["trial_id"]: trial["artifacts"] for trial in found["trials"] if trial["artifacts"]}
+    assert artifacts
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for trial_id, (sheet,) in artifacts.items():
+        assert (sheet["filename"], sheet["mimetype"]) == ("samples.png", "image/png")
+        url = f"{address}/artifacts/{study_id}/{trial_id}/{sheet['artifact_id']}"
+        with opener.open(url, timeout=30) as answer:
+            assert answer.read(8) == b"\x89PNG\r\n\x1a\n"
+    assert "leads with **BLEU" in found["note"]["body"]
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")

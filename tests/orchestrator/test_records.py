@@ -38,6 +38,7 @@ def test_every_trial_is_a_row(done: Bench) -> None:
     first, copy = rows[0], rows[4]
     assert (first.trial_id, first.value, first.best, first.loss, first.epochs, first.seconds) == (1, 20, 30, 80, 3, 30)
     assert first.checkpoint == "trials/0001/checkpoints/last.pth"
+    assert (first.folder, copy.folder) == ("trials/0001", "")
     assert first.rung_words == "3 epochs, 30 images @32"
     assert (copy.duplicate_of, copy.epochs, copy.seconds, copy.value, copy.best) == (1, 0, 0.0, 20.0, 30.0)
     assert (rows[3].value, rows[3].failure_kind, rows[3].failure_line) == (None, "nan", "the loss is nan")

@@ -185,6 +185,7 @@ def ladder(folder: Path) -> StudyRecord:
         Decision(2, 2, "trial 2 goes on to rung 2 of 3 (2 epochs, 300 images @96): at rung 1 BLEU 4 is 1st of 3"),
         Decision(3, 1, "trial 1 goes on to rung 2 of 3 (2 epochs, 300 images @96): at rung 1 BLEU 3 is 1st of 3"),
     ]
+    trials = [replace(trial, folder=f"trials/{trial.trial_id:04d}") for trial in trials]
     return replace(record, name="ladder", rungs=rungs, trials=trials, evaluations=points, decisions=decisions)
 
 
@@ -276,7 +277,8 @@ def hostile(folder: Path) -> StudyRecord:
             1, "completed", {HOSTILE: HOSTILE, "a": long, "b": {"k": [HOSTILE, None, True]}}, 1.0, 2.0, 1.0, 5, 1,
             HOSTILE, 1.0, HOSTILE, None, 0, HOSTILE,
         ),
-        Trial(2, "failed", {HOSTILE: '=HYPERLINK("x")'}, reason="=1+1", failure_kind=HOSTILE, failure_line=HOSTILE),
+        Trial(2, "failed", {HOSTILE: '=HYPERLINK("x")'}, reason="=1+1", failure_kind=HOSTILE, failure_line=HOSTILE,
+              folder=HOSTILE),
         Trial(3, "pruned", {"a": "x" * 10_000}, 0.5, 2.0, 0.5, 2, reason="@SUM(A1)"),
     ]  # fmt: skip
     samples = [

@@ -12,8 +12,9 @@ import pytest
 from report_reader import drawn, read
 from report_records import HOSTILE, many
 
-from reports.build import SECTIONS, build_report, write_report
+from reports.build import FIGURES, SECTIONS, build_report, figure, write_report
 from reports.record import Evaluation, Rung, StudyRecord
+from reports.render import figure_json
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -40,13 +41,20 @@ def test_sections_without_anything_to_say_are_left_out(name: str, records: dict[
     assert drawn(name, records["empty"]) is None
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_draws_every_study(name: str, record: StudyRecord) -> None:
+    found = figure(name, record)
+    json.loads(figure_json(found), parse_constant=lambda word: pytest.fail(f"{word} in JSON"))
+    assert found.data or found.layout.annotations, "it says why it is empty"
+
+
 def test_the_page_is_sound(record: StudyRecord) -> None:
     page = build_report(record)
     reader = read(page)
     assert max(reader.ids.values()) == 1
     anchors = [link[1:] for link in reader.links if link.startswith("#")]
     assert not set(anchors) - set(reader.ids)
-    assert all(link.startswith(("#", "data:")) for link in reader.links)
+    assert all(link.startswith(("#", "data:", "trials/", "%")) for link in reader.links)
     assert page.count("plotly.js v") == (1 if reader.json else 0)
     assert "default-src 'none'" in page
 

@@ -130,6 +130,13 @@ def test_the_flow_over_the_rungs(small: StudyRecord) -> None:
     assert drawn("funnel", replace(small, rungs=RUNGS[:1], trials=small.trials[1:3])) is None
 
 
+def test_a_rung_that_the_study_does_not_have_is_its_last(small: StudyRecord) -> None:
+    record = replace(small, evaluations=[*small.evaluations, point(2, 2, 99, 5.0)])
+    (trace,) = rung_flow(record).data
+    assert list(trace.node.label) == ["rung 1: 3 trials", "rung 2: 2", "1 failed", "1 completed", "1 paused"]
+    assert list(trace.link.target) == [1, 2, 3, 4]
+
+
 def test_who_was_passed_over_and_rose_is_counted(ladder: StudyRecord) -> None:
     assert "1 trial that had been passed over rose later" in said("funnel", ladder)
 

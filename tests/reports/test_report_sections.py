@@ -171,3 +171,10 @@ def test_what_is_no_image_gets_a_placeholder(tmp_path: Path) -> None:
 def test_records_do_not_depend_on_the_folder(tmp_path: Path) -> None:
     study = captioning_study(tmp_path)
     assert str(tmp_path) not in build_report(study)
+
+
+def test_a_trial_links_to_its_folder_and_nowhere_else(ladder: StudyRecord) -> None:
+    links = read(body("leaders", ladder)).links
+    assert sorted(links) == [f"trials/{trial.trial_id:04d}/" for trial in ladder.trials]
+    trial = Trial(1, "completed", {}, value=1.0, folder="javascript:alert(1)")
+    assert read(body("leaders", replace(ladder, trials=[trial]))).links == ["javascript%3Aalert%281%29/"]
