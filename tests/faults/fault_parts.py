@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -95,9 +96,11 @@ class StudyBox:
         paths = [str(HOOKS), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **self.environment}
         with (self.folder / "output.txt").open("a", encoding="utf-8") as output:
+            # Whoever runs these tests in the background ignores Ctrl-C, and so would all that it starts.
             process = subprocess.Popen(
                 [sys.executable, "-m", "orchestrator", *words, *more],
-                cwd=self.folder, env=environment, text=True, stdout=output, stderr=subprocess.STDOUT, **popen,
+                cwd=self.folder, env=environment, text=True, stdout=output, stderr=subprocess.STDOUT,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **popen,
             )  # fmt: skip
         self.drivers.append(process)
         return process

@@ -190,7 +190,7 @@ def test_the_other_slot_is_undisturbed(box: NewBox) -> None:
 
 @pytest.mark.slow
 def test_a_hanging_slot_is_killed_with_its_children_and_tried_again(box: NewBox, oracle: StudyBox) -> None:
-    one = box(SMALL, "data.num_workers=1", "--stall-timeout", "25s")
+    one = box(SMALL, "data.num_workers=1", "data.cache_gb=0", "--stall-timeout", "25s")
     driver = one.start()
     one.said("trial 1 epoch 1/3")
     slot = one.slot()

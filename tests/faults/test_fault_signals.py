@@ -156,7 +156,7 @@ def test_a_slot_told_to_end_at_any_moment_is_no_failure(box: NewBox, oracle: Stu
 @pytest.mark.slow
 def test_everyone_told_to_end_together(box: NewBox, oracle: StudyBox) -> None:
     """As a service manager does it: SIGTERM to the driver and to every process below it."""
-    one = box(SMALL, "data.num_workers=1")
+    one = box(SMALL, "data.num_workers=1", "data.cache_gb=0")
     driver = one.start()
     one.said("trial 1 epoch 2/3")
     family = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]

@@ -36,7 +36,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> StudyBox:
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on the decoder sees zeros instead of the picture."""
     see = Captioner.image_vectors
-    monkeypatch.setattr(Captioner, "image_vectors", lambda self, images: torch.zeros_like(see(self, images)))
+    monkeypatch.setattr(Captioner, "image_vectors", lambda self, *seen: torch.zeros_like(see(self, *seen)))
 
 
 def best_trial(one: StudyBox) -> dict[str, str]:
