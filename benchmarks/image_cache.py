@@ -27,9 +27,9 @@ from torchvision import transforms
 
 from trainer import cache
 from trainer.api import resolve_config
+from trainer.data import IMAGENET_MEAN, IMAGENET_STD, normalise
 from trainer.loaders import Loaders
 from trainer.run import task_for
-from trainer.tasks.captioning.features import IMAGENET_MEAN, IMAGENET_STD, normalise
 from trainer.tasks.captioning.files import resize_px
 
 BATCH = 32

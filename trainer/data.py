@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 Batch = dict[str, Any]
 RowKey = tuple[int, int]  # epoch, row
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class RowSource(Protocol):
@@ -111,6 +114,26 @@ def part_sizes(samples: int, largest: int) -> list[int]:
     parts = -(-samples // largest)
     size, more = divmod(samples, parts)
     return [size + 1] * more + [size] * (parts - more)
+
+
+def parts_of(values: Sequence[Any] | Tensor, sizes: Sequence[int]) -> list[Any]:
+    """A tensor's rows, or a list's items, in successive parts of these sizes."""
+    if isinstance(values, Tensor):
+        return list(torch.split(values, list(sizes)))
+    ends = itertools.accumulate(sizes)
+    return [values[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+
+
+def batches_of(pieces: Mapping[str, Sequence[Any]]) -> list[Batch]:
+    """One batch for each part that the pieces come in."""
+    return [dict(zip(pieces, values, strict=True)) for values in zip(*pieces.values(), strict=True)]
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 [batch, side, side, 3] → float [batch, 3, side, side] with ImageNet's mean and deviation."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255.0
+    std = torch.tensor(IMAGENET_STD, device=images.device) * 255.0
+    return images.float().sub_(mean).div_(std).permute(0, 3, 1, 2)  # in place: half the time
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

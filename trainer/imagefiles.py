@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,13 @@ def file_stats(folder: Path, prefix: str = "") -> Iterator[tuple[str, int, int]]
                 yield from file_stats(Path(entry.path), f"{prefix}{entry.name}/")
             elif entry.is_file():
                 yield f"{prefix}{entry.name}", entry.stat().st_size, entry.stat().st_mtime_ns
+
+
+def fingerprint(images_dir: Path, annotations: Path) -> str:
+    """A digest of a file of annotations and of every image's name, size and time of change."""
+    digest = hashlib.sha256(annotations.read_bytes())
+    digest.update(json.dumps(sorted(file_stats(images_dir))).encode())
+    return digest.hexdigest()[:16]
 
 
 def unreadable(names: Sequence[str], folder: Path, fingerprint: str) -> frozenset[str]:

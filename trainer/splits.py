@@ -57,6 +57,14 @@ def select(config: RunConfig, n_images: int, held_out: int = 0) -> Selection:
     return Selection(train_split, train, val)
 
 
+def asked_too_much(config: RunConfig, chosen: Selection) -> list[str]:
+    """Says where a larger subset was asked for than there are images."""
+    asked = config.training.subset_size
+    if asked is None or asked <= len(chosen.train):
+        return []
+    return [f"subset of {asked} images asked for, but the training split has {len(chosen.train)}: all are used"]
+
+
 def _drawn(config: RunConfig, n_images: int) -> tuple[Indices, Indices]:
     """Training and validation images by `val_split`, each in the order of the file."""
     data = config.data

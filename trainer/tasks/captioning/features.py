@@ -20,26 +20,18 @@ from torch import Tensor, nn
 
 from trainer.arraystore import ArrayStore, Layout, NoRoomError, OnProgress
 from trainer.cache import held_store, images_key, shared_store
+from trainer.data import normalise
 from trainer.splits import Indices
 from trainer.task import Rows
 from trainer.tasks.captioning.model import Encoder
 from trainer.tasks.captioning.rows import Seen, TrainRows, ValRows
 
 VERSION = 1  # goes up whenever the same weights and crops would give other features
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _BLOCK_CROPS = 32
 
 
 class _TooLargeError(Exception):
     """Features beyond what a float16 holds."""
-
-
-def normalise(images: Tensor) -> Tensor:
-    """uint8 [batch, side, side, 3] → float [batch, 3, side, side] with ImageNet's mean and deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255.0
-    std = torch.tensor(IMAGENET_STD, device=images.device) * 255.0
-    return images.float().sub_(mean).div_(std).permute(0, 3, 1, 2)  # in place: half the time
 
 
 class CropFeatures:

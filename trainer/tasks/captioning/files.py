@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,12 +15,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from trainer import builtin
 from trainer.arraystore import OnProgress
-from trainer.cache import Images, cache_dir, shared_images
+from trainer.cache import Images, shared_images
 from trainer.errors import DataError
-from trainer.imagefiles import file_stats, listed, unreadable
-from trainer.scenes import ScenesError, ScenesSpec, ensure_scenes, scene_files
-from trainer.splits import Selection, select
+from trainer.imagefiles import fingerprint, listed, unreadable
+from trainer.scenes import ScenesSpec
+from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.captioning.config import CaptioningConfig
 
@@ -52,22 +51,14 @@ class Stamp:
 
 def scenes_spec(config: CaptioningConfig) -> ScenesSpec | None:
     """The built-in data, where no files are named."""
-    scenes = config.data.scenes
-    if config.data.caption_file is not None or scenes is None:
-        return None
-    return ScenesSpec(
-        images=scenes.images,
-        size_px=scenes.size,
-        seed=scenes.seed,
-        captions_per_image=scenes.captions_per_image,
-    )
+    return builtin.scenes_spec(config.data.scenes, config.data.caption_file is not None)
 
 
 def data_paths(config: CaptioningConfig) -> tuple[Path, Path]:
     """Image folder and caption file: those named, else those of the built-in scenes."""
     spec = scenes_spec(config)
     if spec is not None:
-        files = scene_files(spec, cache_dir())
+        files = builtin.drawn_files(spec)
         return files.images_dir, files.caption_file
     assert config.data.images_dir is not None, "the configuration checks that one comes with the other"
     assert config.data.caption_file is not None, "as above"
@@ -82,13 +73,6 @@ def read_table(config: CaptioningConfig) -> CaptionTable:
     if not images_dir.is_dir():
         raise DataError(f"{images_dir}: no such folder of images (data.images_dir)")
     return _read(Stamp(images_dir, caption_file, config.data.bad_samples, fingerprint(images_dir, caption_file)))
-
-
-def fingerprint(images_dir: Path, caption_file: Path) -> str:
-    """A digest of the captions and of every image's name, size and time of change."""
-    digest = hashlib.sha256(caption_file.read_bytes())
-    digest.update(json.dumps(sorted(file_stats(images_dir))).encode())
-    return digest.hexdigest()[:16]
 
 
 @lru_cache(maxsize=8)
@@ -173,12 +157,7 @@ def open_images(
 
 def draw_scenes(config: CaptioningConfig, progress: OnProgress | None = None) -> None:
     """Makes sure of the built-in data, where no files are named."""
-    spec = scenes_spec(config)
-    if spec is not None:
-        try:
-            ensure_scenes(spec, cache_dir(), progress)
-        except ScenesError as error:
-            raise DataError(str(error)) from None
+    builtin.draw_scenes(scenes_spec(config), progress)
 
 
 class CaptioningFiles:
@@ -197,8 +176,7 @@ class CaptioningFiles:
         spec = scenes_spec(config)
         if spec is not None:  # known without drawing them
             counts, skipped, stamp = np.full(spec.images, spec.captions_per_image), 0, spec.key
-            words = f"built-in shapes scenes ({spec.images} images of {spec.size_px} px); name data.images_dir and "
-            words += "data.caption_file to use your own"
+            words = builtin.scenes_words(spec, "data.images_dir and data.caption_file")
         else:
             table = read_table(config)
             counts, skipped, stamp = (
@@ -233,9 +211,7 @@ def _warnings(config: CaptioningConfig, chosen: Selection, skipped: int) -> tupl
         said.append(
             f"{skipped} unusable {'file or row' if skipped == 1 else 'files or rows'} left out (data.bad_samples=skip)"
         )
-    asked = config.training.subset_size
-    if asked is not None and asked > len(chosen.train):
-        said.append(f"subset of {asked} images asked for, but the training split has {len(chosen.train)}: all are used")
+    said += asked_too_much(config, chosen)
     model = config.model
     if not model.encoder_fine_tune and not model.pretrained and model.weights is None:
         said.append("the encoder is frozen at random weights (model.encoder_fine_tune=true would train it)")

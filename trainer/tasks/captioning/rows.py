@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.cache import Images
-from trainer.data import Batch, RowKey
+from trainer.data import Batch, RowKey, batches_of, parts_of
 from trainer.randomness import uniforms
 from trainer.splits import Indices
 
@@ -158,15 +157,11 @@ def parted(batch: Batch, sizes: Sequence[int], pad: int) -> list[Batch]:
     captions = list(sizes)
     if "captions_per_image" in batch:
         captions = [int(group.sum()) for group in batch["captions_per_image"].split(list(sizes))]
-    pieces: dict[str, Sequence[Any]] = {"words": batch["words"].split(captions)}
-    for name in ("images", "features", "captions_per_image"):
+    pieces: dict[str, Sequence[Any]] = {"words": parts_of(batch["words"], captions)}
+    for name in ("images", "features", "captions_per_image", "references", "files"):
         if name in batch:
-            pieces[name] = batch[name].split(list(sizes))
-    for name in ("references", "files"):
-        if name in batch:
-            ends = itertools.accumulate(sizes)
-            pieces[name] = [batch[name][end - size : end] for end, size in zip(ends, sizes, strict=True)]
+            pieces[name] = parts_of(batch[name], sizes)
     # A caption's first word is given, not predicted.
     pieces["weight"] = [int((words[:, 1:] != pad).sum()) for words in pieces["words"]]
     pieces["whole_weight"] = [batch["weight"]] * len(sizes)
-    return [dict(zip(pieces, values, strict=True)) for values in zip(*pieces.values(), strict=True)]
+    return batches_of(pieces)

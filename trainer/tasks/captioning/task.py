@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from trainer.arraystore import OnProgress
 from trainer.cache import decode
 from trainer.criterion import summed_loss, with_reduction
-from trainer.data import Batch, part_sizes
+from trainer.data import Batch, normalise, part_sizes
 from trainer.imagefiles import images_in
 from trainer.splits import select
 from trainer.task import Parts, Rows, Scores
 from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tasks.captioning.decode import beam_search
-from trainer.tasks.captioning.features import normalise, with_features
+from trainer.tasks.captioning.features import with_features
 from trainer.tasks.captioning.files import CaptioningFiles, draw_scenes, open_images, read_table, resize_px
 from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.rows import Crops, TrainRows, ValRows, parted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from trainer import builtin
 from trainer.arraystore import OnProgress
-from trainer.cache import Images, cache_dir, shared_images
+from trainer.cache import Images, shared_images
 from trainer.errors import DataError
-from trainer.imagefiles import file_stats
-from trainer.scenes import ScenesError, ScenesSpec, ensure_scenes, scene_files
-from trainer.splits import Selection, select
+from trainer.imagefiles import fingerprint
+from trainer.scenes import ScenesSpec
+from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.detection.coco import CocoFile, Faults, Objects, read_coco
 from trainer.tasks.detection.config import DetectionConfig
@@ -57,22 +57,14 @@ class Source:
 
 def scenes_spec(config: DetectionConfig) -> ScenesSpec | None:
     """The built-in data, where no files are named."""
-    scenes = config.data.scenes
-    if config.data.images_dir is not None or scenes is None:
-        return None
-    return ScenesSpec(
-        images=scenes.images,
-        size_px=scenes.size,
-        seed=scenes.seed,
-        captions_per_image=scenes.captions_per_image,
-    )
+    return builtin.scenes_spec(config.data.scenes, config.data.images_dir is not None)
 
 
 def sources(config: DetectionConfig) -> tuple[Source, ...]:
     """One file of all images, or one to train and one to validate on."""
     data, spec = config.data, scenes_spec(config)
     if spec is not None:
-        files = scene_files(spec, cache_dir())
+        files = builtin.drawn_files(spec)
         return (Source("data.annotations", files.annotations, files.images_dir),)
     assert data.images_dir is not None, "the configuration checks that it comes with the annotations"
     if data.annotations is not None:
@@ -94,23 +86,16 @@ def read_table(config: DetectionConfig) -> DetectionTable:
         if not source.images_dir.is_dir():
             key = "data.val_images_dir" if source.images_dir == config.data.val_images_dir else "data.images_dir"
             raise DataError(f"{source.images_dir}: no such folder of images ({key})")
-    prints = tuple(_fingerprint(source) for source in found)
+    prints = tuple(fingerprint(source.images_dir, source.annotations) for source in found)
     return _read(found, prints, config.data.bad_samples == "skip")
-
-
-def _fingerprint(source: Source) -> str:
-    """A digest of the annotations and of every image's name, size and time of change."""
-    digest = hashlib.sha256(source.annotations.read_bytes())
-    digest.update(json.dumps(sorted(file_stats(source.images_dir))).encode())
-    return digest.hexdigest()[:16]
 
 
 @lru_cache(maxsize=4)
 def _read(found: tuple[Source, ...], prints: tuple[str, ...], skip: bool) -> DetectionTable:
     faults = Faults()
     files = [
-        read_coco(source.annotations, source.images_dir, fingerprint, skip, faults)
-        for source, fingerprint in zip(found, prints, strict=True)
+        read_coco(source.annotations, source.images_dir, stamp, skip, faults)
+        for source, stamp in zip(found, prints, strict=True)
     ]
     if len(faults) and not skip:
         raise DataError(faults.words())
@@ -170,12 +155,7 @@ def open_images(
 
 def draw_scenes(config: DetectionConfig, progress: OnProgress | None = None) -> None:
     """Makes sure of the built-in data, where no files are named."""
-    spec = scenes_spec(config)
-    if spec is not None:
-        try:
-            ensure_scenes(spec, cache_dir(), progress)
-        except ScenesError as error:
-            raise DataError(str(error)) from None
+    builtin.draw_scenes(scenes_spec(config), progress)
 
 
 class DetectionFiles:
@@ -193,8 +173,7 @@ class DetectionFiles:
         if spec is not None:  # known without drawing them
             chosen, skipped, stamp = select(config, spec.images), 0, spec.key
             warnings: tuple[str, ...] = ()
-            words = f"built-in shapes scenes ({spec.images} images of {spec.size_px} px); name data.images_dir and "
-            words += "data.annotations to use your own"
+            words = builtin.scenes_words(spec, "data.images_dir and data.annotations")
         else:
             table = read_table(config)
             chosen = select(config, len(table.images), table.held_out)
@@ -211,7 +190,7 @@ class DetectionFiles:
             skipped=skipped,
             fingerprint=stamp,
             words=words,
-            warnings=(*_asked_too_much(config, chosen), *warnings),
+            warnings=(*asked_too_much(config, chosen), *warnings),
         )
 
     @staticmethod
@@ -228,13 +207,6 @@ def require_boxes(table: DetectionTable, chosen: Selection) -> None:
     for words, indices in (("training", chosen.train), ("validation", chosen.val)):
         if not any((~table.objects[int(index)].crowd).any() for index in indices):
             raise DataError(f"none of the {len(indices)} {words} images has a box (crowds do not count)")
-
-
-def _asked_too_much(config: DetectionConfig, chosen: Selection) -> tuple[str, ...]:
-    asked = config.training.subset_size
-    if asked is None or asked <= len(chosen.train):
-        return ()
-    return (f"subset of {asked} images asked for, but the training split has {len(chosen.train)}: all are used",)
 
 
 def _warnings(config: DetectionConfig, table: DetectionTable) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.cache import Images
-from trainer.data import Batch, RowKey
+from trainer.data import Batch, RowKey, batches_of, parts_of
 from trainer.randomness import uniforms
 from trainer.tasks.detection.augment import DRAWS, Layout, Picture, Sample, augmented, framed
 from trainer.tasks.detection.boxes import xywh_to_xyxy
@@ -60,17 +59,14 @@ def collated(samples: Sequence[Sample]) -> Batch:
 def parted(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
     """A batch of training or validation rows in parts of so many images."""
     pieces: dict[str, list[Any]] = {}
-    ends = list(itertools.accumulate(sizes))
     for name, value in batch.items():
-        if isinstance(value, Tensor) and name not in _COUNTED_BY:
-            pieces[name] = list(torch.split(value, list(sizes)))
-        elif isinstance(value, list):
-            pieces[name] = [value[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        if isinstance(value, Tensor | list) and name not in _COUNTED_BY:
+            pieces[name] = parts_of(value, sizes)
     for name, counted in _COUNTED_BY.items():
         if name in batch:
-            pieces[name] = list(batch[name].split([sum(counts) for counts in pieces[counted]]))
+            pieces[name] = parts_of(batch[name], [sum(counts) for counts in pieces[counted]])
     pieces["weight"] = [max(1, sum(counts)) for counts in pieces["counts"]]
-    return [dict(zip(pieces, values, strict=True)) for values in zip(*pieces.values(), strict=True)]
+    return batches_of(pieces)
 
 
 class TrainRows:

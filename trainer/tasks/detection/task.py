@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainer.arraystore import OnProgress
 from trainer.cache import decode
-from trainer.data import Batch, part_sizes
+from trainer.data import IMAGENET_MEAN, IMAGENET_STD, Batch, part_sizes
 from trainer.errors import DataError
 from trainer.imagefiles import images_in
 from trainer.splits import select
@@ -36,8 +36,6 @@ from trainer.tasks.detection.model import BACKBONE, architecture_of, build_detec
 from trainer.tasks.detection.predictions import Found, detections, sample_of
 from trainer.tasks.detection.rows import Annotated, TrainRows, ValRows, parted, place_part
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 # The last layer's losses under the library's names; those of the layers before it are not reported.
 _PARTS = {
     "loss_vfl": "val_loss_class",
