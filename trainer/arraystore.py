@@ -17,8 +17,9 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,15 @@ class ArrayStore:
         self.limit_bytes = limit_bytes
         self.build, self.progress = build, progress
         self._identity: tuple[int, ...] = ()
+        self._file: BufferedReader
         self._rows: Block
         self._sums: Block
         self._checked: NDArray[np.bool_]
         self.refresh()
 
     def __getitem__(self, row: int) -> Block:
+        if _identity_of(os.fstat(self._file.fileno())) != self._identity:  # changed under our hands: a cut map kills
+            self.refresh()
         if not self._checked[row]:
             self._check(row)
         found: Block = self._rows[row]
@@ -165,7 +169,8 @@ class ArrayStore:
 
     def _open(self) -> None:
         layout = self.layout
-        with self.path.open("rb") as file:
+        with ExitStack() as on_error:
+            file = on_error.enter_context(self.path.open("rb"))
             header = file.read(_BLOCK)
             table = file.read(layout.rows * _CRC.itemsize)
             if header != _header(layout, zlib.crc32(table)):
@@ -178,6 +183,8 @@ class ArrayStore:
             mapped = np.memmap(file, layout.dtype, "r", layout.start, shape)
             self._rows = mapped.view(np.ndarray)
             self._identity = _identity_of(status)
+            self._file = file
+            on_error.pop_all()  # kept open: each row asks it whether the file is still what it was
         self._sums = np.frombuffer(table, dtype=_CRC)
         self._checked = np.zeros(layout.rows, dtype=np.bool_)
 

@@ -98,6 +98,17 @@ def test_damage_between_two_runs_is_noticed_and_made_good(damage: str, held: boo
     assert build.builds == 2
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_under_a_reader_is_noticed_and_made_good(damage: str, tmp_path: Path) -> None:
+    build = Counted()
+    store = ArrayStore(tmp_path, LAYOUT, build, LIMIT)
+    assert (read(store) == expected()).all()
+    time.sleep(0.05)  # the clock of a file system may tick as slowly as every few hundredths
+    DAMAGES[damage](store.path)
+    assert (read(store) == expected()).all()
+    assert build.builds == (1 if damage == "deleted" else 2), "a deleted file is there for who has it open"
+
+
 def test_every_single_flipped_bit_is_noticed(tmp_path: Path) -> None:
     build = Counted()
     store = ArrayStore(tmp_path, LAYOUT, build, LIMIT)
