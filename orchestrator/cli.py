@@ -130,14 +130,14 @@ _EXTRAS: dict[str, dict[str, Any]] = {
 }
 
 
-def _takes_request(work: Callable[[Request, Path, Mapping[str, bool]], int], name: str, meaning: str) -> None:
+def _takes_request(work: Callable[[Request, Mapping[str, bool]], int], name: str, meaning: str) -> None:
     """Adds a command with the arguments of `_request`, so that `run` and `plan` cannot drift apart."""
     hints = typing.get_type_hints(_request, include_extras=True)
     hints.pop("return")
 
     def command(**values: Any) -> None:
         debug, extras = values.pop("debug"), {key: values.pop(key) for key in _EXTRAS[name]}
-        _guarded(lambda: work(_request(**values), values["trials"], extras), debug)
+        _guarded(lambda: work(_request(**values), extras), debug)
 
     flags = {**{key: Annotated[bool, option] for key, option in _EXTRAS[name].items()}, "debug": Debug}
     own = list(inspect.signature(_request).parameters.values())
@@ -151,13 +151,13 @@ def _takes_request(work: Callable[[Request, Path, Mapping[str, bool]], int], nam
     app.command(name, help=meaning)(command)
 
 
-def _run(request: Request, _trials: Path, extras: Mapping[str, bool]) -> int:
+def _run(request: Request, extras: Mapping[str, bool]) -> int:
     from orchestrator import commands  # opens databases and draws reports; `plan` needs neither
 
     return commands.run(request, _console(), extras["force"])
 
 
-def _plan(request: Request, _trials: Path, extras: Mapping[str, bool]) -> int:
+def _plan(request: Request, extras: Mapping[str, bool]) -> int:
     from orchestrator.offer import make_offer, offer_lines
 
     offer = make_offer(request, extras["measure"])

@@ -76,10 +76,8 @@ def close(folder: Path, console: Console) -> int:
         study = open_search(plan)
         state = study.load(unfinished=True)
         for trial in state.with_status(PAUSED, RUNNING):
-            state.sequence += 1
             trial.status = PRUNED
-            trial.reason = f"trial {trial.trial_id} pruned after epoch {trial.epochs}: the study was closed"
-            trial.decisions.append((state.sequence, trial.reason))
+            state.decide(trial, f"trial {trial.trial_id} pruned after epoch {trial.epochs}: the study was closed")
             study.decided(trial)
             console.print(trial.reason, markup=False, highlight=False)
         write_plan(plan)

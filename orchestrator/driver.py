@@ -100,7 +100,7 @@ class Driver:
     def _check_limits(self) -> None:
         why = self._limit() if self.ending == "done" else ""
         if why:
-            self.ending, self.why = "limit", f"limit reached: {why}"
+            self._takes_no_more("limit", f"limit reached: {why}")
             self.watcher.line(self.why)
 
     def _limit(self) -> str:
@@ -140,25 +140,23 @@ class Driver:
         if step is None or (self.ending == "failures" and not isinstance(step, Continue)):
             return False  # after too many failures what runs is finished, nothing new begins
         if isinstance(step, Continue):
-            trial = self.stage.state.trials[step.number]
-            if trial.status == PAUSED:
-                self._ledger.goes_on(trial)
+            self._submit(self.stage.state.trials[step.number], step.until_epoch, free)
         elif isinstance(step, Climb):
-            trial = self._ledger.climbs(step)
+            self._ledger.climbs(step)
         else:
-            return self._open(step)
-        self._submit(trial, free)
+            self._open(step)
         return True
 
-    def _open(self, step: Ask) -> bool:
+    def _open(self, step: Ask) -> None:
         """Opens a trial; the policy's next step then trains it, unless it is over already."""
         trial = self._ledger.open(step.index)
         if trial is not None and trial.failure_kind:
             self._give_up(self._failures.give_up(trial.failure_kind, trial.failure_line, self.stage.state))
-        return True
 
-    def _submit(self, trial: TrialState, free: list[Slot]) -> None:
-        """Gives a trial's next slice, to its next evaluation, to a slot: the one that still holds it, if any."""
+    def _submit(self, trial: TrialState, until_epoch: int, free: list[Slot]) -> None:
+        """Gives a trial's next slice to a slot: the one that still holds it, if any."""
+        if trial.status == PAUSED:
+            self._ledger.goes_on(trial)
         try:
             config = self.stage.config(trial)
         except ConfigError as error:
@@ -171,7 +169,7 @@ class Driver:
             number=trial.number,
             config=config.plain(),
             rung=trial.rung,
-            until_epoch=min(trial.epochs + 1, self.stage.epochs(trial)),
+            until_epoch=until_epoch,
             known_epoch=trial.epochs,
             log_file=str(folder / "log.txt"),
         )
@@ -222,10 +220,16 @@ class Driver:
 
     def _fail(self, trial: TrialState, kind: str, line: str) -> None:
         if kind == "disk":  # no fault of the trial: it waits for room with its last checkpoint
-            self.ending, self.why = "disk", line
+            self._takes_no_more("disk", line)
             return
         self._ledger.failed(trial, kind, line)
         self._give_up(self._failures.give_up(kind, line, self.stage.state))
+
+    def _takes_no_more(self, ending: Ending, why: str) -> None:
+        """No new slices; those under way end with their epoch."""
+        self.ending, self.why = ending, why
+        for slot in self.slots.slots:
+            slot.rest()
 
     def _give_up(self, why: str) -> None:
         if why and self.ending == "done":

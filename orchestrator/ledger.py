@@ -56,12 +56,11 @@ class Ledger:
         trial.status = RUNNING
         self._record(trial, f"{self.stage.label(trial)} goes on after epoch {trial.epochs}")
 
-    def climbs(self, step: Climb) -> TrialState:
+    def climbs(self, step: Climb) -> None:
         """A rested trial is taken up to its next rung."""
         trial = self.stage.state.trials[step.number]
         climb(trial)
         self._record(trial, f"{self.stage.label(trial)} {step.reason}")
-        return trial
 
     def evaluated(self, trial: TrialState, evaluation: Evaluation, slot: str, ended_at: float) -> None:
         """An evaluation came from `slot`, `ended_at` seconds after the study began."""
@@ -116,9 +115,7 @@ class Ledger:
     def _record(self, trial: TrialState, line: str) -> None:
         """One line for every change of a trial's state: in the log, in the study, in the CSV."""
         state = self.stage.state
-        state.sequence += 1
-        trial.reason = line
-        trial.decisions.append((state.sequence, line))
+        state.decide(trial, line)
         self.stage.study.decided(trial)
         self.watcher.line(line)
         self.watcher.changed(self.stage, trial, final=trial.is_final)

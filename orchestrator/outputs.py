@@ -97,7 +97,7 @@ class StudyFiles:
         if self.full and any(t.status == COMPLETED for t in self.full.trials.values()):
             return
         best = ranked[0]
-        value = f"{self.plan.metric.label} {best.results[best.reached]:.4g}"
+        value = f"{self.plan.metric.label} {best.result:.4g}"
         where = self.plan.rungs[best.reached - 1].words()
         write_best(self.plan, best, f"trial {best.trial_id} of study {self.plan.name}: {value} on the budget ({where})")
         self._best = (best.number, best.reached)

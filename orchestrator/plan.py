@@ -87,6 +87,14 @@ class Plan:
         """The full budget, as a rung: the base configuration's own."""
         return single_rung(Budget(), self.base_config)
 
+    def images(self, rung: Rung) -> int:
+        """How many images an epoch of a rung sees."""
+        return min(rung.subset or self.full_images, self.full_images)
+
+    def start_of(self, number: int) -> int:
+        """The epoch after which a trial enters this rung, counted from 1."""
+        return self.rungs[number - 2].epochs if number > 1 else 0
+
     @property
     def parameters(self) -> tuple[str, ...]:
         return tuple(self.shapes)

@@ -95,13 +95,11 @@ def price_of(plan: Plan, timings: Mapping[int, Seconds]) -> Price:
     halving = plan.pruner["name"] == "halving"
     reach = climbers(trained, plan.pruner["reduction_factor"], len(plan.rungs)) if halving else None
     rungs = []
-    below = 0
     for number, rung in enumerate(plan.rungs, start=1):
-        epochs = rung.epochs - below
-        images = min(rung.subset or plan.full_images, plan.full_images) * epochs
+        epochs = rung.epochs - plan.start_of(number)
+        images = plan.images(rung) * epochs
         usual = reach[number - 1] if reach else float(trained)
         rungs.append(RungCost(rung.words(), usual, trained, epochs, images, timings.get(number)))
-        below = rung.epochs
     return Price(trained, plan.repeats, tuple(rungs), plan.places.workers)
 
 

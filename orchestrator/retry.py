@@ -23,9 +23,7 @@ def reopen_failed(plan: Plan, study: Study) -> int:
             new.values, new.losses, new.results = dict(old.values), dict(old.losses), dict(old.results)
             for epoch in new.values:
                 study.evaluated(new, epoch)
-        state.sequence += 1
-        new.reason = f"trial {new.trial_id} tries trial {old.trial_id} again, which failed ({old.failure_kind})"
-        new.decisions.append((state.sequence, new.reason))
+        state.decide(new, f"trial {new.trial_id} tries trial {old.trial_id} again, which failed ({old.failure_kind})")
         study.decided(new)
     return len(failed)
 

@@ -123,7 +123,7 @@ class SearchStage:
         return self.plan.rungs[trial.rung - 1].epochs
 
     def entered_at(self, trial: TrialState) -> int:
-        return self.plan.rungs[trial.rung - 2].epochs if trial.rung > 1 else 0
+        return self.plan.start_of(trial.rung)
 
 
 class FullStage:

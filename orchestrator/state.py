@@ -76,6 +76,11 @@ class TrialState:
         """The highest rung with a result; 0 before the first."""
         return max(self.results, default=0)
 
+    @property
+    def result(self) -> float:
+        """The value at the highest rung with one, by which trials are ranked."""
+        return self.results[self.reached]
+
     def best(self, maximize: bool, after_epoch: int = 0) -> float | None:
         """The best evaluation after an epoch; of all where that leaves none."""
         pick = max if maximize else min
@@ -105,6 +110,12 @@ class StudyState:
     seconds_before: float = 0.0
     sequence: int = 0
     exhausted: bool = False
+
+    def decide(self, trial: TrialState, line: str) -> None:
+        """Every change of a trial's state has a line with its reason, and a place in the order of all."""
+        self.sequence += 1
+        trial.reason = line
+        trial.decisions.append((self.sequence, line))
 
     def in_order(self) -> list[TrialState]:
         return list(self.trials.values())
@@ -151,4 +162,4 @@ class StudyState:
         sign = -1.0 if maximize else 1.0
         able = [t for t in self.in_order() if t.origin is None and t.results and not t.eliminated]
         able = [t for t in able if t.status != FAILED]
-        return sorted(able, key=lambda t: (-t.reached, sign * t.results[t.reached], t.number))
+        return sorted(able, key=lambda t: (-t.reached, sign * t.result, t.number))

@@ -23,7 +23,7 @@ from pathlib import Path
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
 from trainer.api import Evaluation, Heartbeat, Hooks, Session, TrainingError, no_room, open_session, resolve_config
 
-STOP = "stop"
+STOP, REST = "stop", "rest"  # at the next step, at the end of the epoch
 LEFT = 128 + signal.SIGTERM  # exit status after a SIGTERM: no fault of the slice
 RECYCLED = 75  # exit status of a process whose memory did not come back: the slice goes to a new one
 _BEAT_SECONDS = 0.5
@@ -37,6 +37,7 @@ class Worker:
 
     send: Callable[[Event], None]
     stop: threading.Event = field(default_factory=threading.Event)
+    rest: threading.Event = field(default_factory=threading.Event)
     terminated: threading.Event = field(default_factory=threading.Event)
     held: Session | None = None
     held_name: str = ""
@@ -86,7 +87,7 @@ class Worker:
             say(f"epoch {evaluation.epoch}: {words} ({evaluation.seconds:.1f} s)")
             self.send(Evaluated(work.number, evaluation))
 
-        hooks = Hooks(report, heartbeat, self.stop.is_set, say, preparing)
+        hooks = Hooks(report, heartbeat, self.stop.is_set, say, preparing, self.rest.is_set)
         session = self._session(work, hooks)
         self.send(Started(work.number))
         for evaluation in session.run.history:
@@ -156,7 +157,7 @@ def serve(connection: Connection, threads: int) -> bool:
 
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to pass on
-    threading.Thread(target=_listen, args=(connection, inbox, worker.stop), daemon=True).start()
+    threading.Thread(target=_listen, args=(connection, inbox, worker), daemon=True).start()
     import torch
 
     torch.set_num_threads(threads)
@@ -165,10 +166,11 @@ def serve(connection: Connection, threads: int) -> bool:
         if worker.terminated.is_set():
             break
         worker.stop.clear()
+        worker.rest.clear()
     return worker.terminated.is_set()
 
 
-def _listen(connection: Connection, inbox: queue.SimpleQueue[Slice | None], stop: threading.Event) -> None:
+def _listen(connection: Connection, inbox: queue.SimpleQueue[Slice | None], worker: Worker) -> None:
     while True:
         try:
             message = connection.recv()
@@ -176,7 +178,9 @@ def _listen(connection: Connection, inbox: queue.SimpleQueue[Slice | None], stop
             # The driver is gone: nothing that this process does can be recorded any more.
             os.killpg(os.getpgrp(), signal.SIGKILL)
         if message == STOP:
-            stop.set()
+            worker.stop.set()
+        elif message == REST:
+            worker.rest.set()
         else:
             inbox.put(message)
 

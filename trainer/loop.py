@@ -9,6 +9,7 @@ until the epoch asked for, all epochs, or max_iter:
     evaluation, where one is due              → schedule, early stopping, best
     checkpoint                                last.pth, best.pth, checkpoint_epoch_N.pth, from a copy, beside the loop
     report(evaluation)                        once the files are whole
+    should_stop or should_rest?               yes: outcome `interrupted`
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def _train_epochs(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -
         if not _train_epoch(run, hooks, writer):
             return "interrupted"
         _close_epoch(run, until_epoch, hooks, writer)
-        if hooks.should_stop() and not _ending(run, until_epoch):
+        if (hooks.should_stop() or hooks.should_rest()) and not _ending(run, until_epoch):
             return "interrupted"
     return ending
 

@@ -61,11 +61,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-def _ignore(_: Any) -> None:
-    return None
-
-
-def _ignore_both(_done: int, _of: int) -> None:
+def _ignore(*_: Any) -> None:
     return None
 
 
@@ -78,7 +74,8 @@ class Hooks:
     """How a run speaks while it runs. `report` is called once for each evaluation, after its checkpoint, which is
     written beside the training: some steps into the next epoch, and before `train` returns.
 
-    `should_stop` is asked after every optimizer step; on True the run writes a checkpoint and returns. `preparing` is
+    `should_stop` is asked after every optimizer step, `should_rest` at the end of every epoch; on True the run
+    writes a checkpoint and returns. `preparing` is
     told how much is done, and of how much, while a cache is built before training.
     """
 
@@ -86,4 +83,5 @@ class Hooks:
     heartbeat: Callable[[Heartbeat], None] = _ignore
     should_stop: Callable[[], bool] = _never
     say: Callable[[str], None] = field(default=_ignore)
-    preparing: Callable[[int, int], None] = _ignore_both
+    preparing: Callable[[int, int], None] = _ignore
+    should_rest: Callable[[], bool] = _never

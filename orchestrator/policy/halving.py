@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from orchestrator.ladder import Rung
-from orchestrator.policy.policy import Climb, Continue, Step, Supply, Verdict, unfinished
-from orchestrator.policy.words import early_words, eliminated, ordinal
+from orchestrator.policy.policy import Climb, Continue, Step, Supply, Verdict, at_top, unfinished
+from orchestrator.policy.words import early_words, ordinal, rung_words
 from orchestrator.state import PAUSED, StudyState, TrialState
 from trainer.api import Metric
 
@@ -34,7 +34,7 @@ class HalvingPolicy:
     def next(self, state: StudyState, busy: Collection[int]) -> Step | None:
         trial = unfinished(state, busy)
         if trial is not None:
-            return Continue(trial.number, min(trial.epochs + 1, self.rungs[trial.rung - 1].epochs))
+            return Continue(trial.number, self.rungs[trial.rung - 1].epochs)
         for rung in range(len(self.rungs) - 1, 0, -1):
             standing = self.standing(state, rung)
             for place, trial in enumerate(standing[: self.places(len(standing))], start=1):
@@ -46,18 +46,14 @@ class HalvingPolicy:
         rung = trial.rung
         if rung not in trial.results:
             return Verdict("go_on")
-        value = trial.results[rung]
-        early = early_words(trial, stopped_because)
         if rung == len(self.rungs):
-            below = eliminated(self.metric, value, self.threshold)
-            if below:
-                return Verdict("prune", f"at {self._where(rung)}: {below}", eliminated=True)
-            return Verdict("complete", f"at {self._where(rung)}: {self.metric.label} {value:.4g}{early}")
+            return at_top(self.metric, self.rungs, trial, self.threshold, stopped_because)
         standing = self.standing(state, rung)
         place = 1 + next(i for i, other in enumerate(standing) if other is trial)
         if place <= self.places(len(standing)):
             return Verdict("climb", self._goes_on(trial, rung, place, standing))
-        return Verdict("pause", f"at {self._where(rung)}: {self._compared(rung, place, standing)}{early}")
+        words = f"{self._compared(rung, place, standing)}{early_words(trial, stopped_because)}"
+        return Verdict("pause", f"at {rung_words(self.rungs, rung)}: {words}")
 
     def standing(self, state: StudyState, rung: int) -> list[TrialState]:
         """Every trial with a result on a rung, wherever it is now, best first; of equals the earlier."""
@@ -79,11 +75,9 @@ class HalvingPolicy:
     def closed(self, trial: TrialState) -> None:
         """Nothing to forget."""
 
-    def _where(self, rung: int) -> str:
-        return f"rung {rung} of {len(self.rungs)} ({self.rungs[rung - 1].words()})"
-
     def _goes_on(self, trial: TrialState, rung: int, place: int, standing: Sequence[TrialState]) -> str:
-        return f"goes on to {self._where(rung + 1)}: at rung {rung} {self._compared(rung, place, standing)}"
+        where = rung_words(self.rungs, rung + 1)
+        return f"goes on to {where}: at rung {rung} {self._compared(rung, place, standing)}"
 
     def _compared(self, rung: int, place: int, standing: Sequence[TrialState]) -> str:
         value = standing[place - 1].results[rung]

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from orchestrator.ladder import Rung
+from orchestrator.policy.words import early_words, eliminated, rung_words
 from orchestrator.state import COMPLETED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from trainer.api import Metric
 
 
 @dataclass(frozen=True)
 class Continue:
-    """Train this trial on to the end of `until_epoch`."""
+    """Train this trial on to the end of `until_epoch`, the next at which a decision can be taken."""
 
     number: int
     until_epoch: int
@@ -123,3 +125,14 @@ def unfinished(state: StudyState, busy: Collection[int]) -> TrialState | None:
         if trial.origin is None and trial.number not in busy and trial.rung not in trial.results:
             return trial
     return None
+
+
+def at_top(
+    metric: Metric, rungs: Sequence[Rung], trial: TrialState, threshold: float | None, stopped_because: str
+) -> Verdict:
+    """The end of a trial that has its result on the last rung: complete, or under the user's threshold."""
+    value, where = trial.results[trial.rung], rung_words(rungs, trial.rung)
+    below = eliminated(metric, value, threshold)
+    if below:
+        return Verdict("prune", f"at {where}: {below}", eliminated=True)
+    return Verdict("complete", f"at {where}: {metric.label} {value:.4g}{early_words(trial, stopped_because)}")

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from orchestrator.ladder import Rung
-from orchestrator.policy.policy import Continue, Step, Supply, Verdict, unfinished
-from orchestrator.policy.words import early_words, eliminated, ordinal
+from orchestrator.policy.policy import Continue, Step, Supply, Verdict, at_top, unfinished
+from orchestrator.policy.words import ordinal, rung_words
 from orchestrator.state import COMPLETED, StudyState, TrialState
 from trainer.api import Metric
 
@@ -45,7 +45,9 @@ class PrunedPolicy:
     def next(self, state: StudyState, busy: Collection[int]) -> Step | None:
         trial = unfinished(state, busy)
         if trial is not None:
-            return Continue(trial.number, min(trial.epochs + 1, self.rungs[trial.rung - 1].epochs))
+            rung_end = self.rungs[trial.rung - 1].epochs
+            # A pruner is asked after every evaluation; without one, nothing is decided before the rung's end.
+            return Continue(trial.number, rung_end if self.oracle is None else min(trial.epochs + 1, rung_end))
         return self.supply.next(state)
 
     def learn(self, trial: TrialState, epoch: int, value: float) -> None:
@@ -65,21 +67,17 @@ class PrunedPolicy:
 
     def judge(self, trial: TrialState, state: StudyState, stopped_because: str = "") -> Verdict:
         if trial.rung in trial.results:
-            return self._at_rung(trial, trial.results[trial.rung], stopped_because)
+            return self._at_rung(trial, stopped_because)
         if self.oracle is not None and self.oracle.should_prune(trial.number):
             of = self.rungs[trial.rung - 1].epochs
             return Verdict("prune", f"at epoch {trial.epochs} of {of}: {self._why(trial, state)}")
         return Verdict("go_on")
 
-    def _at_rung(self, trial: TrialState, value: float, stopped_because: str) -> Verdict:
-        where = f"rung {trial.rung} of {len(self.rungs)} ({self.rungs[trial.rung - 1].words()})"
-        if trial.rung < len(self.rungs):
-            return Verdict("climb", f"passes {where}: {self.metric.label} {value:.4g}")
-        below = eliminated(self.metric, value, self.threshold)
-        if below:
-            return Verdict("prune", f"at {where}: {below}", eliminated=True)
-        early = early_words(trial, stopped_because)
-        return Verdict("complete", f"at {where}: {self.metric.label} {value:.4g}{early}")
+    def _at_rung(self, trial: TrialState, stopped_because: str) -> Verdict:
+        if trial.rung == len(self.rungs):
+            return at_top(self.metric, self.rungs, trial, self.threshold, stopped_because)
+        value = trial.results[trial.rung]
+        return Verdict("climb", f"passes {rung_words(self.rungs, trial.rung)}: {self.metric.label} {value:.4g}")
 
     def _why(self, trial: TrialState, state: StudyState) -> str:
         """The trial's place among those seen at the same epoch, and the cut where the pruner has one."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from orchestrator.ladder import Rung
 from orchestrator.state import TrialState
 from trainer.api import Metric
 
@@ -11,6 +14,11 @@ def ordinal(number: int) -> str:
     if number % 100 in (11, 12, 13):
         return f"{number}th"
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
+
+
+def rung_words(rungs: Sequence[Rung], number: int) -> str:
+    """`rung 2 of 3 (3 epochs, 500 images @160)`."""
+    return f"rung {number} of {len(rungs)} ({rungs[number - 1].words()})"
 
 
 def eliminated(metric: Metric, value: float, threshold: float | None) -> str:

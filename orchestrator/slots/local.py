@@ -18,7 +18,7 @@ from pathlib import Path
 
 from orchestrator.machine import visible_gpus
 from orchestrator.slots.slot import Ended, Event, Failed, Lost, Slice
-from orchestrator.worker import LEFT, RECYCLED, STOP, run_slot
+from orchestrator.worker import LEFT, RECYCLED, REST, STOP, run_slot
 
 _PRELOADED = ["orchestrator.cli", "orchestrator.worker", "orchestrator.slots.preload"]
 _CLOSE_SECONDS = 5.0
@@ -92,11 +92,17 @@ class LocalSlot:
         self._lost = []
         return events
 
+    def rest(self) -> None:
+        self._tell(REST)
+
     def stop(self) -> None:
         self._stopping = True
+        self._tell(STOP)
+
+    def _tell(self, word: str) -> None:
         if self._connection is not None and self._work is not None:
             try:
-                self._connection.send(STOP)
+                self._connection.send(word)
             except OSError:
                 self._lose("lost", self._last_words())
 

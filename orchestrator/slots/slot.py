@@ -99,6 +99,10 @@ class Slot(Protocol):
         """What happened since the last call; never blocks."""
         ...
 
+    def rest(self) -> None:
+        """Asks the running slice to end with its epoch."""
+        ...
+
     def stop(self) -> None:
         """Asks the running slice to checkpoint and end at its next step."""
         ...

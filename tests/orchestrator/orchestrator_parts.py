@@ -122,7 +122,7 @@ class FakeSlot:
         self.holds = ""
         self.closed = False
         self._work: Slice | None = None
-        self._stopping = False
+        self._stopping = self._resting = False
         self._over = False
         self._events: list[Event] = []
 
@@ -133,7 +133,7 @@ class FakeSlot:
     def submit(self, work: Slice) -> None:
         assert self._work is None, "one slice at a time"
         json.dumps(dict(work.config))  # plain data
-        self._work, self._stopping, self._over = work, False, False
+        self._work, self._stopping, self._resting, self._over = work, False, False, False
         self.holds = work.name
         self.world.submitted.append((self.name, work))
         self._events.append(Started(work.number))
@@ -146,7 +146,7 @@ class FakeSlot:
         if work is None or self._over:
             return
         if not self._ended(work):
-            if self._stopping:
+            if self._stopping or self._resting:  # between two waits a fake slot stands at an epoch's end
                 self._end(work, "interrupted")
                 return
             epoch = len(self.world.trained.get(work.name, [])) + 1
@@ -165,6 +165,9 @@ class FakeSlot:
         if any(isinstance(event, Ended | Failed | Lost) for event in events):
             self._work = None
         return events
+
+    def rest(self) -> None:
+        self._resting = self._work is not None
 
     def stop(self) -> None:
         self._stopping = self._work is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,13 +61,16 @@ def test_trials_in_the_order_of_the_list() -> None:
 def test_interrupted_trials_come_first() -> None:
     found = state(trial(0, COMPLETED, 1.0), trial(1, PAUSED, 1.0, 2.0), trial(2, RUNNING))
     assert policy().next(found, ()) == Continue(1, 3)
-    assert policy().next(found, {1}) == Continue(2, 1)
+    assert policy().next(found, {1}) == Continue(2, 3)
     assert policy().next(found, {1, 2}) == Ask(3)
 
 
-def test_a_slice_is_one_epoch_and_never_beyond_the_budget() -> None:
-    for done in range(4):
-        assert policy().next(state(trial(0, RUNNING, *[1.0] * done)), ()) == Continue(0, min(done + 1, 3))
+def test_a_slice_ends_where_a_decision_can_be_taken() -> None:
+    asking = PrunerOracle({"name": "median", "n_startup_trials": 0, "n_warmup_steps": 0}, maximize=True)
+    for done in range(3):
+        found = state(trial(0, RUNNING, *[1.0] * done))
+        assert policy().next(found, ()) == Continue(0, 3), "no pruner looks at what is between"
+        assert replace(policy(), oracle=asking).next(found, ()) == Continue(0, done + 1)
 
 
 def test_the_number_of_trials_is_the_studys() -> None:
@@ -87,7 +92,7 @@ def test_without_a_pruner_a_trial_climbs_the_ladder_in_one_go() -> None:
     one = trial(0, RUNNING, 5.0)
     assert decide(wanted, one, state(one), rungs).action == "climb"
     assert (one.rung, one.status, one.results) == (2, RUNNING, {1: 5.0})
-    assert wanted.next(state(one), ()) == Continue(0, 2)
+    assert wanted.next(state(one), ()) == Continue(0, 3)
 
 
 @given(st.lists(st.floats(0, 100), min_size=3, max_size=3), st.sampled_from([BLEU, LOSS]), st.floats(0, 100))
