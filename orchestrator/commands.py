@@ -99,7 +99,7 @@ def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool) -> i
     study = open_search(plan)  # before the plan is written: one with a wrong URL must not bind the next call
     write_plan(plan)
     write_environment(plan)
-    build_data(plan.search_config({}, plan.rungs[0], {}) if search else plan.base_config, console)
+    build_data(plan.search_config({}, plan.rungs[0]) if search else plan.base_config, console)
     stage = SearchStage(plan, study)
     files = StudyFiles(plan, stage.state, read_full(plan))
     with open_view(console, plan) as view, _signals() as stop:

@@ -9,9 +9,9 @@ until nothing is left to do, a limit is reached, or someone says stop:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.disk import CheckpointKeeper
 from orchestrator.failures import LOST_RETRIES, SLOT_LOSSES, FailurePolicy
@@ -23,7 +23,7 @@ from orchestrator.space import as_json
 from orchestrator.stage import Stage
 from orchestrator.state import PAUSED, RUNNING, TrialState
 from orchestrator.watcher import Watcher
-from trainer.api import ConfigError, RunConfig, dump_yaml, write_whole
+from trainer.api import ConfigError, dump_yaml, write_whole
 
 _STOP_SECONDS = 25.0
 _WAIT_SECONDS = 0.25
@@ -167,7 +167,7 @@ class Driver:
         work = Slice(
             name=str(folder),
             number=trial.number,
-            config=config.plain(),
+            config=config,
             rung=trial.rung,
             until_epoch=until_epoch,
             known_epoch=trial.epochs,
@@ -177,12 +177,12 @@ class Driver:
         best = min(free, key=lambda slot: (slot.holds != work.name, slot.holds in unfinished, slot.name))
         best.submit(work)
 
-    def _write_inputs(self, trial: TrialState, config: RunConfig) -> None:
+    def _write_inputs(self, trial: TrialState, config: Mapping[str, Any]) -> None:
         """What a trial trains, in its folder: written anew where it enters a rung."""
         folder = self.stage.folder(trial)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "overrides.json").exists() or trial.epochs == self.stage.entered_at(trial):
-            write_whole(folder / "config.yaml", dump_yaml(config.plain()))
+            write_whole(folder / "config.yaml", dump_yaml(config))
             write_whole(folder / "overrides.json", f"{as_json(dict(trial.overrides))}\n")
 
     def _handle_events(self) -> None:

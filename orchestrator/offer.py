@@ -38,7 +38,7 @@ def make_offer(request: Request, measure: bool) -> Offer:
         plan = merge(read_plan(plan.folder), plan)
         state = read_state(plan.folder)[1]
     if measure:
-        prepare_data(plan.search_config({}, plan.rungs[0], {}), lambda _done, _of: None)
+        prepare_data(plan.search_config({}, plan.rungs[0]), lambda _done, _of: None)
     timings = measured_timings(plan) if measure else known_timings(plan)
     return Offer(plan, price_of(plan, timings), state)
 

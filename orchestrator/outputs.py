@@ -26,8 +26,9 @@ log = logging.getLogger(__name__)
 
 CSV, METRICS_CSV, REPORT, BEST = "trials.csv", "metrics.csv", "report.html", "best.yaml"
 PLAN, DRIVER_LOG = "plan.yaml", "driver.log"
-_CSV_SECONDS, _REPORT_SECONDS = 2.0, 20.0
-_REPORT_SHARE = 100.0  # a report that takes a second is drawn every hundred: a hundredth of the study's time
+_FIRST_REPORT_SECONDS, _REPORT_SECONDS = 2.0, 20.0
+_CSV_SHARE = 50.0  # what takes a second is written every fifty: a fiftieth of the study's time
+_REPORT_SHARE = 100.0
 
 
 class StudyFiles:
@@ -36,7 +37,7 @@ class StudyFiles:
 
     def __init__(self, plan: Plan, search: StudyState, full: StudyState | None = None) -> None:
         self.plan, self.search, self.full = plan, search, full
-        self._csv_at = self._report_due = 0.0
+        self._csv_due, self._report_due = 0.0, time.monotonic() + _FIRST_REPORT_SECONDS
         self._stale_csv = self._stale_report = True
         self._reached: dict[int, int] = {}
         self._best: tuple[int, int] | None = None  # whose configuration stands in best.yaml, and its rung
@@ -54,18 +55,18 @@ class StudyFiles:
         if stage.noun == "trial" and trial.reached > self._reached.get(trial.number, 0):
             self._reached[trial.number] = trial.reached
             self._guarded(self._write_best)
-        self._refresh(now=final)
+        self._refresh()
 
     def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
         """Steps are for the terminal."""
 
     def tick(self, stage: Stage) -> None:
-        self._refresh(now=False)
+        self._refresh()
 
     def refresh_all(self) -> None:
         """Writes both CSV files and the report now."""
         self._stale_csv = self._stale_report = True
-        self._refresh(now=True, report=True)
+        self._refresh(now=True)
 
     def finish(self) -> None:
         """Writes everything once more, and the CSV under the time of this run."""
@@ -74,17 +75,18 @@ class StudyFiles:
         record = table_record(self.plan, self.search)
         self._guarded(lambda: write_trials_csv(record, self.plan.folder / f"trials_{stamp}.csv"))
 
-    def _refresh(self, now: bool, report: bool = False) -> None:
+    def _refresh(self, now: bool = False) -> None:
         clock = time.monotonic()
-        if self._stale_csv and (now or clock - self._csv_at > _CSV_SECONDS):
-            self._csv_at, self._stale_csv = clock, False
+        if self._stale_csv and (now or clock >= self._csv_due):
+            self._stale_csv = False
             record = table_record(self.plan, self.search)
             self._guarded(lambda: write_trials_csv(record, self.plan.folder / CSV))
-        if self._stale_report and (report or clock >= self._report_due):
+            self._csv_due = clock + (time.monotonic() - clock) * _CSV_SHARE
+        if self._stale_report and (now or clock >= self._report_due):
             self._stale_report = False
-            full = build_record(self.plan, self.search, self.full, in_progress=not report)
+            full = build_record(self.plan, self.search, self.full, in_progress=not now)
             self._guarded(lambda: write_report(full, self.plan.folder / REPORT))
-            if report:
+            if now:
                 self._guarded(lambda: write_metrics_csv(full, self.plan.folder / METRICS_CSV))
             took = time.monotonic() - clock
             self._report_due = clock + max(_REPORT_SECONDS, took * _REPORT_SHARE)
@@ -114,7 +116,7 @@ class StudyFiles:
 
 def write_best(plan: Plan, trial: TrialState, about: str) -> None:
     """The configuration that `python -m trainer --config best.yaml` trains, with its provenance on top."""
-    plain = plan.full_config(trial.overrides, 0, {}).plain()
+    plain = plan.full_config(trial.overrides, 0).plain()
     # Relative where nobody named them: beside whoever trains it, not in the study.
     plain["checkpoint"]["dir"] = plan.base["checkpoint"]["dir"]
     plain["logging"]["tensorboard_dir"] = plan.base["logging"]["tensorboard_dir"]

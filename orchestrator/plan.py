@@ -15,6 +15,7 @@ from orchestrator.space import Shape, as_json
 from trainer.api import ConfigError, Metric, Problem, RunConfig, cheap_evaluation, metric_of, resolve_config
 
 FORMAT = 1
+_REMEMBERED = 8
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class Plan:
     closed: bool = False
     data_changed: bool = False
     notes: tuple[str, ...] = field(default=(), compare=False)
+    _plains: dict[tuple[str, Rung], Mapping[str, Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @cached_property
     def base_config(self) -> RunConfig:
@@ -103,9 +107,9 @@ class Plan:
     def storage_url(self) -> str:
         return self.storage or f"sqlite:///{self.folder / 'study.db'}"
 
-    def search_config(self, overrides: Mapping[str, Any], rung: Rung, own: Mapping[str, Any]) -> RunConfig:
-        """A trial's configuration on a rung; `own` are the keys of the run itself (folders, names)."""
-        config: RunConfig = resolve_config(self.base, *self._search_layers(overrides, rung), own)
+    def search_config(self, overrides: Mapping[str, Any], rung: Rung) -> RunConfig:
+        """A trial's configuration on a rung."""
+        config: RunConfig = resolve_config(self.base, *self._search_layers(overrides, rung))
         return config
 
     def _search_layers(self, overrides: Mapping[str, Any], rung: Rung) -> Sequence[Mapping[str, Any]]:
@@ -129,16 +133,25 @@ class Plan:
         per_epoch = max(1, rows // (batch * group))
         return float(min(0.999, steps / (per_epoch * self.base_config.schedule_epochs)))
 
-    def full_config(self, overrides: Mapping[str, Any], seed_index: int, own: Mapping[str, Any]) -> RunConfig:
+    def full_config(self, overrides: Mapping[str, Any], seed_index: int) -> RunConfig:
         """A trial's configuration at full budget; the split does not move with the seed."""
         seeds = {"seed": self.base_config.seed + seed_index, "data.split_seed": self.base_config.split_seed}
-        config: RunConfig = resolve_config(self.base, overrides, seeds, own)
+        config: RunConfig = resolve_config(self.base, overrides, seeds)
         return config
+
+    def search_plain(self, overrides: Mapping[str, Any], rung: Rung) -> Mapping[str, Any]:
+        """As `search_config`, as plain data; the last ones are remembered, because a trial's key and its first slice
+        ask for the same."""
+        key = as_json(dict(overrides)), rung
+        if key not in self._plains:
+            while len(self._plains) >= _REMEMBERED:
+                del self._plains[next(iter(self._plains))]
+            self._plains[key] = self.search_config(overrides, rung).plain()
+        return self._plains[key]
 
     def config_key(self, overrides: Mapping[str, Any]) -> str:
         """The same for two trials exactly where their resolved configurations are the same."""
-        plain = self.search_config(overrides, self.top, {}).plain()
-        return hashlib.sha256(as_json(plain).encode()).hexdigest()[:16]
+        return hashlib.sha256(as_json(self.search_plain(overrides, self.top)).encode()).hexdigest()[:16]
 
     @cached_property
     def repeats(self) -> int:

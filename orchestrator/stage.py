@@ -17,7 +17,7 @@ from orchestrator.policy.policy import Policy
 from orchestrator.samplers import Sampler, make_sampler
 from orchestrator.state import SAMPLED, StudyState, TrialState
 from orchestrator.study import Study
-from trainer.api import ConfigError, RunConfig
+from trainer.api import ConfigError
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,10 @@ class Stage(Protocol):
 
     def label(self, trial: TrialState) -> str: ...
     def folder(self, trial: TrialState) -> Path: ...
-    def config(self, trial: TrialState) -> RunConfig: ...
+    def config(self, trial: TrialState) -> Mapping[str, Any]:
+        """What a trial trains on its rung, as plain data; `ConfigError` where that is no configuration."""
+        ...
+
     def epochs(self, trial: TrialState) -> int:
         """Where the rung ends that a trial works towards."""
         ...
@@ -62,15 +65,11 @@ def inside(path: str, folder: Path) -> str:
     return str(Path(path).relative_to(folder)) if path and Path(path).is_relative_to(folder) else path
 
 
-def _own_keys(folder: Path, name: str) -> dict[str, Any]:
-    return {
-        "experiment_name": name,
-        "checkpoint.dir": str(folder / "checkpoints"),
-        "checkpoint.resume": None,
-        "checkpoint.save": True,
-        "logging.dir": str(folder),
-        "logging.save_metrics": True,
-    }
+def _in_folder(plain: Mapping[str, Any], folder: Path, name: str) -> Mapping[str, Any]:
+    """A configuration with the keys of the run itself."""
+    checkpoint = {**plain["checkpoint"], "dir": str(folder / "checkpoints"), "resume": None, "save": True}
+    logging = {**plain["logging"], "dir": str(folder), "save_metrics": True}
+    return {**plain, "experiment_name": name, "checkpoint": checkpoint, "logging": logging}
 
 
 class SearchStage:
@@ -87,7 +86,6 @@ class SearchStage:
         self._sampler: Sampler | None = (
             make_sampler(plan.sampler, plan.space, plan.seed, maximize, plan.values_of) if plan.space else None
         )
-        self._config: tuple[tuple[int, int], RunConfig] | None = None
         teach(self.policy, self.state)
 
     def new_trial(self, index: int | None) -> TrialState | None:
@@ -112,12 +110,9 @@ class SearchStage:
     def folder(self, trial: TrialState) -> Path:
         return self.plan.folder / "trials" / f"{trial.trial_id:04d}"
 
-    def config(self, trial: TrialState) -> RunConfig:
-        if self._config is None or self._config[0] != (trial.number, trial.rung):  # one slice follows another
-            own = _own_keys(self.folder(trial), f"{self.plan.name}-{trial.trial_id:04d}")
-            config = self.plan.search_config(trial.overrides, self.plan.rungs[trial.rung - 1], own)
-            self._config = ((trial.number, trial.rung), config)
-        return self._config[1]
+    def config(self, trial: TrialState) -> Mapping[str, Any]:
+        plain = self.plan.search_plain(trial.overrides, self.plan.rungs[trial.rung - 1])
+        return _in_folder(plain, self.folder(trial), f"{self.plan.name}-{trial.trial_id:04d}")
 
     def epochs(self, trial: TrialState) -> int:
         return self.plan.rungs[trial.rung - 1].epochs
@@ -155,10 +150,10 @@ class FullStage:
     def folder(self, trial: TrialState) -> Path:
         return self.plan.folder / "full" / f"{trial.source_trial:04d}-seed{trial.seed_index}"
 
-    def config(self, trial: TrialState) -> RunConfig:
+    def config(self, trial: TrialState) -> Mapping[str, Any]:
         folder = self.folder(trial)
-        own = _own_keys(folder, f"{self.plan.name}-full-{folder.name}")
-        return self.plan.full_config(trial.overrides, trial.seed_index, own)
+        plain = self.plan.full_config(trial.overrides, trial.seed_index).plain()
+        return _in_folder(plain, folder, f"{self.plan.name}-full-{folder.name}")
 
     def epochs(self, trial: TrialState) -> int:
         return self.plan.full.epochs

@@ -130,7 +130,7 @@ class Study:
         }
         template = create_trial(state=OptunaState.RUNNING, params=params, distributions=distributions, user_attrs=attrs)
         trial_id = retried(lambda: self._created(template))
-        trial.number = retried(lambda: self._storage.get_trial(trial_id)).number
+        trial.number = retried(lambda: self._storage.get_trial_number_from_id(trial_id))
         self._ids[trial.number] = trial_id
         self._states[trial.number] = OptunaState.RUNNING
         if trial.trial_id != attrs["trial_id"]:  # someone else wrote to the study

@@ -53,7 +53,7 @@ def measured_timings(plan: Plan) -> dict[int, Seconds]:
     """Trains a few steps of the base on every rung, and remembers what they took."""
     found = {}
     for number, rung in enumerate(plan.rungs, start=1):
-        found[number] = Seconds(*time_epoch(plan.search_config({}, rung, {"experiment_name": "timing"})))
+        found[number] = Seconds(*time_epoch(plan.search_config({}, rung)))
     remember(plan, found)
     return found
 
@@ -83,6 +83,6 @@ def _read_cache() -> dict[str, Any]:
 
 def _key(plan: Plan, rung: Rung) -> str:
     """What an epoch's time hangs on: the configuration on the rung, the threads, the machine."""
-    plain = {key: value for key, value in plan.search_config({}, rung, {}).plain().items() if key not in _UNTOUCHED}
+    plain = {key: value for key, value in plan.search_plain({}, rung).items() if key not in _UNTOUCHED}
     about = {"config": plain, "threads": plan.places.threads_per_slot, "host": platform.node()}
     return hashlib.sha256(as_json(about).encode()).hexdigest()[:16]

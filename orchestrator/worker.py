@@ -6,6 +6,7 @@ reloads nothing. When the driver dies, the pipe ends, and this process with its 
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import queue
@@ -115,6 +116,7 @@ class Worker:
         used = memory_in_use()
         if self.usual_memory is None:
             self.usual_memory = used
+            settle()
         for before, now, allowed in zip(self.usual_memory, used, _MEMORY_ALLOWED, strict=True):
             if now > before * _MEMORY_GROWTH + allowed:
                 raise SystemExit(RECYCLED)
@@ -123,6 +125,13 @@ class Worker:
         if self.held is not None:
             self.held.close()
         self.held, self.held_name, self.held_epoch = None, "", 0
+
+
+def settle() -> None:
+    """What is in memory now stays for good: no later collection need look through it, nor touch its pages."""
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # or libraries take it for leaks of theirs, and say so
 
 
 def memory_in_use() -> tuple[int, int]:

@@ -27,6 +27,8 @@ _CLOSE_SECONDS = 5.0
 class LocalSlot:
     """One process, in a session of its own, so that a Ctrl-C on the terminal reaches only the driver."""
 
+    process = staticmethod(run_slot)
+
     def __init__(self, name: str, gpu: str | None, threads: int, log_file: Path, stall_seconds: float) -> None:
         self.name, self.gpu, self.threads, self.stall_seconds = name, gpu, threads, stall_seconds
         self._log_file = log_file
@@ -43,7 +45,7 @@ class LocalSlot:
         context = fork_server()
         self._connection, theirs = context.Pipe()
         arguments = (theirs, self.threads, self.gpu, str(self._log_file))
-        self._process = context.Process(target=run_slot, args=arguments, name=self.name)
+        self._process = context.Process(target=self.process, args=arguments, name=self.name)
         self._process.start()
         theirs.close()
         self.holds = ""

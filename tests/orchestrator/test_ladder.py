@@ -307,7 +307,7 @@ def test_a_plan_with_a_ladder_survives_its_yaml(make: Make) -> None:
 
 def test_a_rung_is_a_prefix_of_the_one_above(make: Make) -> None:
     plan = make(ladder="1x10@32,3x20@32,5x20@48")
-    configs = [plan.search_config({}, rung, {}).plain() for rung in plan.rungs]
+    configs = [plan.search_config({}, rung).plain() for rung in plan.rungs]
     for config, rung in zip(configs, plan.rungs, strict=True):
         assert config["training"]["epochs"] == rung.epochs
         assert config["training"]["schedule_epochs"] == 5

@@ -115,11 +115,11 @@ def test_trials_keep_their_canonical_keys(make: Make) -> None:
 
 def test_a_searched_config_is_on_budget_and_a_full_one_is_not(make: Make) -> None:
     plan = make({"overrides": {**TINY, "training.early_stopping.enabled": True, "training.eval_interval": 2}})
-    trial = plan.search_config({LR: 0.5}, plan.top, {})
+    trial = plan.search_config({LR: 0.5}, plan.top)
     assert (trial.training.epochs, trial.training.subset_size, trial.data.val_subset_size) == (3, 30, 200)
     assert (trial.training.schedule_epochs, trial.training.eval_interval, trial.evaluation.beam_size) == (3, 1, 1)
     assert not trial.training.early_stopping.enabled
-    full = plan.full_config({LR: 0.5}, 2, {})
+    full = plan.full_config({LR: 0.5}, 2)
     assert (full.training.epochs, full.training.subset_size, full.training.eval_interval) == (6, None, 2)
     assert (full.seed, full.data.split_seed, full.evaluation.beam_size) == (44, 42, 3)
     assert full.training.early_stopping.enabled
@@ -128,18 +128,18 @@ def test_a_searched_config_is_on_budget_and_a_full_one_is_not(make: Make) -> Non
 def test_early_stopping_in_search_is_opt_in(make: Make) -> None:
     said = {"training.early_stopping.enabled": True, "training.early_stopping.in_search": True}
     plan = make({"overrides": {**TINY, **said}})
-    assert plan.search_config({}, plan.top, {}).training.early_stopping.enabled
+    assert plan.search_config({}, plan.top).training.early_stopping.enabled
 
 
 def test_warm_up_is_the_same_share_of_progress_as_in_full_training(make: Make) -> None:
     plan = make({"overrides": {**TINY, "training.scheduler.warmup_steps": 8, "training.batch_size": 8}})
     steps = plan.full_steps_per_epoch * 6
-    assert plan.search_config({}, plan.top, {}).training.scheduler.warmup_fraction == pytest.approx(8 / steps)
+    assert plan.search_config({}, plan.top).training.scheduler.warmup_fraction == pytest.approx(8 / steps)
     long = make({"overrides": {**TINY, "training.scheduler.warmup_steps": 10_000}})
-    assert long.search_config({}, long.top, {}).training.scheduler.warmup_fraction == 0.3
+    assert long.search_config({}, long.top).training.scheduler.warmup_fraction == 0.3
     none = make({"overrides": {**TINY, "training.scheduler.warmup_steps": 0}})
-    assert none.search_config({}, none.top, {}).training.scheduler.warmup_fraction is None
-    own = plan.search_config({"training.scheduler.warmup_fraction": 0.05}, plan.top, {})
+    assert none.search_config({}, none.top).training.scheduler.warmup_fraction is None
+    own = plan.search_config({"training.scheduler.warmup_fraction": 0.05}, plan.top)
     assert own.training.scheduler.warmup_fraction == 0.05
 
 

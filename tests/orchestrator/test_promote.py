@@ -133,7 +133,7 @@ def test_best_keeps_a_checkpoint_folder_that_the_user_named(tmp_path: Path, plan
 
 
 def test_full_seeds_move_everything_but_the_split(plan: Plan) -> None:
-    zero, one = (plan.full_config({LR: A}, seed, {}) for seed in (0, 1))
+    zero, one = (plan.full_config({LR: A}, seed) for seed in (0, 1))
     assert (zero.seed, one.seed, zero.split_seed, one.split_seed) == (42, 43, 42, 42)
     assert resolve_config(zero.plain()) == zero
 

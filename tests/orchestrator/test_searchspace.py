@@ -303,7 +303,7 @@ def test_an_inactive_parameter_has_no_value_and_one_that_a_trial_leaves_out_the_
 def test_fixed_overrides_hold_where_nothing_is_searched(tmp_path: Path) -> None:
     overrides = {**TINY, TYPE: "sgd", "model.dropout": 0.4}
     plan = planned(tmp_path, {MOMENTUM: HALF}, overrides=overrides)
-    config = plan.search_config({MOMENTUM: 0.3}, plan.top, {})
+    config = plan.search_config({MOMENTUM: 0.3}, plan.top)
     assert (config.training.optimizer.type, config.training.optimizer.momentum, config.model.dropout) == (
         "sgd", 0.3, 0.4,
     )  # fmt: skip

@@ -45,7 +45,7 @@ class Place:
         if lr == BROKEN:
             own |= {"data.images_dir": str(folder / "none"), "data.caption_file": str(folder / "none.csv")}
         rung = replace(self.plan.top, epochs=epochs)
-        config = replace(self.plan, rungs=(rung,)).search_config({LR: lr}, rung, own).plain()
+        config = replace(self.plan, rungs=(rung,)).search_config({LR: lr, **own}, rung).plain()
         return Slice(str(folder), number, config, 1, until, known, str(folder / "log.txt"))
 
     def until(self, done: Callable[[list[Event]], bool]) -> list[Event]:

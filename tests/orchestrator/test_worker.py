@@ -35,7 +35,7 @@ def work(plan: Plan, number: int = 0, until: int = 1, known: int = 0, **own: Any
     folder = plan.folder / "trials" / f"{number + 1:04d}"
     folder.mkdir(parents=True, exist_ok=True)
     keys = {"checkpoint.dir": str(folder / "checkpoints"), "logging.dir": str(folder), **own}
-    config = plan.search_config(plan.trials[number], plan.top, keys).plain()
+    config = plan.search_config({**plan.trials[number], **keys}, plan.top).plain()
     return Slice(str(folder), number, config, 1, until, known, str(folder / "log.txt"))
 
 
@@ -195,7 +195,7 @@ def slice_of(stage: SearchStage, number: int, until: int) -> Slice:
     """The slice that a driver would hand out."""
     trial = stage.state.trials.get(number) or stage.study.load().trials[number]
     folder = stage.folder(trial)
-    return Slice(str(folder), number, stage.config(trial).plain(), 1, until, 0, str(folder / "log.txt"))
+    return Slice(str(folder), number, stage.config(trial), 1, until, 0, str(folder / "log.txt"))
 
 
 def test_events_are_plain_data(plan: Plan) -> None:

@@ -15,6 +15,11 @@ def test_yaml_reads_a_float_without_a_dot(text: str) -> None:
     assert parse_yaml(f"lr: {text}", "here") == {"lr": 1e-4}
 
 
+@pytest.mark.parametrize("value", [1e-4, "1e-4", "1e4", "on", "~", 3, "3", None, [1, "2"], {"a": {"b": ["1e-4", 1.0]}}])
+def test_what_is_written_is_read_back(value: object) -> None:
+    assert parse_yaml(dump_yaml({"key": value}), "here") == {"key": value}
+
+
 def test_a_repeated_key_in_a_file_is_found_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("task: captioning\ntraining:\n  epochs: 3\n  batch_size: 4\n  epochs: 5\n")
