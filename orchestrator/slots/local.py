@@ -22,6 +22,9 @@ from orchestrator.worker import LEFT, RECYCLED, REST, STOP, run_slot
 
 _PRELOADED = ["orchestrator.cli", "orchestrator.worker", "orchestrator.slots.preload"]
 _CLOSE_SECONDS = 5.0
+# Statuses that are no fault of a slice. 255 is how multiprocessing says that the fork server, which alone knew the
+# status, is gone: told to end together with all others.
+_NO_FAULT = (LEFT, RECYCLED, -signal.SIGTERM, 255)
 
 
 class LocalSlot:
@@ -122,7 +125,7 @@ class LocalSlot:
         """The process is gone: to give its memory back, of someone's SIGTERM, or of a fault."""
         words, work = self._last_words(), self._work
         status = self._process.exitcode if self._process is not None else None
-        if work is None or not (status in (LEFT, RECYCLED, -signal.SIGTERM) or self._stopping):
+        if work is None or not (status in _NO_FAULT or self._stopping):
             self._lose("lost", words)
             return
         self._work = None
