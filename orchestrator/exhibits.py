@@ -15,7 +15,6 @@ import textwrap
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
@@ -24,9 +23,10 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from orchestrator.plan import Plan
 from orchestrator.records import next_steps
-from orchestrator.state import StudyState, TrialState
+from orchestrator.samples import read_samples
+from orchestrator.state import StudyState
 from orchestrator.study import DatabaseError, open_storage, retried
-from trainer.api import SAMPLES
+from reports.record import Sample
 
 ARTIFACTS = "artifacts"
 SIGNATURE = "*Written by rungwise; a note of your own, without this line, is left as it is.*"
@@ -79,7 +79,10 @@ def _save_artifacts(plan: Plan, search: StudyState, storage: RDBStorage, study_i
     there = retried(lambda: storage.get_study_system_attrs(study_id))
     ids = {trial.number: trial._trial_id for trial in retried(lambda: storage.get_all_trials(study_id, deepcopy=False))}
     for trial in search.ranked(plan.metric.direction == "maximize")[:_MOST_TRIALS]:
-        picture = _sheet(_samples(plan, trial))
+        kept = read_samples(plan.folder / "trials" / f"{trial.trial_id:04d}", trial.trial_id)
+        if kept.problem:
+            log.warning("%s", kept.problem)
+        picture = _sheet(kept.samples[:_MOST_SAMPLES])
         if picture is None:
             continue
         name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"rungwise/{plan.name}/{trial.trial_id}/samples"))
@@ -93,51 +96,49 @@ def _save_artifacts(plan: Plan, search: StudyState, storage: RDBStorage, study_i
             retried(lambda key=key, value=value: storage.set_study_system_attr(study_id, key, value))  # type: ignore[misc]
 
 
-def _samples(plan: Plan, trial: TrialState) -> Sequence[dict[str, Any]]:
-    path = plan.folder / "trials" / f"{trial.trial_id:04d}" / SAMPLES / "last.json"
-    if not path.is_file():
-        return ()
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["samples"]
-    return found[:_MOST_SAMPLES]
-
-
-def _sheet(samples: Sequence[dict[str, Any]]) -> bytes | None:
+def _sheet(samples: Sequence[Sample]) -> bytes | None:
     """The samples in one picture, what was predicted below each, in boxes where there are some; None without any."""
     cards = [card for sample in samples if (card := _card(sample)) is not None]
     if not cards:
         return None
-    height = max(card.height for card in cards)
-    rows = -(-len(cards) // _COLUMNS)
-    sheet = Image.new("RGB", (min(len(cards), _COLUMNS) * _WIDTH_PX, rows * height), "white")
+    width, height = max(card.width for card in cards), max(card.height for card in cards)
+    columns = max(1, min(len(cards), _COLUMNS * _WIDTH_PX // width))
+    sheet = Image.new("RGB", (columns * width, -(-len(cards) // columns) * height), "white")
     for place, card in enumerate(cards):
-        sheet.paste(card, (place % _COLUMNS * _WIDTH_PX, place // _COLUMNS * height))
+        sheet.paste(card, (place % columns * width, place // columns * height))
     data = io.BytesIO()
     sheet.save(data, "PNG")
     return data.getvalue()
 
 
-def _card(sample: dict[str, Any]) -> Image.Image | None:
-    """One image with its prediction and its first reference; None where the image cannot be read."""
-    found = _thumbnail(Path(sample["image"]))
-    if found is None:
+def _card(sample: Sample) -> Image.Image | None:
+    """One image, a generated one beside it, its prediction and its first reference; None where none can be read."""
+    pictures = [found[0] for path in (sample.generated,) if path and (found := _thumbnail(path))]
+    if sample.image and (found := _thumbnail(sample.image)):
+        pictures.insert(0, _boxed(*found, sample))
+    if not pictures:
         return None
-    image, scale = found[0].copy(), found[1]
-    pen = ImageDraw.Draw(image)
-    for colour, boxes in (
-        ("#009e73", sample.get("reference_boxes", ())),
-        ("#d55e00", sample.get("predicted_boxes", ())),
-    ):
-        for left, top, width, height in (box["place"] for box in boxes):
+    font = ImageFont.load_default(11)
+    texts = [*sample.predictions[:1], *(f"reference: {text}" for text in sample.references[:1])]
+    lines = [line for text in texts for line in textwrap.wrap(text, _LETTERS)[: _LINES // 2]]
+    height = max(picture.height for picture in pictures)
+    card = Image.new("RGB", (_WIDTH_PX * len(pictures), height + 14 * _LINES + 12), "white")
+    for place, picture in enumerate(pictures):
+        card.paste(picture, (4 + place * _WIDTH_PX, 4))
+    ImageDraw.Draw(card).text((6, height + 8), "\n".join(lines), fill="#1c2530", font=font)
+    return card
+
+
+def _boxed(image: Image.Image, scale: float, sample: Sample) -> Image.Image:
+    """A copy of a thumbnail with its boxes, the references' in green."""
+    copy = image.copy()
+    pen = ImageDraw.Draw(copy)
+    for colour, boxes in (("#009e73", sample.reference_boxes), ("#d55e00", sample.predicted_boxes)):
+        for left, top, width, height in (box.place for box in boxes if len(box.place) == 4):
             if width > 0 and height > 0:
                 corners = (left, top, left + width, top + height)
                 pen.rectangle([end * scale for end in corners], outline=colour, width=2)
-    font = ImageFont.load_default(11)
-    texts = [*sample["predictions"][:1], *(f"reference: {text}" for text in sample["references"][:1])]
-    lines = [line for text in texts for line in textwrap.wrap(str(text), _LETTERS)[: _LINES // 2]]
-    card = Image.new("RGB", (_WIDTH_PX, image.height + 14 * _LINES + 12), "white")
-    card.paste(image, (4, 4))
-    ImageDraw.Draw(card).text((6, image.height + 8), "\n".join(lines), fill="#1c2530", font=font)
-    return card
+    return copy
 
 
 @functools.lru_cache(maxsize=64)  # every trial shows the same images

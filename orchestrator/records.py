@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator.plan import Plan
+from orchestrator.samples import Kept, read_samples
 from orchestrator.space import shape_words
 from orchestrator.state import FAILED, StudyState, TrialState
 from orchestrator.timings import study_timings
-from reports.record import Box, Decision, Evaluation, FullRun, Metric, Rung, Sample, StudyRecord, Trial
-from trainer.api import METRICS, SAMPLES, known_keys, read_metrics
+from reports.record import Decision, Evaluation, FullRun, Metric, Rung, StudyRecord, Trial
+from trainer.api import METRICS, known_keys, read_metrics
 
 ENVIRONMENT = "environment.json"
 
@@ -22,6 +23,7 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
     """Everything that a report draws; what only the files hold is read from the study's folder."""
     keys = known_keys(plan.base_config.task)
     full = full or StudyState()
+    kept = list(_all_samples(plan, search, full))
     return StudyRecord(
         name=plan.name,
         task=plan.base_config.task,
@@ -41,10 +43,11 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
             for trial in search.in_order()
             for sequence, line in trial.decisions
         ],
-        samples=list(_all_samples(plan, search, full)),
+        samples=[sample for one in kept for sample in one.samples],
+        matrices=[one.matrix for one in kept if one.matrix],
         environment=_environment(plan.folder),
         next_steps=next_steps(plan, search, full),
-        warnings=_warnings(plan),
+        warnings=[*_warnings(plan), *(one.problem for one in kept if one.problem)],
         generated_at=time.strftime("%Y-%m-%d %H:%M:%S"),
         in_progress=in_progress,
     )
@@ -141,28 +144,13 @@ def _curve(plan: Plan, trial: TrialState, trial_id: int, folder: Path, run: str)
         yield Evaluation(trial_id, epoch, step, rung, seconds, metrics, run, where, when)
 
 
-def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Sample]:
+def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Kept]:
     for trial in search.in_order():
         if trial.status != FAILED and trial.origin is None:
-            yield from _samples(plan.folder / "trials" / f"{trial.trial_id:04d}", trial.trial_id, "")
+            yield read_samples(plan.folder / "trials" / f"{trial.trial_id:04d}", trial.trial_id)
     for trial in full.in_order():
         run = f"full/{trial.source_trial:04d}-seed{trial.seed_index}"
-        yield from _samples(plan.folder / run, trial.source_trial, run)
-
-
-def _samples(folder: Path, trial_id: int, run: str) -> Iterator[Sample]:
-    path = folder / SAMPLES / "last.json"
-    if not path.is_file():
-        return
-    for found in json.loads(path.read_text(encoding="utf-8"))["samples"]:
-        image = Path(found["image"])
-        texts = tuple(found["references"]), tuple(found["predictions"])
-        boxes = _boxes(found.get("reference_boxes", ())), _boxes(found.get("predicted_boxes", ()))
-        yield Sample(trial_id, image, image.name, *texts, run, *boxes)
-
-
-def _boxes(found: Iterable[Mapping[str, Any]]) -> tuple[Box, ...]:
-    return tuple(Box(box["label"], box["place"], box.get("score")) for box in found)
+        yield read_samples(plan.folder / run, trial.source_trial, run)
 
 
 def _searched(plan: Plan) -> dict[str, str]:

@@ -40,6 +40,7 @@ FIGURES: Mapping[str, str] = {
     "importance": "reports.figures_parameters:importance",
     "parallel": "reports.figures_parameters:parallel",
     "contour": "reports.figures_parameters:contour",
+    "confusion": "reports.figures_classes:confusion",
     "slots": "reports.figures_time:slots",
     "cost": "reports.figures_time:cost",
 }

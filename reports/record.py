@@ -119,19 +119,34 @@ class Box:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a model made of a validation sample. `image` is a file; `references`, `predictions` are texts.
+    """What a model made of a validation sample. `image` is a file, None where the sample has none.
 
-    Boxes, where there are any, say the same as the texts and are drawn in their place.
+    `references` and `predictions` are texts: captions, classes. Boxes, where there are any, say the same as the texts
+    and are drawn in their place. `generated` is the file of an image that the model made, to be seen beside `image`.
     """
 
     trial_id: int
-    image: Path
+    image: Path | None
     title: str
     references: Sequence[str] = ()
     predictions: Sequence[str] = ()
     run: str = ""
     reference_boxes: Sequence[Box] = ()
     predicted_boxes: Sequence[Box] = ()
+    generated: Path | None = None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """How often a trial, or the promoted run in the folder `run`, took one class for another.
+
+    `counts` has a row for each true class and a column for each predicted one, both in the order of `labels`.
+    """
+
+    trial_id: int
+    labels: Sequence[str]
+    counts: Sequence[Sequence[float]]
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,6 +174,7 @@ class StudyRecord:
     evaluations: Sequence[Evaluation] = ()
     decisions: Sequence[Decision] = ()
     samples: Sequence[Sample] = ()
+    matrices: Sequence[Matrix] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     next_steps: Sequence[tuple[str, str]] = ()
     warnings: Sequence[str] = ()
