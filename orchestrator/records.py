@@ -13,7 +13,7 @@ from orchestrator.samples import Kept, read_samples
 from orchestrator.space import shape_words
 from orchestrator.state import FAILED, StudyState, TrialState
 from orchestrator.timings import study_timings
-from reports.record import Decision, Evaluation, FullRun, Metric, Rung, StudyRecord, Trial
+from reports.record import Decision, Evaluation, FullRun, Metric, Rung, StudyRecord, Trial, Wasted
 from trainer.api import METRICS, known_keys, read_metrics
 
 ENVIRONMENT = "environment.json"
@@ -38,6 +38,7 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         trials=trial_rows(plan, search),
         full_runs=[_full_run(plan, trial) for trial in full.in_order()],
         evaluations=[*_evaluations(plan, search), *_full_evaluations(plan, full)],
+        wasted=list(_wasted(search, full)),
         decisions=[
             Decision(sequence, trial.trial_id, line)
             for trial in search.in_order()
@@ -105,7 +106,7 @@ def _full_run(plan: Plan, trial: TrialState) -> FullRun:
         trial_id=trial.source_trial,
         seed_index=trial.seed_index,
         status=trial.status,  # type: ignore[arg-type]
-        folder=f"full/{trial.source_trial:04d}-seed{trial.seed_index}",
+        folder=_run_folder(trial),
         value=trial.value,
         loss=trial.loss,
         best=trial.best(plan.metric.direction == "maximize"),
@@ -125,7 +126,7 @@ def _evaluations(plan: Plan, search: StudyState) -> Iterator[Evaluation]:
 
 def _full_evaluations(plan: Plan, full: StudyState) -> Iterator[Evaluation]:
     for trial in full.in_order():
-        run = f"full/{trial.source_trial:04d}-seed{trial.seed_index}"
+        run = _run_folder(trial)
         yield from _curve(plan, trial, trial.source_trial, plan.folder / run, run)
 
 
@@ -141,7 +142,33 @@ def _curve(plan: Plan, trial: TrialState, trial_id: int, folder: Path, run: str)
         seconds, step = line.get("seconds", 0.0), line.get("step", 0)
         rung = line.get("rung") or next((n for n, r in enumerate(rungs, start=1) if epoch <= r.epochs), trial.rung)
         where, when = trial.slots.get(epoch, ""), trial.ended.get(epoch)
-        yield Evaluation(trial_id, epoch, step, rung, seconds, metrics, run, where, when)
+        opening, evaluating, checkpoint = trial.parts.get(epoch, (0.0, None, 0.0))
+        yield Evaluation(
+            trial_id,
+            epoch,
+            step,
+            rung,
+            seconds,
+            metrics,
+            run,
+            where,
+            when,
+            opening or 0.0,
+            evaluating,
+            checkpoint or 0.0,
+        )
+
+
+def _wasted(search: StudyState, full: StudyState) -> Iterator[Wasted]:
+    for trial in search.in_order():
+        yield from (Wasted(slot, trial.trial_id, begin, end, kind) for slot, begin, end, kind in trial.wasted)
+    for trial in full.in_order():
+        for slot, begin, end, kind in trial.wasted:
+            yield Wasted(slot, trial.source_trial, begin, end, kind, _run_folder(trial))
+
+
+def _run_folder(trial: TrialState) -> str:
+    return f"full/{trial.source_trial:04d}-seed{trial.seed_index}"
 
 
 def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Kept]:
@@ -149,7 +176,7 @@ def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[K
         if trial.status != FAILED and trial.origin is None:
             yield read_samples(plan.folder / "trials" / f"{trial.trial_id:04d}", trial.trial_id)
     for trial in full.in_order():
-        run = f"full/{trial.source_trial:04d}-seed{trial.seed_index}"
+        run = _run_folder(trial)
         yield read_samples(plan.folder / run, trial.source_trial, run)
 
 

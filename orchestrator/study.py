@@ -44,9 +44,10 @@ _OPEN_SECONDS = 120.0  # at the start a server that is not there is more likely 
 # What is kept of a trial in one attribute, rewritten with each evaluation.
 _KEPT = (
     "rung", "step", "seconds", "retries", "checkpoint", "device", "failure_kind", "failure_line", "eliminated",
+    "wasted",
 )  # fmt: skip
 _IDENTITY = ("index", "config_key", "origin", "retry_of", "seed_index", "source_trial")  # never changes
-_BY_NUMBER = ("losses", "results", "ended", "slots")  # by epoch or by rung, whose numbers JSON makes text
+_BY_NUMBER = ("losses", "results", "ended", "slots", "parts")  # by epoch or by rung, whose numbers JSON makes text
 
 
 class Study:

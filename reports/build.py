@@ -41,7 +41,7 @@ FIGURES: Mapping[str, str] = {
     "parallel": "reports.figures_parameters:parallel",
     "contour": "reports.figures_parameters:contour",
     "confusion": "reports.figures_classes:confusion",
-    "slots": "reports.figures_time:slots",
+    "slots": "reports.figures_slots:slots",
     "cost": "reports.figures_time:cost",
 }
 

@@ -86,6 +86,8 @@ class Evaluation:
 
     `seconds` is the time since the evaluation before it. It was made in the place named `slot`, and ended `ended_at`
     seconds after the study began, the time between two calls left out; empty and None in studies that did not keep it.
+    Of `seconds`, `evaluation_seconds` went into evaluating, None where unknown. On top of them, `opening_seconds` went
+    into opening the trial before and `checkpoint_seconds` into waiting for the checkpoint after.
     """
 
     trial_id: int
@@ -97,6 +99,21 @@ class Evaluation:
     run: str = ""
     slot: str = ""
     ended_at: float | None = None
+    opening_seconds: float = 0.0
+    evaluation_seconds: float | None = None
+    checkpoint_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wasted:
+    """Between `begin` and `end`, in seconds of the study, a slot worked on a trial for nothing: `kind` says why."""
+
+    slot: str
+    trial_id: int
+    begin: float
+    end: float
+    kind: str
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,6 +189,7 @@ class StudyRecord:
     trials: Sequence[Trial] = ()
     full_runs: Sequence[FullRun] = ()
     evaluations: Sequence[Evaluation] = ()
+    wasted: Sequence[Wasted] = ()
     decisions: Sequence[Decision] = ()
     samples: Sequence[Sample] = ()
     matrices: Sequence[Matrix] = ()

@@ -28,6 +28,8 @@ SYMBOLS = {
     "promoted": "star",
 }
 NEUTRAL = "#7a8594"
+# What a slot's time goes into beside training, which has the colour of its rung.
+SLOT_COLOURS = {"opening": "#aab3be", "evaluation": "#56b4e9", "checkpoint": "#009e73", "lost": "#d55e00"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 CLEAR = "rgba(0,0,0,0)"
 # Low to high, where a colour stands for an amount; both ends show on white and on black.
