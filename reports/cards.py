@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reports.boxes import boxed_picture, boxes_words
 from reports.images import picture_of, thumbnail_uri
 from reports.markup import esc
-from reports.record import Box, Sample
-from reports.words import shorten
+from reports.ranking import ranked
+from reports.record import Box, Sample, StudyRecord
+from reports.words import metric_text, shorten
 
 MAX_TEXTS = 6
 MAX_TEXT = 400
 
+Source = tuple[int, str]  # trial and folder of the promoted run, as in the record
 Take = tuple[str, Sample]  # whose it is, in words
+
+
+def anchor(trial_id: int, run: str = "") -> str:
+    """The name of the place where a trial's samples are, or a promoted run's."""
+    return f"samples-{zlib.crc32(run.encode('utf-8', 'replace')):08x}" if run else f"samples-of-{trial_id}"
+
+
+def roles_of(record: StudyRecord) -> dict[Source, str]:
+    """Whose samples are shown, in order, and as what."""
+    sources = dict.fromkeys((sample.trial_id, sample.run) for sample in record.samples)
+    competitors = ranked(record)
+    trials = [trial for trial in competitors if (trial.trial_id, "") in sources]
+    roles: dict[Source, str] = {}
+    places = {0, len(trials) // 2, len(trials) - 1} if trials else set()
+    for place in sorted(places):
+        trial = trials[place]
+        words = f"{record.metric.label} {metric_text(record.metric, trial.value)}"
+        rank = _rank([other.trial_id for other in competitors], trial.trial_id)
+        roles[trial.trial_id, ""] = f"{rank} · trial {trial.trial_id} · {words}"
+    runs = {run.folder: run for run in record.full_runs}
+    for trial_id, folder in sources:
+        if folder:
+            run = runs.get(folder)
+            words = f" · {record.metric.label} {metric_text(record.metric, run.value)}" if run else ""
+            roles[trial_id, folder] = f"promoted · trial {trial_id}{words}"
+    return roles
+
+
+def _rank(order: Sequence[int], trial_id: int) -> str:
+    """The place among all trials that compete, whether or not the others kept samples."""
+    place = order.index(trial_id)
+    names = {len(order) // 2: "median", len(order) - 1: "worst", 0: "best"}
+    return names.get(place, f"rank {place + 1:,} of {len(order):,}")
 
 
 def heading(title: str) -> str:

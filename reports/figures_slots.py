@@ -15,10 +15,10 @@ from reports.words import duration, shorten
 
 MAX_BARS = 3_000
 _NAMES = {
-    "opening": "opening a trial",
+    "opening": "opening",
     "evaluation": "evaluation",
     "checkpoint": "checkpoint",
-    "lost": "lost or failed",
+    "lost": "lost",
 }
 
 
@@ -36,7 +36,7 @@ def slot_gantt(record: StudyRecord, found: Sequence[Stretch]) -> go.Figure:
         return say_empty(blank_figure("seconds of study time", height_px=220), "No times are known.")
     (begin, end), names = span(found), list(dict.fromkeys(one.slot for one in found))
     unit, size = time_unit(end)
-    figure = blank_figure(f"{unit} of study time", height_px=max(220, 140 + 40 * len(names)))
+    figure = blank_figure(f"{unit} of study time", height_px=max(260, 180 + 40 * len(names)))
     idle = [Work(name, 0, 0, "", begin, end, 0) for name in names]
     _bars(figure, "idle", faded(NEUTRAL, 0.2), idle, ["idle"] * len(names), size)
     pieces = works(found)
@@ -72,11 +72,11 @@ def _add_training(figure: go.Figure, record: StudyRecord, training: Sequence[Str
     rungs = rung_count(record)
     for rung in range(1, rungs + 1):
         mine = [one for one in training if not one.run and min(max(one.rung, 1), rungs) == rung]
-        name = f"training, rung {rung}" if rungs > 1 else "training"
-        _bars(figure, name, rung_colour(rung, rungs), mine, [_words(one, name) for one in mine], size)
+        name = f"rung {rung}" if rungs > 1 else "training"
+        _bars(figure, name, rung_colour(rung, rungs), mine, [_words(one, "training") for one in mine], size)
     promoted = [one for one in training if one.run]
     words = [_words(one, "training at full budget") for one in promoted]
-    _bars(figure, "training, promoted", COLOURS["promoted"], promoted, words, size)
+    _bars(figure, "promoted", COLOURS["promoted"], promoted, words, size)
 
 
 def _add_numbers(figure: go.Figure, record: StudyRecord, pieces: Sequence[Work], size: float) -> None:

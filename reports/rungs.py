@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from reports.words import finite
 
 MAX_TRIALS_COMPARED = 200  # a thousand bootstrap samples compare every pair in each
 BOOTSTRAP_SAMPLES = 1_000
+LEAST_COMPARED = 3  # trials
 
 Values = Mapping[int, float]
+Pair = tuple[str, str, Values, Values]  # the names of two rungs, the trials' values there
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,30 @@ def comparable(record: StudyRecord, least: int) -> tuple[int, dict[int, float]]:
     return rung, by_rung.get(rung, {})
 
 
+def pairs(record: StudyRecord) -> Iterator[Pair]:
+    """Each rung and the next, the lowest and the highest, and the highest and full training: their names and values.
+
+    Only those with enough trials in common to be compared.
+    """
+    values = values_by_rung(record)
+    rungs = list(values)
+    steps = list(pairwise(rungs))
+    if len(rungs) > 2:
+        steps.append((rungs[0], rungs[-1]))
+    full = values_in_full(record)
+    every = [(f"rung {lower}", f"rung {upper}", values[lower], values[upper]) for lower, upper in steps]
+    if rungs and full:
+        every.append(("the search", "full training", values[rungs[-1]], full))
+    yield from (pair for pair in every if len(pair[2].keys() & pair[3].keys()) >= LEAST_COMPARED)
+
+
 def agreement(lower: Values, upper: Values) -> Agreement:
     """How alike two rungs order the trials that have a value on both."""
     both = [trial_id for trial_id in lower if trial_id in upper]
     chosen = [both[place] for place in thinned(len(both), MAX_TRIALS_COMPARED)]
     signs = _signs([lower[t] for t in chosen]), _signs([upper[t] for t in chosen])
     tau = _tau(*signs)
-    if tau is None or len(chosen) < 3:
+    if tau is None or len(chosen) < LEAST_COMPARED:
         return Agreement(len(both), tau)
     chance = np.random.default_rng(0)  # the same report from the same record
     draws = []

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
-
 from reports.figures_rungs import rank_scatter
 from reports.markup import Section, esc, paragraph, table
 from reports.record import StudyRecord
 from reports.render import figure_html
-from reports.rungs import Agreement, Values, agreement, values_by_rung, values_in_full
-from reports.words import MISSING, plural
+from reports.rungs import Agreement, agreement, pairs
+from reports.words import MISSING, plural, signed
 
-LEAST_TRIALS = 3
 MAX_PAIRS = 6
-
-Pair = tuple[str, str, Values, Values]
 
 
 def section(record: StudyRecord) -> Section | None:
     """Ranks on pairs of rungs with Kendall's τ; None where no pair has enough trials in common."""
-    pairs = [pair for pair in _pairs(record) if len(pair[2].keys() & pair[3].keys()) >= LEAST_TRIALS][:MAX_PAIRS]
-    if not pairs:
+    every = list(pairs(record))[:MAX_PAIRS]
+    if not every:
         return None
-    found = [(lower, upper, agreement(one, other)) for lower, upper, one, other in pairs]
+    found = [(lower, upper, agreement(one, other)) for lower, upper, one, other in every]
     said = [_words(pair) for _, _, pair in found]
     plots = "".join(
         figure_html(
@@ -32,10 +26,10 @@ def section(record: StudyRecord) -> Section | None:
             f"Ranks of {plural(found[place][2].trials, 'trial')} on {lower} and {upper}, {said[place]}.",
             esc(f"{lower} and {upper}: {said[place]}"),
         )
-        for place, (lower, upper, one, other) in enumerate(pairs)
+        for place, (lower, upper, one, other) in enumerate(every)
     )
     rows = [
-        (esc(f"{lower} → {upper}"), f"{pair.trials:,}", _number(pair.tau), _interval(pair))
+        (esc(f"{lower} → {upper}"), f"{pair.trials:,}", signed(pair.tau), _interval(pair))
         for lower, upper, pair in found
     ]
     return Section(
@@ -54,30 +48,12 @@ def section(record: StudyRecord) -> Section | None:
     )  # fmt: skip
 
 
-def _pairs(record: StudyRecord) -> Iterator[Pair]:
-    """Each rung and the next, the lowest and the highest, and the highest and full training."""
-    values = values_by_rung(record)
-    rungs = list(values)
-    steps = list(pairwise(rungs))
-    if len(rungs) > 2:
-        steps.append((rungs[0], rungs[-1]))
-    for lower, upper in steps:
-        yield f"rung {lower}", f"rung {upper}", values[lower], values[upper]
-    full = values_in_full(record)
-    if rungs and full:
-        yield ("the search", "full training", values[rungs[-1]], full)
-
-
 def _words(pair: Agreement) -> str:
     if pair.tau is None:
         return "all values are equal, which has no τ"
     interval = f" (95 %: {_interval(pair)})" if pair.low is not None else ""
-    return f"τ = {_number(pair.tau)}{interval}"
+    return f"τ = {signed(pair.tau)}{interval}"
 
 
 def _interval(pair: Agreement) -> str:
-    return MISSING if pair.low is None else f"{_number(pair.low)} to {_number(pair.high)}"
-
-
-def _number(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.2f}".replace("-", "−")
+    return MISSING if pair.low is None else f"{signed(pair.low)} to {signed(pair.high)}"

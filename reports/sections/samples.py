@@ -8,26 +8,24 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from reports.boxes import colours_of
-from reports.cards import Take, card, heading
+from reports.cards import Source, Take, anchor, card, heading, roles_of
 from reports.figures_classes import confusion_of, mistakes, shown_matrix
 from reports.markup import Section, esc, paragraph, table
-from reports.ranking import ranked
 from reports.record import Matrix, StudyRecord
 from reports.render import figure_html
-from reports.words import metric_text, plural, shorten
+from reports.words import plural, shorten
 
 MAX_CARDS = 60  # of about 20 kB each
 MAX_CARDS_EACH = 12
 MAX_MISTAKES = 8
 
-Source = tuple[int, str]  # trial and folder of the promoted run, as in the record
-
 
 def section(record: StudyRecord) -> Section | None:
     """Cards of image, references and predictions under their titles; None where no sample was kept."""
-    roles, matrix = _roles(record), shown_matrix(record)
+    roles, matrix = roles_of(record), shown_matrix(record)
     if not roles and matrix is None:
         return None
     each = max(1, min(MAX_CARDS_EACH, MAX_CARDS // max(1, len(roles))))
@@ -39,7 +37,19 @@ def section(record: StudyRecord) -> Section | None:
             count += 1
     left = len(record.samples) - count
     note = f"{plural(left, 'further sample')} not shown." if left else ""
-    return Section("Samples", _groups(shown) + paragraph(note, kind="quiet") + _confusion(matrix))
+    parts = (_whose(record, roles), _groups(shown), paragraph(note, kind="quiet"), _confusion(matrix))
+    return Section("Samples", "".join(parts))
+
+
+def _whose(record: StudyRecord, roles: Mapping[Source, str]) -> str:
+    """Whose samples are shown, each a place to link to, with the folder where it still lies beside the report."""
+    folders = {trial.trial_id: trial.folder for trial in record.trials}
+    items = ""
+    for (trial_id, run), role in roles.items():
+        folder = run or folders.get(trial_id, "")
+        link = f' <a href="{esc(quote(folder))}/samples/">files</a>' if folder else ""
+        items += f'<li id="{anchor(trial_id, run)}">{esc(role)}{link}</li>'
+    return f'<ul class="whose quiet">{items}</ul>' if items else ""
 
 
 def _confusion(matrix: Matrix | None) -> str:
@@ -79,31 +89,3 @@ def _groups(shown: Mapping[str, Mapping[Path | None, Sequence[Take]]]) -> str:
         cards = [card(takes, next(numbers), colours) for takes in images.values()]
         groups += f'{heading(title)}<div class="cards">{"".join(cards)}</div>'
     return groups
-
-
-def _roles(record: StudyRecord) -> dict[Source, str]:
-    """Whose samples are shown, in order, and as what."""
-    sources = dict.fromkeys((sample.trial_id, sample.run) for sample in record.samples)
-    competitors = ranked(record)
-    trials = [trial for trial in competitors if (trial.trial_id, "") in sources]
-    roles: dict[Source, str] = {}
-    runs = {run.folder: run for run in record.full_runs}
-    for trial_id, folder in sources:
-        if folder:
-            run = runs.get(folder)
-            words = f" · {record.metric.label} {metric_text(record.metric, run.value)}" if run else ""
-            roles[trial_id, folder] = f"promoted · trial {trial_id}{words}"
-    places = {0, len(trials) // 2, len(trials) - 1} if trials else set()
-    for place in sorted(places):
-        trial = trials[place]
-        words = f"{record.metric.label} {metric_text(record.metric, trial.value)}"
-        rank = _rank([other.trial_id for other in competitors], trial.trial_id)
-        roles[trial.trial_id, ""] = f"{rank} · trial {trial.trial_id} · {words}"
-    return roles
-
-
-def _rank(order: Sequence[int], trial_id: int) -> str:
-    """The place among all trials that compete, whether or not the others kept samples."""
-    place = order.index(trial_id)
-    names = {len(order) // 2: "median", len(order) - 1: "worst", 0: "best"}
-    return names.get(place, f"rank {place + 1:,} of {len(order):,}")

@@ -22,9 +22,10 @@ def section(record: StudyRecord) -> Section | None:
     by_slot = shares(found)
     begin, end = span(found)
     caption = (
-        "The numbers are the trials'. In use is the time that training and evaluation took. A slot waits for a "
-        "checkpoint only as far as it could not be written beside the training. Opening a trial is loading its data "
-        "and model. What is lost came to no evaluation. The time between two calls is left out."
+        "Training has the colour of its rung; the numbers are the trials'. In use is the time that training and "
+        "evaluation took. A slot waits for a checkpoint only as far as it could not be written beside the training. "
+        "Opening a trial is loading its data and model. What is lost came to no evaluation. The time between two "
+        "calls is left out."
     )
     if len(found) > MAX_BARS:
         caption += f" Of {len(found):,} stretches of time neighbours are drawn as one, coloured by their first rung."
@@ -49,17 +50,12 @@ def _words(by_slot: dict[str, dict[str, float]], seconds: float) -> str:
     """How well the slots were used, and where the rest went."""
     mean = {kind: sum(part[kind] for part in by_slot.values()) / len(by_slot) for kind in (*KINDS, "idle")}
     used = mean["training"] + mean["evaluation"]
-    names = {
-        "checkpoint": "went into waiting for checkpoints",
-        "opening": "into opening trials",
-        "lost": "into what was lost or failed",
-        "idle": "was idle",
-    }
-    rest = [f"{mean[kind]:.0%} {words}" for kind, words in names.items() if mean[kind] >= 0.005]
-    sentence = (
-        f"{plural(len(by_slot), 'slot')} trained or evaluated for <strong>{used:.0%}</strong> of {duration(seconds)}"
-    )
-    return f"{sentence}; {joined(rest)}." if rest else f"{sentence}."
+    names = {"checkpoint": "waiting for checkpoints", "opening": "opening trials", "lost": "what was lost or failed"}
+    rest = [f"{words} {mean[kind]:.0%}" for kind, words in names.items() if mean[kind] >= 0.005]
+    rest += [f"idle {mean['idle']:.0%}"] if mean["idle"] >= 0.005 else []
+    slots = plural(len(by_slot), "slot")
+    sentence = f"{slots} trained or evaluated for <strong>{used:.0%}</strong> of {duration(seconds)}"
+    return f"{sentence} (the rest: {joined(rest)})." if rest else f"{sentence}."
 
 
 def _retries(record: StudyRecord) -> str:

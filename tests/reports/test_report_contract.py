@@ -54,7 +54,7 @@ def test_the_page_is_sound(record: StudyRecord) -> None:
     assert max(reader.ids.values()) == 1
     anchors = [link[1:] for link in reader.links if link.startswith("#")]
     assert not set(anchors) - set(reader.ids)
-    assert all(link.startswith(("#", "data:", "trials/", "%")) for link in reader.links)
+    assert all(link.startswith(("#", "data:", "trials/", "full/", "%")) for link in reader.links)
     assert page.count("plotly.js v") == (1 if reader.json else 0)
     assert "default-src 'none'" in page
 

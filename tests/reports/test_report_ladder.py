@@ -106,7 +106,9 @@ def test_where_the_slots_were(small: StudyRecord) -> None:
     assert {one.kind for one in found} == {"training"}, "all that a study knows which kept no more"
     by_slot = shares(found)
     assert (by_slot["a"]["training"], by_slot["b"]["training"], by_slot["b"]["idle"]) == (1.0, 0.25, 0.75)
-    assert "2 slots trained or evaluated for 62% of 40 s; 38% was idle. 1 slice lost a process" in said("slots", small)
+    assert "2 slots trained or evaluated for 62% of 40 s (the rest: idle 38%). 1 slice lost a process" in said(
+        "slots", small
+    )
     assert drawn("slots", replace(small, evaluations=[replace(e, slot="") for e in small.evaluations])) is None
 
 
@@ -127,9 +129,9 @@ def test_a_slots_time_is_split_by_what_it_went_into(small: StudyRecord) -> None:
     assert sum(part.values()) == pytest.approx(1.0)
     assert part["idle"] == pytest.approx(4.0 / 30.0)
     names = [trace.name for trace in slot_gantt(record, found).data]
-    assert names[:2] == ["idle", "training, rung 1"]
-    assert names[2:6] == ["opening a trial", "evaluation", "checkpoint", "lost or failed"]
-    assert "trained or evaluated for 17% of 30 s; 3% went into waiting for checkpoints, 7% into opening trials" in said(
+    assert names[:2] == ["idle", "rung 1"]
+    assert names[2:6] == ["opening", "evaluation", "checkpoint", "lost"]
+    assert "trained or evaluated for 17% of 30 s (the rest: waiting for checkpoints 3%, opening trials 7%" in said(
         "slots", record
     )
 
