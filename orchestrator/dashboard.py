@@ -8,9 +8,9 @@ from pathlib import Path
 from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import run_server
 
+from orchestrator.database import open_storage
 from orchestrator.exhibits import ARTIFACTS
 from orchestrator.folder import read_plan
-from orchestrator.study import open_storage
 
 
 def serve_dashboard(folder: Path, host: str, port: int, say: Callable[[str], None]) -> None:

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import logging
 import textwrap
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-import optuna
-from optuna.storages import RDBStorage
-from optuna_dashboard import get_note, save_note
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from orchestrator.database import DatabaseError
 from orchestrator.plan import Plan
 from orchestrator.records import next_steps
 from orchestrator.samples import read_samples
 from orchestrator.state import StudyState
-from orchestrator.study import DatabaseError, open_storage, retried
+from orchestrator.study import Study
 from reports.record import Sample
 
 ARTIFACTS = "artifacts"
+ABOUT = {"filename": "samples.png", "mimetype": "image/png", "encoding": None}
 SIGNATURE = "*Written by rungwise; a note of your own, without this line, is left as it is.*"
 _MOST_TRIALS = 100  # the best; a person looks at fewer
 _MOST_SAMPLES, _WIDTH_PX, _COLUMNS = 8, 240, 4
@@ -40,15 +38,12 @@ log = logging.getLogger(__name__)
 def exhibit(plan: Plan, search: StudyState, full: StudyState | None) -> None:
     """Writes note and artifacts; what cannot be written is said, and costs the study nothing."""
     try:
-        storage = open_storage(plan.storage_url)
-        study = optuna.load_study(study_name=plan.name, storage=storage)
-        _save_artifacts(plan, search, storage, study._study_id)
-        words = note(plan, search, full)
-        there = retried(lambda: get_note(study))
-        if there != words and (not there or SIGNATURE in there):
-            retried(lambda: save_note(study, words))
-        storage.remove_session()
-        storage.engine.dispose()
+        study = Study.existing(plan.storage_url, plan.name)
+        try:
+            study.attach(_save_sheets(plan, search), ABOUT)
+            study.annotate(note(plan, search, full), SIGNATURE)
+        finally:
+            study.close()
     except (OSError, ValueError, DatabaseError) as error:
         log.warning("the dashboard's note and samples could not be written: %s", error)
     except Exception:  # the study is done and written; a mistake here must not end it as a failure
@@ -75,9 +70,9 @@ def note(plan: Plan, search: StudyState, full: StudyState | None) -> str:
     return "\n\n".join([*lines, f"The whole story: `{plan.folder / 'report.html'}`", SIGNATURE])
 
 
-def _save_artifacts(plan: Plan, search: StudyState, storage: RDBStorage, study_id: int) -> None:
-    there = retried(lambda: storage.get_study_system_attrs(study_id))
-    ids = {trial.number: trial._trial_id for trial in retried(lambda: storage.get_all_trials(study_id, deepcopy=False))}
+def _save_sheets(plan: Plan, search: StudyState) -> dict[int, str]:
+    """Writes a picture of what each of the best predicted; number → the artifact's name."""
+    names = {}
     for trial in search.ranked(plan.metric.direction == "maximize")[:_MOST_TRIALS]:
         kept = read_samples(plan.folder / "trials" / f"{trial.trial_id:04d}", trial.trial_id)
         if kept.problem:
@@ -90,10 +85,8 @@ def _save_artifacts(plan: Plan, search: StudyState, storage: RDBStorage, study_i
         path = plan.folder / ARTIFACTS / name
         if not path.exists() or path.read_bytes() != picture:
             path.write_bytes(picture)
-        about = {"artifact_id": name, "filename": "samples.png", "mimetype": "image/png", "encoding": None}
-        key, value = f"dashboard:artifacts:{ids[trial.number]}:{name}", json.dumps(about)
-        if there.get(key) != value:
-            retried(lambda key=key, value=value: storage.set_study_system_attr(study_id, key, value))  # type: ignore[misc]
+        names[trial.number] = name
+    return names
 
 
 def _sheet(samples: Sequence[Sample]) -> bytes | None:
