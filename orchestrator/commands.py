@@ -19,10 +19,10 @@ from orchestrator.driver import Driver, Ending, Stop
 from orchestrator.failures import FailurePolicy
 from orchestrator.folder import open_full, open_search, read_full, read_plan, read_state
 from orchestrator.live import open_view, summary_line
-from orchestrator.lock import StudyLock
+from orchestrator.lock import StudyLock, is_held
 from orchestrator.merge import merge
 from orchestrator.options import Request
-from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_environment, write_plan
+from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan
 from orchestrator.plan import Plan
 from orchestrator.promote import chosen, crown
 from orchestrator.records import next_steps
@@ -89,8 +89,7 @@ def close(folder: Path, console: Console) -> int:
 
 def report(folder: Path) -> Path:
     """`report`: CSV and HTML rebuilt from the study alone."""
-    files = StudyFiles(*read_state(folder))
-    files.refresh_all()
+    write_all(*read_state(folder), in_progress=is_held(folder))
     return folder / "report.html"
 
 

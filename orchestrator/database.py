@@ -60,8 +60,7 @@ def retried(work: Callable[[], Result], patience_seconds: float = _PATIENCE_SECO
             cause = error.__cause__ or error
             if time.monotonic() > deadline or not _passing(str(cause)):
                 raise DatabaseError(
-                    f"the study's database cannot be used: {first_line(str(cause))}; what it recorded before is "
-                    "intact, and the same command carries on"
+                    f"the study's database cannot be used: {first_line(str(cause))}; {_advice(str(cause))}"
                 ) from error
             if pause == 0.1:
                 log.warning("the study's database does not answer (%s); trying again", first_line(str(cause)))
@@ -75,6 +74,12 @@ class DatabaseError(TrainingError):
 
 def first_line(message: str) -> str:
     return message.strip().splitlines()[0] if message.strip() else "no reason given"
+
+
+def _advice(message: str) -> str:
+    if any(words in message for words in ("malformed", "not a database")):
+        return "it is damaged: put a copy in its place; trials.csv and report.html stand as they were last written"
+    return "what it recorded before is intact, and the same command carries on"
 
 
 def _passing(message: str) -> bool:

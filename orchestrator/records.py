@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from reports.record import Decision, Evaluation, FullRun, Metric, Rung, StudyRec
 from trainer.api import METRICS, known_keys, read_metrics
 
 ENVIRONMENT = "environment.json"
+MOST_NAMED = 5
 
 
 def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_progress: bool) -> StudyRecord:
@@ -24,6 +25,9 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
     keys = known_keys(plan.base_config.task)
     full = full or StudyState()
     kept = list(_all_samples(plan, search, full))
+    evaluations = [*_evaluations(plan, search), *_full_evaluations(plan, full)]
+    environment, problem = _environment(plan.folder)
+    damage = [*(one.problem for one in kept), problem, _metrics_damage(plan, evaluations)]
     return StudyRecord(
         name=plan.name,
         task=plan.base_config.task,
@@ -37,7 +41,7 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         log_parameters=[key for key in plan.parameters if keys[key].log],
         trials=trial_rows(plan, search),
         full_runs=[_full_run(plan, trial) for trial in full.in_order()],
-        evaluations=[*_evaluations(plan, search), *_full_evaluations(plan, full)],
+        evaluations=evaluations,
         wasted=list(_wasted(search, full)),
         decisions=[
             Decision(sequence, trial.trial_id, line)
@@ -46,9 +50,9 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         ],
         samples=[sample for one in kept for sample in one.samples],
         matrices=[one.matrix for one in kept if one.matrix],
-        environment=_environment(plan.folder),
+        environment=environment,
         next_steps=next_steps(plan, search, full),
-        warnings=[*_warnings(plan), *(one.problem for one in kept if one.problem)],
+        warnings=[*_warnings(plan), *filter(None, damage)],
         generated_at=time.strftime("%Y-%m-%d %H:%M:%S"),
         in_progress=in_progress,
     )
@@ -243,12 +247,30 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path) -> tuple[dict[str, str], str]:
+    """What the study was made with, and why that is not known where the file is damaged."""
     path = folder / ENVIRONMENT
     if not path.is_file():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return {str(name): str(value) for name, value in found.items()}
+        return {}, ""
+    try:
+        return {str(name): str(value) for name, value in json.loads(path.read_bytes()).items()}, ""
+    except (OSError, ValueError, AttributeError) as error:
+        return {}, f"{path}: cannot be read ({error}); what the study was made with is not shown"
+
+
+def _metrics_damage(plan: Plan, evaluations: Iterable[Evaluation]) -> str:
+    """Which trials' `metrics.jsonl` lacks evaluations that the study has; folders that are gone may be meant to be."""
+    lacking = dict.fromkeys(
+        e.run or f"trials/{e.trial_id:04d}"
+        for e in evaluations
+        if not e.step and (plan.folder / (e.run or f"trials/{e.trial_id:04d}") / METRICS).is_file()
+    )
+    if not lacking:
+        return ""
+    names = ", ".join(list(lacking)[:MOST_NAMED]) + (
+        f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
+    )
+    return f"{METRICS} of {names} lacks evaluations that the study has; of these only its own value and loss are shown"
 
 
 def _shown(folder: Path) -> str:

@@ -67,11 +67,11 @@ class Study:
         return study
 
     @classmethod
-    def read(cls, url: str, name: str) -> StudyState:
-        """What is known of a study, for looking at: creates nothing; empty where there is no such study."""
+    def read(cls, url: str, name: str) -> StudyState | None:
+        """What is known of a study, for looking at: creates nothing; None where there is no such study."""
         storage = open_storage(url)
         study_id = _study_id(storage, name)
-        state = cls(storage, study_id, {}).load(unfinished=True) if study_id is not None else StudyState()
+        state = cls(storage, study_id, {}).load(unfinished=True) if study_id is not None else None
         storage.engine.dispose()
         return state
 

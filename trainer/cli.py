@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import signal
@@ -20,6 +18,7 @@ from trainer import api
 from trainer.console import RunConsole, data_progress
 from trainer.describe import canonical_yaml, commented_yaml, configuration_markdown
 from trainer.errors import CheckpointError, ConfigError, DataError, DeviceError, Problem, TrainingError
+from trainer.textfiles import csv_text
 
 app = typer.Typer(
     add_completion=False,
@@ -125,14 +124,11 @@ def predict(
         if output is not None and not output.parent.is_dir():
             raise ConfigError([Problem("--output", f"{output.parent}: no such folder")])
         rows = list(api.predict(checkpoint, folder, api.parse_assignments(assignments or ())))
-        table = io.StringIO()
-        writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        table = csv_text(list(rows[0]), rows)
         if output is None:
-            typer.echo(table.getvalue(), nl=False)
+            typer.echo(table, nl=False)
         else:
-            output.write_text(table.getvalue(), encoding="utf-8")
+            output.write_text(table, encoding="utf-8")
         return 0
 
     _guarded(work, debug)
