@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from orchestrator.guard import guarded
 from orchestrator.ladder import Budget
 from orchestrator.options import Request
 from orchestrator.search import PRUNERS, SAMPLERS
-from trainer.api import ConfigError, Problem, TrainingError, no_room
+from trainer.api import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from orchestrator.views import View
 
 app = typer.Typer(
     add_completion=False,
@@ -121,11 +124,29 @@ def _request(
     )
 
 
-_EXTRAS: dict[str, dict[str, Any]] = {
-    "run": {"force": typer.Option("--force", help="go on although the data changed")},
+ViewName = Annotated[
+    str,
+    typer.Option(
+        "--view",
+        help=(
+            "what is shown: live, a table, usual on a terminal; plain, a line for each evaluation and decision; "
+            "quiet, only warnings and failures; json, one object a line on stdout"
+        ),
+    ),
+]
+
+# Name → kind with its option, and what it is where it is not said.
+_EXTRAS: dict[str, dict[str, tuple[Any, Any]]] = {
+    "run": {
+        "force": (Annotated[bool, typer.Option("--force", help="go on although the data changed")], False),
+        "view": (ViewName, "auto"),
+    },
     "plan": {
-        "json": typer.Option("--json", help="as JSON"),
-        "measure": typer.Option("--measure", help="time a few steps on every rung for the estimate"),
+        "json": (Annotated[bool, typer.Option("--json", help="as JSON")], False),
+        "measure": (
+            Annotated[bool, typer.Option("--measure", help="time a few steps on every rung for the estimate")],
+            False,
+        ),
     },
 }
 
@@ -137,11 +158,12 @@ def _takes_request(work: Callable[[Request, Mapping[str, bool]], int], name: str
 
     def command(**values: Any) -> None:
         debug, extras = values.pop("debug"), {key: values.pop(key) for key in _EXTRAS[name]}
-        _guarded(lambda: work(_request(**values), extras), debug)
+        guarded(lambda: work(_request(**values), extras), debug)
 
-    flags = {**{key: Annotated[bool, option] for key, option in _EXTRAS[name].items()}, "debug": Debug}
+    extra = {**_EXTRAS[name], "debug": (Debug, False)}
+    flags = {key: kind for key, (kind, _) in extra.items()}
     own = list(inspect.signature(_request).parameters.values())
-    more = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=False) for key in flags]
+    more = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=usual) for key, (_, usual) in extra.items()]
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + more
     annotated = {**hints, **flags}
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -151,13 +173,13 @@ def _takes_request(work: Callable[[Request, Mapping[str, bool]], int], name: str
     app.command(name, help=meaning)(command)
 
 
-def _run(request: Request, extras: Mapping[str, bool]) -> int:
+def _run(request: Request, extras: Mapping[str, Any]) -> int:
     from orchestrator import commands  # opens databases and draws reports; `plan` needs neither
 
-    return commands.run(request, _console(), extras["force"])
+    return commands.run(request, _view(extras["view"]), extras["force"])
 
 
-def _plan(request: Request, extras: Mapping[str, bool]) -> int:
+def _plan(request: Request, extras: Mapping[str, Any]) -> int:
     from orchestrator.offer import make_offer, offer_lines
 
     offer = make_offer(request, extras["measure"])
@@ -180,10 +202,10 @@ def status(study_dir: StudyDir, debug: Debug = False) -> None:
     def work() -> int:
         from orchestrator.status import show_status
 
-        show_status(study_dir.absolute(), Console(highlight=False))
+        show_status(study_dir.absolute(), Console(highlight=False, markup=False, emoji=False))
         return 0
 
-    _guarded(work, debug)
+    guarded(work, debug)
 
 
 @app.command()
@@ -196,7 +218,7 @@ def report(study_dir: StudyDir, debug: Debug = False) -> None:
         typer.echo(str(commands.report(study_dir.absolute())))
         return 0
 
-    _guarded(work, debug)
+    guarded(work, debug)
 
 
 @app.command()
@@ -214,7 +236,7 @@ def dashboard(
         serve_dashboard(study_dir.absolute(), host, port, lambda line: typer.echo(line, err=True))
         return 0
 
-    _guarded(work, debug)
+    guarded(work, debug)
 
 
 @app.command()
@@ -222,6 +244,7 @@ def promote(
     study_dir: StudyDir,
     top: Annotated[int, typer.Option(help="so many of the best", min=1)] = 1,
     seeds: Annotated[int, typer.Option(help="in so many seeds each", min=1)] = 1,
+    view: ViewName = "auto",
     debug: Debug = False,
 ) -> None:
     """Train the best trials at the full budget."""
@@ -229,9 +252,9 @@ def promote(
     def work() -> int:
         from orchestrator import commands
 
-        return commands.promote(study_dir.absolute(), top, seeds, _console())
+        return commands.promote(study_dir.absolute(), top, seeds, _view(view))
 
-    _guarded(work, debug)
+    guarded(work, debug)
 
 
 @app.command()
@@ -240,6 +263,7 @@ def retry(
     failed: Annotated[
         bool, typer.Option("--failed", help="the failed trials (required: nothing else is retried)")
     ] = False,
+    view: ViewName = "auto",
     debug: Debug = False,
 ) -> None:
     """Try failed trials once more, from their checkpoints."""
@@ -249,9 +273,9 @@ def retry(
 
         if not failed:
             raise ConfigError([Problem("retry", "say which trials: --failed")])
-        return commands.retry(study_dir.absolute(), _console())
+        return commands.retry(study_dir.absolute(), _view(view))
 
-    _guarded(work, debug)
+    guarded(work, debug)
 
 
 @app.command("close")
@@ -261,34 +285,15 @@ def close_study(study_dir: StudyDir, debug: Debug = False) -> None:
     def work() -> int:
         from orchestrator import commands
 
-        return commands.close(study_dir.absolute(), _console())
+        return commands.close(study_dir.absolute(), _view("plain"))
 
-    _guarded(work, debug)
-
-
-def _console() -> Console:
-    return Console(stderr=True, highlight=False)
+    guarded(work, debug)
 
 
-def _guarded(work: Callable[[], int], debug: bool) -> None:
-    """Runs a command; errors become one message on stderr and an exit status."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    try:
-        outcome = work()
-    except KeyboardInterrupt:
-        outcome = 130
-    except TrainingError as error:
-        if debug:
-            raise
-        typer.echo(f"error: {error}", err=True)
-        outcome = 2 if error.kind in ("config", "data") else 1
-    except OSError as error:
-        if debug:
-            raise
-        advice = "; make room, and the same command carries on" if no_room(error) else ""
-        typer.echo(f"error: {error.filename or 'a file'}: {error.strerror or error}{advice}", err=True)
-        outcome = 1
-    raise typer.Exit(outcome)
+def _view(name: str) -> View:
+    from orchestrator.views import make_view
+
+    return make_view(name)
 
 
 def main() -> None:

@@ -18,7 +18,6 @@ from orchestrator.disk import CheckpointKeeper
 from orchestrator.driver import Driver, Ending, Stop
 from orchestrator.failures import FailurePolicy
 from orchestrator.folder import open_full, open_search, read_full, read_plan, read_state
-from orchestrator.live import open_view, summary_line
 from orchestrator.lock import StudyLock, is_held
 from orchestrator.merge import merge
 from orchestrator.options import Request
@@ -33,13 +32,14 @@ from orchestrator.slots.slot import Slots
 from orchestrator.stage import FullStage, SearchStage, Stage
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.timings import known_timings, remember
+from orchestrator.views import View, summary_line
 from orchestrator.watcher import Watcher, Watchers
 from trainer.api import ConfigError, Problem, RunConfig, prepare_data
 
 DONE, FAILURE, USAGE, TOO_MANY_FAILURES = 0, 1, 2, 3
 
 
-def run(request: Request, console: Console, force: bool = False) -> int:
+def run(request: Request, view: View, force: bool = False) -> int:
     """`run`: plan, search, report, promote; on a study that exists, carry on."""
     plan, _ = make_plan(request)
     prepare_folder(plan)
@@ -47,29 +47,29 @@ def run(request: Request, console: Console, force: bool = False) -> int:
         if (plan.folder / PLAN).exists():
             plan = merge(read_plan(plan.folder), plan, force)
         for note in plan.notes:
-            console.print(note, markup=False, highlight=False, soft_wrap=True)
-        return _work(plan, console, plan.promote, plan.promote_seeds, search=True)
+            view.say(note, urgent=note.startswith("warning:"))
+        return _work(plan, view, plan.promote, plan.promote_seeds, search=True)
 
 
-def promote(folder: Path, top: int, seeds: int, console: Console) -> int:
+def promote(folder: Path, top: int, seeds: int, view: View) -> int:
     """`promote`: full training of the best, later."""
     plan = read_plan(folder)
     with StudyLock(folder):
-        return _work(plan, console, top, seeds, search=False)
+        return _work(plan, view, top, seeds, search=False)
 
 
-def retry(folder: Path, console: Console) -> int:
+def retry(folder: Path, view: View) -> int:
     """`retry --failed`: failed trials once more, from their checkpoints."""
     plan = read_plan(folder)
     with StudyLock(folder):
         study = open_search(plan)
         count = reopen_failed(plan, study)
         study.close()
-        console.print(f"{count} failed trial{'' if count == 1 else 's'} tried again", highlight=False)
-        return _work(plan, console, plan.promote, plan.promote_seeds, search=True)
+        view.say(f"{count} failed trial{'' if count == 1 else 's'} tried again")
+        return _work(plan, view, plan.promote, plan.promote_seeds, search=True)
 
 
-def close(folder: Path, console: Console) -> int:
+def close(folder: Path, view: View) -> int:
     """`close`: no more trials; what is paused becomes pruned."""
     plan = replace(read_plan(folder), closed=True)
     with StudyLock(folder):
@@ -79,11 +79,11 @@ def close(folder: Path, console: Console) -> int:
             trial.status = PRUNED
             state.decide(trial, f"trial {trial.trial_id} pruned after epoch {trial.epochs}: the study was closed")
             study.decided(trial)
-            console.print(trial.reason, markup=False, highlight=False)
+            view.say(trial.reason)
         write_plan(plan)
         StudyFiles(plan, state, read_full(plan)).finish()
         study.close()
-    console.print(f"closed: {summary_line(plan, state)}", markup=False, highlight=False)
+    view.say(f"closed: {summary_line(plan, state)}")
     return DONE
 
 
@@ -93,15 +93,15 @@ def report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool) -> int:
+def _work(plan: Plan, view: View, top: int, seeds: int, search: bool) -> int:
     """Searches (where asked) and promotes, over one set of slots."""
     study = open_search(plan)  # before the plan is written: one with a wrong URL must not bind the next call
     write_plan(plan)
     write_environment(plan)
-    build_data(plan.search_config({}, plan.rungs[0]) if search else plan.base_config, console)
+    build_data(plan.search_config({}, plan.rungs[0]) if search else plan.base_config, view.console)
     stage = SearchStage(plan, study)
     files = StudyFiles(plan, stage.state, read_full(plan))
-    with open_view(console, plan) as view, _signals() as stop:
+    with view, _signals() as stop:
         watcher = Watchers(files, view)
         office = _Office(plan, watcher, stop)
         try:
@@ -128,7 +128,7 @@ def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool) -> i
         from orchestrator.exhibits import exhibit  # needs the dashboard, which takes its time to import
 
         exhibit(plan, stage.state, files.full)
-    return _conclude(plan, stage.state, files.full, ending, stop, console)
+    return _conclude(plan, stage.state, files.full, ending, stop, view)
 
 
 class _Office:
@@ -174,34 +174,31 @@ def build_data(config: RunConfig, console: Console) -> None:
         prepare_data(config, lambda done, of: bar.update(line, completed=done, total=of, visible=True))
 
 
-def _conclude(
-    plan: Plan, search: StudyState, full: StudyState | None, ending: Ending, stop: Stop, console: Console
-) -> int:
+def _conclude(plan: Plan, search: StudyState, full: StudyState | None, ending: Ending, stop: Stop, view: View) -> int:
     """The last words, and the exit status."""
 
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
     if ending == "stopped":
-        say("stopped; the same command carries on")
+        view.say("stopped; the same command carries on")
         return 128 + (stop.number or signal.SIGTERM)
     if ending == "disk":
-        say("stopped: a trial's files could not be written; make room, and the same command carries on")
+        view.say(
+            "stopped: a trial's files could not be written; make room, and the same command carries on", urgent=True
+        )
         return FAILURE
     own = [trial for trial in search.in_order() if trial.origin is None]
     all_failed = bool(own) and all(trial.status == FAILED for trial in own)
     if all_failed or ending == "failures":
         for (kind, line), count in Counter((t.failure_kind, t.failure_line) for t in own if t.failure_kind).items():
-            say(f"{count} trial{'' if count == 1 else 's'} failed ({kind}): {line}")
+            view.say(f"{count} trial{'' if count == 1 else 's'} failed ({kind}): {line}", urgent=True)
         return TOO_MANY_FAILURES
-    say(f"report: {plan.folder / 'report.html'}")
+    view.say(f"report: {plan.folder / 'report.html'}")
     if ending == "done":
         done = full is not None and any(run.status == COMPLETED for run in full.in_order())
         steps = next_steps(plan, search, full or StudyState())
         for why, command in steps[:1] if not done else []:
-            say(f"next: {command}   # {why}")
+            view.say(f"next: {command}   # {why}")
         if done:
-            say(f"train it anywhere: python -m trainer --config {plan.folder / 'best.yaml'}")
+            view.say(f"train it anywhere: python -m trainer --config {plan.folder / 'best.yaml'}")
     failed_runs = full is not None and full.trials and all(t.status == FAILED for t in full.in_order())
     return FAILURE if failed_runs else DONE
 
