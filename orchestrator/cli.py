@@ -49,6 +49,10 @@ Pruner = Annotated[str | None, typer.Option(help=f"{', '.join(PRUNERS)}; usual: 
 Threshold = Annotated[
     float | None, typer.Option("--early-stop-threshold", help="a final metric worse than this is pruned")
 ]
+Anchors = Annotated[
+    float | None, typer.Option(help="share of the resting trials that go on by lot, to measure what a rung foretells")
+]
+Audit = Annotated[float | None, typer.Option(help="share of the pruned or resting trials that are trained to the end")]
 Timeout = Annotated[str | None, typer.Option(help="time for the study, such as 90s, 30m, 2h")]
 GpuHours = Annotated[float | None, typer.Option(help="slot-hours for the study")]
 MaxFailures = Annotated[int | None, typer.Option(help="so many failed trials end the study (10)")]
@@ -81,6 +85,8 @@ def _request(
     sampler: Sampler = None,
     pruner: Pruner = None,
     early_stop_threshold: Threshold = None,
+    anchors: Anchors = None,
+    audit: Audit = None,
     timeout: Timeout = None,
     max_gpu_hours: GpuHours = None,
     max_failures: MaxFailures = None,
@@ -107,6 +113,8 @@ def _request(
         sampler=sampler,
         pruner=pruner,
         early_stop_threshold=early_stop_threshold,
+        anchors=anchors,
+        audit=audit,
         timeout=timeout,
         max_gpu_hours=max_gpu_hours,
         max_failures=max_failures,

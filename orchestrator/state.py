@@ -20,6 +20,8 @@ class TrialState:
     `ended` and `slots`, by epoch, are for those who look on: when an evaluation came, in seconds of the study, and
     from where. No decision reads them, and they are all that an interruption may change.
 
+    `spared` says, by rung, as what a trial went on whose rank would not have let it (`policy.trust`).
+
     `index` is its place in the plan's list of trials, SAMPLED where the sampler chose it. `rung` is the one that it
     works towards, or rests on. `origin` is the trial whose result a duplicate takes, `retry_of` the failed one that
     this one tries again. `eliminated`: by the user's threshold.
@@ -37,6 +39,7 @@ class TrialState:
     ended: dict[int, float] = field(default_factory=dict, compare=False)
     slots: dict[int, str] = field(default_factory=dict, compare=False)
     untold: dict[int, float] = field(default_factory=dict, compare=False)
+    spared: dict[int, str] = field(default_factory=dict)
     eliminated: bool = False
     step: int = 0
     seconds: float = 0.0

@@ -46,7 +46,7 @@ _KEPT = (
     "rung", "step", "seconds", "retries", "checkpoint", "device", "failure_kind", "failure_line", "eliminated",
 )  # fmt: skip
 _IDENTITY = ("index", "config_key", "origin", "retry_of", "seed_index", "source_trial")  # never changes
-_BY_NUMBER = ("losses", "results", "ended", "slots")  # by epoch or by rung, whose numbers JSON makes text
+_BY_NUMBER = ("losses", "results", "ended", "slots", "spared")  # by epoch or by rung, whose numbers JSON makes text
 
 
 class Study:
