@@ -61,6 +61,10 @@ class Rung:
         images = "all images" if self.subset is None else f"{self.subset} images"
         return f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}, {images} @{self.size}"
 
+    def text(self) -> str:
+        """As a ladder is written: `3x500@160`."""
+        return f"{self.epochs}{'' if self.subset is None else f'x{self.subset}'}@{self.size}"
+
     def plain(self) -> dict[str, Any]:
         return {"epochs": self.epochs, "subset": self.subset, "size": self.size, "val_subset": self.val_subset}
 

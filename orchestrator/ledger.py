@@ -11,6 +11,7 @@ from orchestrator.disk import CheckpointKeeper
 from orchestrator.policy.policy import Climb, climb, decide
 from orchestrator.stage import Stage, inside
 from orchestrator.state import FAILED, PAUSED, PRUNED, RUNNING, TrialState
+from orchestrator.trust import Doubt
 from orchestrator.watcher import Watcher
 from trainer.api import Evaluation, Outcome
 
@@ -23,6 +24,10 @@ class Ledger:
     watcher: Watcher
     keeper: CheckpointKeeper | None = None
     _unjudged: set[int] = field(default_factory=set)
+    _doubt: Doubt = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._doubt = Doubt(self.stage.plan)
 
     def open(self, index: int | None) -> TrialState | None:
         """Opens a trial; one whose configuration is known takes the earlier result. None: nothing left to propose."""
@@ -93,9 +98,12 @@ class Ledger:
         stage = self.stage
         verdict = decide(stage.policy, trial, stage.state, stage.rungs, stopped_because)
         self._unjudged.discard(trial.number)
-        if verdict.action == "go_on":
+        if not verdict.reason:
             return
-        status = "" if verdict.action == "climb" else f"{trial.status} "
+        warning = self._doubt.about(trial, stage.state) if stage.noun == "trial" else ""
+        if warning:
+            self.watcher.line(warning)
+        status = "" if verdict.action in ("go_on", "climb") else f"{trial.status} "
         self._record(trial, f"{stage.label(trial)} {status}{verdict.reason}")
 
     def pauses(self, why: str) -> None:

@@ -63,6 +63,10 @@ def _differences(old: Plan, new: Plan, force_data: bool) -> list[tuple[str, Any,
     for what in ("sampler", "pruner", "threshold", "seed", "storage"):
         if getattr(old, what) != getattr(new, what):
             found.append((what, as_json(getattr(old, what)), as_json(getattr(new, what))))
+    for what in ("anchors", "audit"):
+        shares = getattr(old.trust, what), getattr(new.trust, what)
+        if shares[0] != shares[1]:
+            found.append((what, f"{shares[0]:g}", f"{shares[1]:g}"))
     spaces = [{d.key: as_json({**d.shape, "when": d.when}) for d in plan.space} for plan in (old, new)]
     for key in dict.fromkeys([*spaces[0], *spaces[1]]):
         if spaces[0].get(key) != spaces[1].get(key):

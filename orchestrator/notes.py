@@ -48,6 +48,9 @@ def _trial_notes(plan: Plan, strategy: Strategy) -> Iterator[str]:
     if strategy.usual_trials:
         yield f"{plan.n_trials} trials, as nobody said how many; --n-trials N says it"
     name = plan.pruner["name"]
+    for flag, share, needs in (("--anchors", plan.trust.anchors, ("halving",)), ("--audit", plan.trust.audit, None)):
+        if share and (name == "none" or (needs is not None and name not in needs)):
+            yield f"warning: {flag} has no effect: with the pruner {name} no trial rests on a rung"
     if name in NEEDS_COMPLETED and plan.n_trials <= plan.pruner["n_startup_trials"]:
         first = plan.pruner["n_startup_trials"]
         yield f"the {name} pruner needs {first} completed trials first: it can prune none of {plan.n_trials}"

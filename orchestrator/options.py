@@ -32,6 +32,8 @@ class Request:
     sampler: str | None = None
     pruner: str | None = None
     early_stop_threshold: float | None = None
+    anchors: float | None = None
+    audit: float | None = None
     timeout: str | None = None
     max_gpu_hours: float | None = None
     max_failures: int | None = None
@@ -47,13 +49,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Option:
-    """A number that a flag sets, or a key in a section of the trials file. `least` None: any number."""
+    """A number that a flag sets, or a key in a section of the trials file, from `least` to `most`."""
 
     name: str
     section: str
     key: str
     whole: bool
     least: float | None
+    most: float | None = None
 
     @property
     def flag(self) -> str:
@@ -65,6 +68,8 @@ OPTIONS = (
     Option("n_trials", "search", "n_trials", True, 1),
     Option("reduction_factor", "search", "reduction_factor", True, 2),
     Option("early_stop_threshold", "search", "early_stop_threshold", False, None),
+    Option("anchors", "search", "anchors", False, 0, 1),
+    Option("audit", "search", "audit", False, 0, 1),
     Option("max_gpu_hours", "limits", "max_gpu_hours", False, 0),
     Option("max_failures", "limits", "max_failures", True, 1),
     Option("max_checkpoint_gb", "limits", "max_checkpoint_gb", False, 0),
@@ -96,12 +101,17 @@ def read_options(request: Request, file: TrialsFile, mistakes: Mistakes) -> dict
 
 def _fits(option: Option, value: Any, mistakes: Mistakes) -> bool:
     is_number = isinstance(value, int if option.whole else int | float) and not isinstance(value, bool)
-    if is_number and math.isfinite(value) and (option.least is None or value >= option.least):
+    if is_number and math.isfinite(value) and _bound(option.least, -1) <= value <= _bound(option.most, 1):
         return True
     kind = "a whole number" if option.whole else "a number"
     bound = "" if option.least is None else f" of at least {option.least:g}"
+    bound += "" if option.most is None else f" and at most {option.most:g}"
     mistakes.add(option.flag, f"must be {kind}{bound}, not {value!r}")
     return False
+
+
+def _bound(said: float | None, side: int) -> float:
+    return side * math.inf if said is None else said
 
 
 def limits_of(numbers: Mapping[str, Any]) -> Limits:

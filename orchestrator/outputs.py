@@ -19,12 +19,13 @@ from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
 from orchestrator.state import COMPLETED, StudyState, TrialState
 from reports.build import write_report
-from reports.tables import write_metrics_csv, write_trials_csv
+from reports.tables import write_agreement_csv, write_metrics_csv, write_trials_csv
 from trainer.api import TrainingError, dump_yaml, write_whole
 
 log = logging.getLogger(__name__)
 
-CSV, METRICS_CSV, REPORT, BEST = "trials.csv", "metrics.csv", "report.html", "best.yaml"
+CSV, METRICS_CSV, AGREEMENT_CSV = "trials.csv", "metrics.csv", "agreement.csv"
+REPORT, BEST = "report.html", "best.yaml"
 PLAN, DRIVER_LOG = "plan.yaml", "driver.log"
 _FIRST_REPORT_SECONDS, _REPORT_SECONDS = 2.0, 20.0
 _CSV_SHARE = 50.0  # what takes a second is written every fifty: a fiftieth of the study's time
@@ -72,14 +73,14 @@ class StudyFiles:
         """Writes everything once more, and the CSV under the time of this run."""
         self.refresh_all()
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        record = table_record(self.plan, self.search)
+        record = table_record(self.plan, self.search, self.full)
         self._guarded(lambda: write_trials_csv(record, self.plan.folder / f"trials_{stamp}.csv"))
 
     def _refresh(self, now: bool = False) -> None:
         clock = time.monotonic()
         if self._stale_csv and (now or clock >= self._csv_due):
             self._stale_csv = False
-            record = table_record(self.plan, self.search)
+            record = table_record(self.plan, self.search, self.full)
             self._guarded(lambda: write_trials_csv(record, self.plan.folder / CSV))
             self._csv_due = clock + (time.monotonic() - clock) * _CSV_SHARE
         if self._stale_report and (now or clock >= self._report_due):
@@ -88,6 +89,7 @@ class StudyFiles:
             self._guarded(lambda: write_report(full, self.plan.folder / REPORT))
             if now:
                 self._guarded(lambda: write_metrics_csv(full, self.plan.folder / METRICS_CSV))
+                self._guarded(lambda: write_agreement_csv(full, self.plan.folder / AGREEMENT_CSV))
             took = time.monotonic() - clock
             self._report_due = clock + max(_REPORT_SECONDS, took * _REPORT_SHARE)
 

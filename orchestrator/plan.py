@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.ladder import Budget, Rung, rung_overrides, single_rung
+from orchestrator.policy.trust import NOBODY_SPARED, Trust
 from orchestrator.searchspace import Space, space_from_plain
 from orchestrator.space import Shape, as_json
 from trainer.api import ConfigError, Metric, Problem, RunConfig, cheap_evaluation, metric_of, resolve_config
@@ -66,6 +67,7 @@ class Plan:
     full_images: int = 1
     space: Space = ()
     sampler: Mapping[str, Any] = field(default_factory=dict)
+    trust: Trust = NOBODY_SPARED
     closed: bool = False
     data_changed: bool = False
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -183,6 +185,7 @@ class Plan:
             "space": [dimension.plain() for dimension in self.space],
             "pruner": dict(self.pruner),
             "early_stop_threshold": self.threshold,
+            "trust": {"anchors": self.trust.anchors, "audit": self.trust.audit},
             "seed": self.seed,
             "n_trials": self.n_trials,
             "promote": {"top": self.promote, "seeds": self.promote_seeds},
@@ -230,6 +233,7 @@ def plan_from_plain(found: Mapping[str, Any], folder: Path) -> Plan:
             data_changed=found["data_changed"],
             space=space_from_plain(found.get("space", ())),
             sampler=found.get("sampler", {}),
+            trust=Trust(**found.get("trust", {}), seed=found["seed"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         place = str(folder / "plan.yaml")

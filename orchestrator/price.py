@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from orchestrator.ladder import LONGEST_WARMUP
 from orchestrator.machine import visible_gpus
 from orchestrator.plan import Plan
+from orchestrator.policy.trust import NOBODY_SPARED, Trust
 from orchestrator.state import PAUSED, RUNNING, StudyState
 from orchestrator.timings import Seconds
 
@@ -93,7 +94,8 @@ def price_of(plan: Plan, timings: Mapping[int, Seconds]) -> Price:
     planned = plan.n_trials if plan.space else min(plan.n_trials, len(plan.trials))
     trained = planned - plan.repeats
     halving = plan.pruner["name"] == "halving"
-    reach = climbers(trained, plan.pruner["reduction_factor"], len(plan.rungs)) if halving else None
+    factor = plan.pruner["reduction_factor"] if halving else 1
+    reach = climbers(trained, factor, len(plan.rungs), plan.trust) if halving else None
     rungs = []
     for number, rung in enumerate(plan.rungs, start=1):
         epochs = rung.epochs - plan.start_of(number)
@@ -103,8 +105,9 @@ def price_of(plan: Plan, timings: Mapping[int, Seconds]) -> Price:
     return Price(trained, plan.repeats, tuple(rungs), plan.places.workers)
 
 
-def climbers(trials: int, factor: float, rungs: int) -> list[float]:
-    """How many of `trials` reach each rung under asynchronous halving, on average over random orders.
+def climbers(trials: int, factor: float, rungs: int, trust: Trust = NOBODY_SPARED) -> list[float]:
+    """How many of `trials` reach each rung under asynchronous halving, on average over random orders; those whom
+    `trust` lets go on by lot are among them.
 
     More than the n/η of synchronous halving, because who was among the best early on may not be later.
     """
@@ -115,7 +118,8 @@ def climbers(trials: int, factor: float, rungs: int) -> list[float]:
         arriving = list(generator.permutation(counted))
         for rung in range(rungs):
             totals[rung] += len(arriving)
-            arriving = _going_on(arriving, factor)
+            spared = [rank for rank in arriving if trust.spares(int(rank), rung + 1)]
+            arriving = list(dict.fromkeys([*_going_on(arriving, factor), *spared]))
     scale = trials / counted if counted else 0.0
     return [float(total) / _DRAWS * scale for total in totals]
 
@@ -138,6 +142,7 @@ def price_words(plan: Plan, price: Price, state: StudyState | None = None) -> It
         one = price.repeats == 1
         words = "trial repeats a configuration and takes its result" if one else "trials repeat one and take its result"
         yield f"{price.repeats} further {words}"
+    yield from _trust(plan, price)
     warmup = plan.warmup({})
     if warmup is not None:
         yield f"warm-up: {min(warmup, LONGEST_WARMUP):.3g} of a trial's progress, as in full training"
@@ -145,6 +150,21 @@ def price_words(plan: Plan, price: Price, state: StudyState | None = None) -> It
     if plan.promote:
         runs = plan.promote * plan.promote_seeds
         yield f"then {runs} promoted run{'' if runs == 1 else 's'} × {plan.full.epochs} epochs ({plan.full.words()})"
+
+
+def _trust(plan: Plan, price: Price) -> Iterator[str]:
+    """What it costs to measure how far the study can be trusted."""
+    trust = plan.trust
+    if trust.audit and plan.pruner["name"] not in ("halving", "none"):
+        yield f"{trust.audit:.0%} of the trials that would be pruned are trained to the end (--audit)"
+    if plan.pruner["name"] != "halving" or not trust.chance:
+        return
+    without = price_of(replace(plan, trust=NOBODY_SPARED), {})
+    more = price.usual_epochs - without.usual_epochs
+    yield (
+        f"of the trials that would rest {trust.anchors:.0%} go on one rung (--anchors) and {trust.audit:.0%} to the "
+        f"end (--audit): about {more:.0f} of these epochs"
+    )
 
 
 def _epochs(price: Price) -> Iterator[str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from statistics import fmean, stdev
-
+from orchestrator.choice import choice_words, choose, full_values
 from orchestrator.outputs import write_best
 from orchestrator.plan import Plan
 from orchestrator.stage import FullRun
-from orchestrator.state import COMPLETED, StudyState
+from orchestrator.state import StudyState
 
 
 def full_study_name(plan: Plan) -> str:
@@ -23,18 +21,11 @@ def chosen(plan: Plan, search: StudyState, top: int, seeds: int) -> list[FullRun
 
 
 def crown(plan: Plan, search: StudyState, full: StudyState) -> str:
-    """Writes `best.yaml` from the winner of the full runs, by the mean over its seeds; says who it is."""
-    values: dict[int, list[float]] = defaultdict(list)
-    for run in full.in_order():
-        if run.status == COMPLETED and run.value is not None:
-            values[run.source_trial].append(run.value)
-    if not values:
+    """Writes `best.yaml` from the winner of the full runs, by the mean over its seeds; says who it is, and how sure."""
+    choice = choose(full_values(full), plan.metric.direction == "maximize")
+    if choice is None:
         return "no promoted run completed; best.yaml stays with the search's best"
-    sign = 1.0 if plan.metric.direction == "maximize" else -1.0
-    winner = max(values, key=lambda trial_id: (sign * fmean(values[trial_id]), -trial_id))
-    found = values[winner]
-    spread = f" ± {stdev(found):.3g}" if len(found) > 1 else ""
-    seeds = f" over {len(found)} seeds" if len(found) > 1 else ""
-    about = f"trial {winner} of study {plan.name}: {plan.metric.label} {fmean(found):.4g}{spread}{seeds}"
-    write_best(plan, search.trials[winner - 1], f"{about} in full training ({plan.full.words()})")
-    return f"best in full training: {about}"
+    words = choice_words(choice, plan.metric.label)
+    where = f"in full training ({plan.full.words()})"
+    write_best(plan, search.trials[choice.trial_id - 1], f"study {plan.name}, {words}, {where}")
+    return f"best {where}: {words}"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
+from orchestrator.choice import choose, full_values, mean_of, noise_of
 from orchestrator.plan import Plan
 from orchestrator.samples import Kept, read_samples
 from orchestrator.space import shape_words
 from orchestrator.state import FAILED, StudyState, TrialState
 from orchestrator.timings import study_timings
+from orchestrator.trust import agreements, audit_of
 from reports.record import Decision, Evaluation, FullRun, Metric, Rung, StudyRecord, Trial, Wasted
 from trainer.api import METRICS, known_keys, read_metrics
 
@@ -24,6 +27,7 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
     """Everything that a report draws; what only the files hold is read from the study's folder."""
     keys = known_keys(plan.base_config.task)
     full = full or StudyState()
+    runs = full_values(full)
     kept = list(_all_samples(plan, search, full))
     evaluations = [*_evaluations(plan, search), *_full_evaluations(plan, full)]
     environment, problem = _environment(plan.folder)
@@ -33,13 +37,17 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         task=plan.base_config.task,
         metric=Metric(plan.metric.name, plan.metric.label, plan.metric.direction),
         budget_words=" → ".join(rung.words() for rung in plan.rungs),
-        rungs=[Rung(rung.words(), rung.epochs, _images(plan, rung.subset)) for rung in plan.rungs],
+        rungs=[Rung(rung.words(), rung.epochs, plan.images(rung)) for rung in plan.rungs],
         planned_trials=plan.n_trials,
         epochs_per_trial=plan.top.epochs,
         searched=_searched(plan),
         parameters=plan.parameters,
         log_parameters=[key for key in plan.parameters if keys[key].log],
-        trials=trial_rows(plan, search),
+        trials=trial_rows(plan, search, full),
+        agreements=list(agreements(plan, search, full)),
+        audit=audit_of(plan, search),
+        choice=choose(runs, plan.metric.direction == "maximize"),
+        noise=noise_of(runs)[0],
         full_runs=[_full_run(plan, trial) for trial in full.in_order()],
         evaluations=evaluations,
         wasted=list(_wasted(search, full)),
@@ -58,11 +66,6 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
     )
 
 
-def _images(plan: Plan, subset: int | None) -> int:
-    """How many images an epoch of a rung sees."""
-    return min(subset or plan.full_images, plan.full_images)
-
-
 def _warnings(plan: Plan) -> list[str]:
     said = [note.removeprefix("warning: ") for note in plan.notes if note.startswith("warning: ")]
     if plan.data_changed:
@@ -70,27 +73,30 @@ def _warnings(plan: Plan) -> list[str]:
     return said
 
 
-def table_record(plan: Plan, search: StudyState) -> StudyRecord:
+def table_record(plan: Plan, search: StudyState, full: StudyState | None = None) -> StudyRecord:
     """Just enough for the CSV, which is rewritten with every change."""
     metric = Metric(plan.metric.name, plan.metric.label, plan.metric.direction)
-    trials = trial_rows(plan, search)
+    trials = trial_rows(plan, search, full)
     return StudyRecord(plan.name, plan.base_config.task, metric, parameters=plan.parameters, trials=trials)
 
 
-def trial_rows(plan: Plan, search: StudyState) -> list[Trial]:
-    return [_trial(plan, trial, search) for trial in search.in_order()]
+def trial_rows(plan: Plan, search: StudyState, full: StudyState | None = None) -> list[Trial]:
+    runs = full_values(full) if full is not None else {}
+    noise, degrees = noise_of(runs)
+    return [_trial(plan, trial, search, runs.get(trial.trial_id, ()), noise, degrees) for trial in search.in_order()]
 
 
-def _trial(plan: Plan, trial: TrialState, state: StudyState) -> Trial:
+def _trial(
+    plan: Plan, trial: TrialState, state: StudyState, full: Sequence[float], noise: float | None, degrees: int
+) -> Trial:
     copied = trial.origin is not None
-    below = plan.rungs[trial.rung - 2].epochs if trial.rung > 1 else 0
     return Trial(
         trial_id=trial.trial_id,
         status=trial.status,  # type: ignore[arg-type]
         params=plan.values_of(trial.overrides),
         value=trial.value,
         loss=trial.loss,
-        best=trial.best(plan.metric.direction == "maximize", below),
+        best=trial.best(plan.metric.direction == "maximize", plan.start_of(trial.rung)),
         epochs=0 if copied else trial.epochs,
         rung=trial.rung,
         rung_words=plan.rungs[trial.rung - 1].words(),
@@ -102,6 +108,10 @@ def _trial(plan: Plan, trial: TrialState, state: StudyState) -> Trial:
         failure_kind=trial.failure_kind,
         failure_line=trial.failure_line,
         folder=f"trials/{trial.trial_id:04d}" if trial.origin is None else "",
+        spared=dict(trial.spared),
+        full=mean_of(full, noise, degrees) if full else None,
+        full_deviation=stdev(full) if len(full) > 1 else None,
+        full_seeds=len(full),
     )
 
 
@@ -235,7 +245,7 @@ def cost_words(plan: Plan, runs: int) -> str:
         return words
     rung = plan.rungs[max(timings) - 1]
     pixels = (plan.full.size / rung.size) ** 2
-    images = (plan.full.subset or plan.full_images) / min(rung.subset or plan.full_images, plan.full_images)
+    images = plan.images(plan.full) / plan.images(rung)
     seconds = (timings[max(timings)].low + timings[max(timings)].high) / 2.0
     return f"{words}, about {duration(seconds * epochs * pixels * images)}"
 

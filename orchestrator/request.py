@@ -15,6 +15,7 @@ from orchestrator.mistakes import Mistakes
 from orchestrator.notes import plan_notes
 from orchestrator.options import Request, limits_of, places_of, read_options
 from orchestrator.plan import Plan, dotted
+from orchestrator.policy.trust import Trust
 from orchestrator.searchspace import Space, read_space
 from orchestrator.space import Shape, shape_of
 from orchestrator.trialsfile import TrialsFile, read_trials_file
@@ -72,6 +73,7 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
     assert strategy is not None, "as above"
     summary = _budgeted_data(base, strategy)
     group = base.training.batch_size * base.training.accumulate_grad_batches
+    seed = numbers["seed"] if numbers["seed"] is not None else base.seed
     plan = Plan(
         name=name,
         folder=Path(os.path.abspath(request.output_dir)) / name,  # noqa: PTH100 - no symlink resolution
@@ -83,7 +85,8 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         shapes=_shapes(base, trials, space),
         pruner=strategy.pruner,
         threshold=numbers["early_stop_threshold"],
-        seed=numbers["seed"] if numbers["seed"] is not None else base.seed,
+        seed=seed,
+        trust=Trust(numbers["anchors"] or 0.0, numbers["audit"] or 0.0, seed),
         n_trials=strategy.n_trials or len(trials),
         data_fingerprint=summary.fingerprint,
         limits=limits_of(numbers),

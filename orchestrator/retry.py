@@ -19,7 +19,7 @@ def reopen_failed(plan: Plan, study: Study) -> int:
         new.status = PAUSED
         study.add(new, plan.values_of(new.overrides))
         if _link_checkpoints(stage, old, new):  # what they hold is known already
-            new.rung, new.step = old.rung, old.step
+            new.rung, new.step, new.spared = old.rung, old.step, dict(old.spared)
             new.values, new.losses, new.results = dict(old.values), dict(old.losses), dict(old.results)
             for epoch in new.values:
                 study.evaluated(new, epoch)

@@ -22,6 +22,8 @@ class TrialState:
     slot, begin, end and kind of what led to no evaluation. No decision reads them, and they are all that an
     interruption may change.
 
+    `spared` says, by rung, as what a trial went on whose rank would not have let it (`policy.trust`).
+
     `index` is its place in the plan's list of trials, SAMPLED where the sampler chose it. `rung` is the one that it
     works towards, or rests on. `origin` is the trial whose result a duplicate takes, `retry_of` the failed one that
     this one tries again. `eliminated`: by the user's threshold.
@@ -41,6 +43,7 @@ class TrialState:
     parts: dict[int, list[float]] = field(default_factory=dict, compare=False)
     wasted: list[list[Any]] = field(default_factory=list, compare=False)
     untold: dict[int, float] = field(default_factory=dict, compare=False)
+    spared: dict[int, str] = field(default_factory=dict)
     eliminated: bool = False
     step: int = 0
     seconds: float = 0.0

@@ -36,7 +36,8 @@ _KEPT = (
     "wasted",
 )  # fmt: skip
 _IDENTITY = ("index", "config_key", "origin", "retry_of", "seed_index", "source_trial")  # never changes
-_BY_NUMBER = ("losses", "results", "ended", "slots", "parts")  # by epoch or by rung, whose numbers JSON makes text
+# By epoch or by rung, whose numbers JSON makes text.
+_BY_NUMBER = ("losses", "results", "ended", "slots", "spared", "parts")
 
 
 class Study:

@@ -17,7 +17,7 @@ SECTIONS = (
 )  # fmt: skip
 _KEYS: dict[str, tuple[str, ...]] = {
     "budget": ("epochs", "subset", "size", "val_subset"),
-    "search": ("sampler", "pruner", "n_trials", "seed", "reduction_factor", "early_stop_threshold"),
+    "search": ("sampler", "pruner", "n_trials", "seed", "reduction_factor", "early_stop_threshold", "anchors", "audit"),
     "limits": ("timeout", "stall_timeout", "max_gpu_hours", "max_failures", "max_checkpoint_gb"),
     "promote": ("top", "seeds"),
 }

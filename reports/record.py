@@ -41,7 +41,8 @@ class Trial:
 
     `value`, `loss` and `best` are None until an evaluation exists. `epochs` counts trained epochs, `seconds`
     the time they took. `rung` counts from 1, `rung_words` says what it is (`3 epochs, 500 images @160 px`).
-    `folder` is relative to the study (`trials/0007`).
+    `folder` is relative to the study (`trials/0007`). `spared`: rung → `anchor` or `audit`, where it went on by lot.
+    `full` is the mean over its completed runs at full budget, `full_deviation` their standard deviation.
     """
 
     trial_id: int
@@ -61,6 +62,10 @@ class Trial:
     failure_kind: str = ""
     failure_line: str = ""
     folder: str = ""
+    spared: Mapping[int, str] = field(default_factory=dict)
+    full: Estimate | None = None
+    full_deviation: float | None = None
+    full_seeds: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,15 @@ class Wasted:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A number with the ends of its 95 % interval; None where it cannot be had."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class Decision:
     """A change of a trial's state and why. `sequence` orders them, `line` is what the log says."""
 
@@ -167,6 +181,63 @@ class Matrix:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How well the order of trials at one budget (`lower`) foretells their order at another (`upper`).
+
+    `seen` trials have a result on the lower, `compared` on both, of which `anchors` went on by lot. `naive` is
+    Kendall's τ-b among the compared; `tau`, and Spearman's `rho`, are corrected for who went on. `method` is `all`
+    (every trial went on), `anchors` (weighted by the chances of the lots) or `model` (a normal model; the least sure).
+    `overlap` is the share of the `top` best that are the same; `regret`, in the metric, what choosing by the lower
+    costs. `poor`: the whole interval says that the lower is of no use.
+    """
+
+    lower: str
+    upper: str
+    seen: int
+    compared: int
+    anchors: int
+    method: Literal["all", "anchors", "model"]
+    naive: Estimate
+    tau: Estimate
+    rho: Estimate
+    top: int
+    overlap: float
+    regret: float
+    poor: bool = False
+    lower_values: Mapping[int, float] = field(default_factory=dict)
+    upper_values: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Trials that would have rested or been pruned and were trained to the end: how often that would have been wrong.
+
+    `wrong` of `audited` ended better than the best of those that came to the end by themselves, at most by `most`.
+    `share` is their share among all that would have rested, with its interval.
+    """
+
+    audited: int
+    wrong: int
+    most: float
+    share: Estimate
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The winner of the promoted runs: the best mean over seeds. `lead` is its difference to the runner-up.
+
+    `tie`: the interval of the lead holds 0; None where there is no interval.
+    """
+
+    trial_id: int
+    mean: Estimate
+    seeds: int
+    runner_up: int | None = None
+    lead: Estimate | None = None
+    tie: bool | None = None
+
+
+@dataclass(frozen=True)
 class StudyRecord:
     """All that a report may draw.
 
@@ -174,6 +245,7 @@ class StudyRecord:
     `parameters` are the dotted keys that vary, in the order of the CSV's columns.
     `budget_words` is one trial's budget, `rungs` its steps, lowest first; `planned_trials` how many the study was to
     have; `epochs_per_trial` what an undisturbed trial trains. `next_steps` are (why, exact command) pairs.
+    `noise` is the standard deviation from seed to seed of one configuration in full training.
     """
 
     name: str
@@ -193,6 +265,10 @@ class StudyRecord:
     decisions: Sequence[Decision] = ()
     samples: Sequence[Sample] = ()
     matrices: Sequence[Matrix] = ()
+    agreements: Sequence[Agreement] = ()
+    audit: Audit | None = None
+    choice: Choice | None = None
+    noise: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     next_steps: Sequence[tuple[str, str]] = ()
     warnings: Sequence[str] = ()

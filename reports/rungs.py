@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping
 
-import numpy as np
-
-from reports.ranking import metric_of, thinned
+from reports.ranking import metric_of
 from reports.record import StudyRecord, Trial
 from reports.words import finite
 
-MAX_TRIALS_COMPARED = 200  # a thousand bootstrap samples compare every pair in each
-BOOTSTRAP_SAMPLES = 1_000
-LEAST_COMPARED = 3  # trials
-
 Values = Mapping[int, float]
-Pair = tuple[str, str, Values, Values]  # the names of two rungs, the trials' values there
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Kendall's τ-b between two lists of values, with the ends of its 95 % bootstrap interval over trials.
-
-    M. Kendall, The treatment of ties in ranking problems, Biometrika 33 (1945). None where all values are equal.
-    """
-
-    trials: int
-    tau: float | None
-    low: float | None = None
-    high: float | None = None
 
 
 def own_trials(record: StudyRecord) -> list[Trial]:
@@ -88,51 +66,3 @@ def comparable(record: StudyRecord, least: int) -> tuple[int, dict[int, float]]:
         return max(enough), by_rung[max(enough)]
     rung = max(by_rung, key=lambda rung: len(by_rung[rung]), default=1)
     return rung, by_rung.get(rung, {})
-
-
-def pairs(record: StudyRecord) -> Iterator[Pair]:
-    """Each rung and the next, the lowest and the highest, and the highest and full training: their names and values.
-
-    Only those with enough trials in common to be compared.
-    """
-    values = values_by_rung(record)
-    rungs = list(values)
-    steps = list(pairwise(rungs))
-    if len(rungs) > 2:
-        steps.append((rungs[0], rungs[-1]))
-    full = values_in_full(record)
-    every = [(f"rung {lower}", f"rung {upper}", values[lower], values[upper]) for lower, upper in steps]
-    if rungs and full:
-        every.append(("the search", "full training", values[rungs[-1]], full))
-    yield from (pair for pair in every if len(pair[2].keys() & pair[3].keys()) >= LEAST_COMPARED)
-
-
-def agreement(lower: Values, upper: Values) -> Agreement:
-    """How alike two rungs order the trials that have a value on both."""
-    both = [trial_id for trial_id in lower if trial_id in upper]
-    chosen = [both[place] for place in thinned(len(both), MAX_TRIALS_COMPARED)]
-    signs = _signs([lower[t] for t in chosen]), _signs([upper[t] for t in chosen])
-    tau = _tau(*signs)
-    if tau is None or len(chosen) < LEAST_COMPARED:
-        return Agreement(len(both), tau)
-    chance = np.random.default_rng(0)  # the same report from the same record
-    draws = []
-    for _ in range(BOOTSTRAP_SAMPLES if len(chosen) <= 50 else BOOTSTRAP_SAMPLES // 5):
-        places = chance.integers(0, len(chosen), len(chosen))
-        grid = np.ix_(places, places)
-        drawn = _tau(signs[0][grid], signs[1][grid])
-        draws += [] if drawn is None else [drawn]
-    low, high = np.quantile(draws, (0.025, 0.975)) if draws else (tau, tau)
-    return Agreement(len(both), tau, float(low), float(high))
-
-
-def _signs(values: Sequence[float]) -> np.ndarray:
-    """Which of each pair is the larger, as -1, 0 or 1."""
-    line = np.asarray(values, dtype=float)
-    signs: np.ndarray = np.sign(line[:, None] - line[None, :]).astype(np.int8)
-    return signs
-
-
-def _tau(left: np.ndarray, right: np.ndarray) -> float | None:
-    pairs = float(np.count_nonzero(left)) * float(np.count_nonzero(right))
-    return float((left * right).sum(dtype=np.int64)) / pairs**0.5 if pairs else None

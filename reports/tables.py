@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from reports.files import write_atomically
-from reports.record import Evaluation, StudyRecord, Trial
+from reports.record import Agreement, Evaluation, StudyRecord, Trial
 from reports.words import canonical_json
 
 # A spreadsheet reads a cell that begins with one of these as a formula.
@@ -38,7 +38,13 @@ def columns(record: StudyRecord) -> list[str]:
         "duplicate_of",
         "retries",
         "checkpoint",
+        *([f"full_{name}_mean", f"full_{name}_std", "seeds"] if _promoted(record) else []),
     ]
+
+
+def _promoted(record: StudyRecord) -> bool:
+    """Whether any trial has come to its end in full training."""
+    return any(trial.full_seeds for trial in record.trials)
 
 
 def trials_frame(record: StudyRecord) -> pd.DataFrame:
@@ -77,6 +83,35 @@ def write_metrics_csv(record: StudyRecord, path: Path) -> None:
     names = metric_columns(record)
     lines = [_line(names), *(_line(_evaluation_row(names, point)) for point in record.evaluations)]
     write_atomically(path, "".join(lines))
+
+
+AGREEMENT_COLUMNS = (
+    "lower", "upper", "seen", "compared", "anchors", "method", "naive_tau", "naive_tau_low", "naive_tau_high",
+    "tau", "tau_low", "tau_high", "rho", "rho_low", "rho_high", "top", "overlap", "regret",
+)  # fmt: skip
+
+
+def agreement_frame(record: StudyRecord) -> pd.DataFrame:
+    """One row per pair of budgets that have trials in common, with 95 % intervals."""
+    rows = [_agreement_row(pair) for pair in record.agreements]
+    return pd.DataFrame({name: _series([row[n] for row in rows]) for n, name in enumerate(AGREEMENT_COLUMNS)})
+
+
+def write_agreement_csv(record: StudyRecord, path: Path) -> None:
+    """Write how far each budget foretells the next, whole or not at all."""
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, lineterminator="\n")
+    writer.writerow(AGREEMENT_COLUMNS)
+    writer.writerows([_text(cell) for cell in _agreement_row(pair)] for pair in record.agreements)
+    write_atomically(path, sheet.getvalue())
+
+
+def _agreement_row(pair: Agreement) -> list[Cell]:
+    estimates: list[Cell] = [
+        part for found in (pair.naive, pair.tau, pair.rho) for part in (found.value, found.low, found.high)
+    ]
+    counts: list[Cell] = [pair.lower, pair.upper, pair.seen, pair.compared, pair.anchors, pair.method]
+    return [*counts, *estimates, pair.top, pair.overlap, pair.regret]
 
 
 def decisions_frame(record: StudyRecord) -> pd.DataFrame:
@@ -122,7 +157,13 @@ def _row(record: StudyRecord, trial: Trial) -> list[Cell]:
         trial.duplicate_of,
         trial.retries,
         trial.checkpoint or None,
+        *(_full(trial) if _promoted(record) else []),
     ]
+
+
+def _full(trial: Trial) -> list[Cell]:
+    mean = trial.full.value if trial.full is not None else None
+    return [mean, trial.full_deviation, trial.full_seeds or None]
 
 
 def _number(value: float | None) -> float | None:

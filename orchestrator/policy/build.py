@@ -16,10 +16,10 @@ def search_policy(plan: Plan) -> Policy:
     supply = Supply(len(plan.trials), 0 if plan.closed else plan.n_trials, bool(plan.space))
     if plan.pruner["name"] == "halving":
         factor = plan.pruner["reduction_factor"]
-        return HalvingPolicy(plan.metric, plan.rungs, supply, factor, plan.threshold)
+        return HalvingPolicy(plan.metric, plan.rungs, supply, factor, plan.threshold, plan.trust)
     asked = PRUNERS[plan.pruner["name"]].make is not None
     oracle = PrunerOracle(plan.pruner, plan.metric.direction == "maximize") if asked else None
-    return PrunedPolicy(plan.metric, plan.rungs, supply, plan.pruner, oracle, plan.threshold)
+    return PrunedPolicy(plan.metric, plan.rungs, supply, plan.pruner, oracle, plan.threshold, plan.trust)
 
 
 def full_policy(plan: Plan, runs: int) -> Policy:

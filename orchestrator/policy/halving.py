@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from orchestrator.ladder import Rung
 from orchestrator.policy.policy import Climb, Continue, Step, Supply, Verdict, at_top, unfinished
-from orchestrator.policy.words import early_words, ordinal, rung_words
+from orchestrator.policy.trust import NOBODY_SPARED, Trust
+from orchestrator.policy.words import an, early_words, ordinal, rung_words
 from orchestrator.state import PAUSED, StudyState, TrialState
 from trainer.api import Metric
 
@@ -30,6 +31,7 @@ class HalvingPolicy:
     supply: Supply
     reduction_factor: float
     threshold: float | None = None
+    trust: Trust = NOBODY_SPARED
 
     def next(self, state: StudyState, busy: Collection[int]) -> Step | None:
         trial = unfinished(state, busy)
@@ -52,6 +54,9 @@ class HalvingPolicy:
         place = 1 + next(i for i, other in enumerate(standing) if other is trial)
         if place <= self.places(len(standing)):
             return Verdict("climb", self._goes_on(trial, rung, place, standing))
+        spared = self.trust.spares(trial.number, rung)
+        if spared:
+            return Verdict("climb", self._goes_on(trial, rung, place, standing, f" as {an(spared)}"), spared=spared)
         words = f"{self._compared(rung, place, standing)}{early_words(trial, stopped_because)}"
         return Verdict("pause", f"at {rung_words(self.rungs, rung)}: {words}")
 
@@ -75,9 +80,9 @@ class HalvingPolicy:
     def closed(self, trial: TrialState) -> None:
         """Nothing to forget."""
 
-    def _goes_on(self, trial: TrialState, rung: int, place: int, standing: Sequence[TrialState]) -> str:
+    def _goes_on(self, trial: TrialState, rung: int, place: int, standing: Sequence[TrialState], role: str = "") -> str:
         where = rung_words(self.rungs, rung + 1)
-        return f"goes on to {where}: at rung {rung} {self._compared(rung, place, standing)}"
+        return f"goes on{role} to {where}: at rung {rung} {self._compared(rung, place, standing)}"
 
     def _compared(self, rung: int, place: int, standing: Sequence[TrialState]) -> str:
         value = standing[place - 1].results[rung]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from orchestrator.ladder import Rung
+from orchestrator.policy.trust import Spared
 from orchestrator.policy.words import early_words, eliminated, rung_words
 from orchestrator.state import COMPLETED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from trainer.api import Metric
@@ -44,12 +45,13 @@ class Verdict:
 
     `go_on` keeps it running on its rung (its reason is empty), `climb` on the next; `pause` lets it rest until the
     policy takes it up again; `prune` and `complete` end it. `eliminated`: by the user's threshold, so that it is
-    never promoted.
+    never promoted. `spared`: it goes on although its rank would not let it, by a draw.
     """
 
     action: Literal["go_on", "climb", "pause", "prune", "complete"]
     reason: str = ""
     eliminated: bool = False
+    spared: Spared = ""
 
 
 class Policy(Protocol):
@@ -86,6 +88,8 @@ def decide(
         trial.results[trial.rung] = value
     verdict = policy.judge(trial, state, stopped_because)
     trial.eliminated = verdict.eliminated
+    if verdict.spared:
+        trial.spared[trial.rung] = verdict.spared
     if verdict.action == "climb":
         trial.rung += 1
     elif verdict.action != "go_on":

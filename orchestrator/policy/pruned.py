@@ -15,7 +15,8 @@ import numpy as np
 
 from orchestrator.ladder import Rung
 from orchestrator.policy.policy import Continue, Step, Supply, Verdict, at_top, unfinished
-from orchestrator.policy.words import ordinal, rung_words
+from orchestrator.policy.trust import NOBODY_SPARED, Trust
+from orchestrator.policy.words import an, ordinal, rung_words
 from orchestrator.state import COMPLETED, StudyState, TrialState
 from trainer.api import Metric
 
@@ -41,6 +42,7 @@ class PrunedPolicy:
     pruner: Mapping[str, Any]
     oracle: Oracle | None
     threshold: float | None = None
+    trust: Trust = NOBODY_SPARED
 
     def next(self, state: StudyState, busy: Collection[int]) -> Step | None:
         trial = unfinished(state, busy)
@@ -68,9 +70,13 @@ class PrunedPolicy:
     def judge(self, trial: TrialState, state: StudyState, stopped_because: str = "") -> Verdict:
         if trial.rung in trial.results:
             return self._at_rung(trial, stopped_because)
-        if self.oracle is not None and self.oracle.should_prune(trial.number):
-            of = self.rungs[trial.rung - 1].epochs
-            return Verdict("prune", f"at epoch {trial.epochs} of {of}: {self._why(trial, state)}")
+        if self.oracle is None or trial.rung in trial.spared:
+            return Verdict("go_on")
+        if self.oracle.should_prune(trial.number):
+            why = f"at epoch {trial.epochs} of {self.rungs[trial.rung - 1].epochs}: {self._why(trial, state)}"
+            if self.trust.audited(trial.number):
+                return Verdict("go_on", f"goes on as {an('audit')}, or would be pruned {why}", spared="audit")
+            return Verdict("prune", why)
         return Verdict("go_on")
 
     def _at_rung(self, trial: TrialState, stopped_because: str) -> Verdict:

@@ -16,6 +16,11 @@ def ordinal(number: int) -> str:
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
 
 
+def an(spared: str) -> str:
+    """As what a trial is spared: `an anchor`, `an audited trial`."""
+    return "an anchor" if spared == "anchor" else "an audited trial"
+
+
 def rung_words(rungs: Sequence[Rung], number: int) -> str:
     """`rung 2 of 3 (3 epochs, 500 images @160)`."""
     return f"rung {number} of {len(rungs)} ({rungs[number - 1].words()})"

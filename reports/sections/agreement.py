@@ -1,59 +1,90 @@
-"""How far the ranking on one rung can be trusted to be the ranking on the next."""
+"""How far the ranking on one budget can be trusted to be the ranking on the next."""
 
 from __future__ import annotations
 
 from reports.figures_rungs import rank_scatter
 from reports.markup import Section, esc, paragraph, table
-from reports.record import StudyRecord
+from reports.record import Agreement, Audit, Estimate, StudyRecord
 from reports.render import figure_html
-from reports.rungs import Agreement, agreement, pairs
-from reports.words import MISSING, plural, signed
+from reports.words import MISSING, metric_text, plural, signed
 
 MAX_PAIRS = 6
+_HOW = {
+    "all": "all trials went on, so nothing is to correct",
+    "anchors": "weighted by the chances of those that went on by lot",
+    "model": "under a normal model, as nobody went on by lot: take it as a hint",
+}
+_HEADS = ("Budgets", "Seen", "Compared", "By lot", "τ as it is", "τ corrected", "95 %", "ρ corrected", "How",
+          "Best in common", "Cost of choosing by the lower")  # fmt: skip
 
 
 def section(record: StudyRecord) -> Section | None:
-    """Ranks on pairs of rungs with Kendall's τ; None where no pair has enough trials in common."""
-    every = list(pairs(record))[:MAX_PAIRS]
-    if not every:
+    """Pairs of budgets with Kendall's τ and Spearman's ρ, as they are and corrected for who went on; what an audit
+    found. None where nothing can be compared."""
+    pairs = record.agreements[:MAX_PAIRS]
+    if not pairs and record.audit is None:
         return None
-    found = [(lower, upper, agreement(one, other)) for lower, upper, one, other in every]
-    said = [_words(pair) for _, _, pair in found]
-    plots = "".join(
-        figure_html(
-            f"agreement-{place + 1}",
-            rank_scatter(record, one, other, (lower, upper)),
-            f"Ranks of {plural(found[place][2].trials, 'trial')} on {lower} and {upper}, {said[place]}.",
-            esc(f"{lower} and {upper}: {said[place]}"),
-        )
-        for place, (lower, upper, one, other) in enumerate(every)
-    )
-    rows = [
-        (esc(f"{lower} → {upper}"), f"{pair.trials:,}", signed(pair.tau), _interval(pair))
-        for lower, upper, pair in found
-    ]
+    plots = "".join(_plot(record, pair, place) for place, pair in enumerate(pairs))
+    rows = [_row(record, pair) for pair in pairs]
     return Section(
         "Agreement between rungs",
         paragraph(
-            "Does the order of the trials on a cheap rung foretell their order on a dear one? Kendall’s τ is 1 where "
+            "Does the order of the trials on a cheap budget foretell their order on a dear one? Kendall’s τ is 1 where "
             "two orders are the same, 0 where they have nothing to do with each other, −1 where one is the other "
-            "reversed."
+            "reversed. Mostly the best go on, and among them τ is too low; the corrected figure speaks of all trials."
         )
-        + '<p class="note warn"><strong>Read it with care.</strong> Mostly the best of a rung go on, so that only '
-        "they can be compared. They are closer to each other than all trials were, and τ among them says "
-        "less than τ among all would: as a rule it is too low.</p>"
-        + f'<div class="plots">{plots}</div>'
-        + table("Kendall’s τ with its 95 % bootstrap interval over trials", ("Rungs", "Trials", "τ", "95 %"), rows,
-                numeric=(1, 2, 3)),
+        + "".join(_warning(pair) for pair in pairs if pair.poor)
+        + (f'<div class="plots">{plots}</div>' if plots else "")
+        + (table("Agreement of each pair of budgets, with 95 % bootstrap intervals over trials", _HEADS, rows,
+                 numeric=(1, 2, 3, 4, 5, 6, 7, 10), wide=(8,)) if rows else "")
+        + (_audit_words(record, record.audit) if record.audit is not None else ""),
     )  # fmt: skip
 
 
-def _words(pair: Agreement) -> str:
-    if pair.tau is None:
-        return "all values are equal, which has no τ"
-    interval = f" (95 %: {_interval(pair)})" if pair.low is not None else ""
-    return f"τ = {signed(pair.tau)}{interval}"
+def _plot(record: StudyRecord, pair: Agreement, place: int) -> str:
+    said = f"τ = {signed(pair.tau.value)}" + (f" (95 %: {_interval(pair.tau)})" if pair.tau.low is not None else "")
+    return figure_html(
+        f"agreement-{place + 1}",
+        rank_scatter(record, pair.lower_values, pair.upper_values, (pair.lower, pair.upper)),
+        f"Ranks of {plural(pair.compared, 'trial')} on {pair.lower} and {pair.upper}, {said}.",
+        esc(f"{pair.lower} and {pair.upper}: {said}"),
+    )
 
 
-def _interval(pair: Agreement) -> str:
-    return MISSING if pair.low is None else f"{signed(pair.low)} to {signed(pair.high)}"
+def _row(record: StudyRecord, pair: Agreement) -> tuple[str, ...]:
+    return (
+        esc(f"{pair.lower} → {pair.upper}"),
+        f"{pair.seen:,}",
+        f"{pair.compared:,}",
+        f"{pair.anchors:,}",
+        signed(pair.naive.value),
+        signed(pair.tau.value),
+        _interval(pair.tau),
+        signed(pair.rho.value),
+        _HOW[pair.method],
+        f"{pair.overlap:.0%} of {pair.top}",
+        esc(metric_text(record.metric, pair.regret)),
+    )
+
+
+def _warning(pair: Agreement) -> str:
+    return (
+        f'<p class="note warn"><strong>{esc(pair.lower)} does not foretell {esc(pair.upper)}.</strong> '
+        f"τ is {signed(pair.tau.value)}, at most {signed(pair.tau.high)} (95 %): the next study is better off "
+        "without it.</p>"
+    )
+
+
+def _audit_words(record: StudyRecord, audit: Audit) -> str:
+    wrong = "none of them ended" if not audit.wrong else f"{audit.wrong} of them ended"
+    by = f", by at most {esc(metric_text(record.metric, audit.most))}" if audit.wrong else ""
+    low, high = (f"{part:.0%}" if part is not None else MISSING for part in (audit.share.low, audit.share.high))
+    return paragraph(
+        f"Audit: {plural(audit.audited, 'trial')} that would have rested or been pruned were trained to the end by "
+        f"lot; {wrong} better than the best of those that came there by rank{by}. Of all that were stopped, "
+        f"{low} to {high} (95 %) would have."
+    )
+
+
+def _interval(found: Estimate) -> str:
+    return MISSING if found.low is None else f"{signed(found.low)} to {signed(found.high)}"

@@ -6,7 +6,7 @@ import statistics
 
 from reports.markup import Section, chip, code, esc, paragraph, table
 from reports.ranking import gain
-from reports.record import FullRun, StudyRecord
+from reports.record import Estimate, FullRun, StudyRecord
 from reports.words import MISSING, duration, finite, metric_text, plural, shorten
 
 
@@ -32,6 +32,7 @@ def section(record: StudyRecord) -> Section | None:
     return Section(
         "Promoted runs",
         paragraph("Trials that were trained again at full budget, and what they had reached in the search.")
+        + _choice_words(record)
         + table("Promoted runs, best first", heads, rows, numeric=(0, 1, 3, 4, 5, 6, 7), wide=(9,))
         + _seed_words(record),
     )
@@ -57,6 +58,36 @@ def _row(record: StudyRecord, run: FullRun) -> tuple[str, ...]:
         code(shorten(run.folder, 80)),
         esc(shorten(run.reason, 300)) or MISSING,
     )
+
+
+def _choice_words(record: StudyRecord) -> str:
+    """Who won, by how much, and whether that is more than luck."""
+    choice = record.choice
+    if choice is None:
+        return ""
+    mean = _with_interval(record, choice.mean)
+    lines = [f"Trial {choice.trial_id} is the choice: mean {mean} over {plural(choice.seeds, 'seed')}."]
+    if choice.runner_up is not None and choice.lead is not None:
+        ahead = f"It is {_with_interval(record, choice.lead)} ahead of trial {choice.runner_up}"
+        if choice.tie is None:
+            lines.append(f"{ahead}; with one seed each nobody can say whether that is luck (--promote-seeds 2).")
+        elif choice.tie:
+            lines.append(f"{ahead}: a tie. The interval holds 0, so either may be the better one.")
+        else:
+            lines.append(f"{ahead}: a clear winner.")
+    if record.noise is not None:
+        spread = esc(metric_text(record.metric, record.noise))
+        lines.append(f"From seed to seed one configuration spreads by {spread} (standard deviation): differences "
+                     "smaller than that, anywhere in this report, mean nothing.")  # fmt: skip
+    return paragraph(" ".join(lines))
+
+
+def _with_interval(record: StudyRecord, found: Estimate) -> str:
+    value = f"<strong>{esc(metric_text(record.metric, found.value))}</strong>"
+    if found.low is None or found.high is None:
+        return value
+    low, high = (esc(metric_text(record.metric, part)) for part in (found.low, found.high))
+    return f"{value} (95 %: {low} to {high})"
 
 
 def _seed_words(record: StudyRecord) -> str:

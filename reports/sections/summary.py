@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports.markup import Section, chip, code, command, definitions, esc, paragraph
 from reports.ranking import gain, median_value, peers, ranked
 from reports.record import STATUSES, StudyRecord, Trial
-from reports.rungs import agreement, own_trials, pairs
+from reports.rungs import own_trials
 from reports.spending import saved
 from reports.words import duration, finite, joined, metric_text, param_text, plural, shorten, signed
 
@@ -110,17 +110,16 @@ def _trust(record: StudyRecord, competitors: list[Trial]) -> list[str]:
             f"{len(group)} on this rung it is {esc(metric_text(record.metric, max(group) - min(group)))}. Each "
             "was trained once: another seed may reverse a small lead."
         )
-    # The dearest comparison: the search and full training, else the lowest and the highest rung.
-    last = next(iter(list(pairs(record))[::-1]), None)
-    if last is not None:
-        lower, upper, one, other = last
-        pair = agreement(one, other)
-        if pair.tau is not None:
-            low, high = signed(pair.low), signed(pair.high)
-            sure = " too few to tell" if pair.low is None or pair.low <= 0 else " more than by chance"
+    # The dearest comparison comes last: the search and full training, else the lowest and the highest rung.
+    if record.agreements:
+        pair = record.agreements[-1]
+        tau = pair.tau
+        if tau.value is not None:
+            interval = f" (95 %: {signed(tau.low)} to {signed(tau.high)})" if tau.low is not None else ""
+            sure = "too few to tell" if tau.low is None or tau.low <= 0 else "more than by chance"
             sentences.append(
-                f'The orders on {esc(lower)} and {esc(upper)} <a href="#agreement">agree</a> by a Kendall’s τ of '
-                f"{signed(pair.tau)} over {plural(pair.trials, 'trial')} (95 %: {low} to {high}):{sure}."
+                f'The orders on {esc(pair.lower)} and {esc(pair.upper)} <a href="#agreement">agree</a> by a Kendall’s '
+                f"τ of {signed(tau.value)} over {plural(pair.compared, 'trial')}{interval}: {sure}."
             )
     return sentences
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from reports.record import (
+    Agreement,
+    Audit,
     Box,
+    Choice,
     Decision,
+    Estimate,
     Evaluation,
     FullRun,
     Matrix,
@@ -199,7 +204,27 @@ def ladder(folder: Path) -> StudyRecord:
         Decision(3, 1, "trial 1 goes on to rung 2 of 3 (2 epochs, 300 images @96): at rung 1 BLEU 3 is 1st of 3"),
     ]
     trials = [replace(trial, folder=f"trials/{trial.trial_id:04d}") for trial in trials]
-    return replace(record, name="ladder", rungs=rungs, trials=trials, evaluations=points, decisions=decisions)
+    best = record.full_runs[0].trial_id
+    return replace(
+        record, name="ladder", rungs=rungs, trials=trials, evaluations=points, decisions=decisions,
+        agreements=_agreements(trials), audit=Audit(3, 1, 2.5, Estimate(1 / 3, 0.008, 0.906)), noise=0.85,
+        choice=Choice(best, Estimate(30.8, 29.0, 32.6), 2, best + 1, Estimate(2.5, 0.4, 4.6), tie=False),
+    )  # fmt: skip
+
+
+def _agreements(trials: Sequence[Trial]) -> list[Agreement]:
+    """A rung that foretells nothing, one that does, and full training, of which little is known."""
+    values = {trial.trial_id: trial.value for trial in trials if trial.value is not None}
+    turned = {trial_id: -value for trial_id, value in values.items()}
+    poor = Estimate(-0.1, -0.35, 0.2)
+    good = Estimate(0.8, 0.6, 0.95)
+    unsure = Estimate(0.5)
+    naive = Estimate(-0.2)
+    return [
+        Agreement("rung 1", "rung 2", 12, 8, 3, "anchors", naive, poor, poor, 2, 0.0, 4.2, True, values, turned),
+        Agreement("rung 2", "rung 3", 8, 8, 0, "all", good, good, good, 2, 1.0, 0.0, False, values, values),
+        Agreement("rung 3", "full training", 8, 4, 0, "model", unsure, unsure, unsure, 1, 1.0, 0.0, False, values, {}),
+    ]
 
 
 def detection(folder: Path) -> StudyRecord:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from report_reader import drawn, said
 from report_records import BLEU
-from scipy.stats import kendalltau
 
 from reports.figures_rungs import rank_scatter, rung_flow
 from reports.figures_slots import joined_up, slot_gantt
 from reports.figures_time import history_over_time
-from reports.record import Evaluation, FullRun, Rung, StudyRecord, Trial, Wasted
-from reports.rungs import agreement, comparable, values_by_rung, values_in_full
+from reports.record import Evaluation, Rung, StudyRecord, Trial, Wasted
+from reports.rungs import comparable, values_by_rung
 from reports.slottime import shares, stretches, works
 from reports.spending import Spent, by_rung, by_status, saved
 
@@ -49,37 +46,6 @@ def test_a_trials_value_on_a_rung_is_its_last_there(small: StudyRecord) -> None:
     assert comparable(small, 2) == (1, {1: 5.0, 2: 4.0})
     assert comparable(small, 1) == (2, {1: 9.0})
     assert comparable(replace(small, evaluations=()), 2) == (1, {})
-
-
-def test_promoted_seeds_count_as_their_mean() -> None:
-    runs = [
-        FullRun(1, 0, "completed", "a", 3.0),
-        FullRun(1, 1, "completed", "b", 5.0),
-        FullRun(2, 0, "failed", "c", 9.0),
-        FullRun(3, 0, "completed", "d", math.nan),
-    ]
-    assert values_in_full(StudyRecord("s", "c", BLEU, full_runs=runs)) == {1: 4.0}
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_tau_is_scipys(seed: int) -> None:
-    chance = np.random.default_rng(seed)
-    left, right = chance.integers(0, 8, 30), chance.normal(size=30)
-    found = agreement(dict(enumerate(map(float, left))), dict(enumerate(map(float, right))))
-    assert found.trials == 30
-    assert found.tau == pytest.approx(kendalltau(left, right).statistic)
-    assert found.low is not None
-    assert found.high is not None
-    assert -1 <= found.low <= found.tau <= found.high <= 1
-
-
-def test_the_interval_of_a_perfect_order_is_narrow_and_without_an_order_there_is_no_tau() -> None:
-    line = {n: float(n) for n in range(20)}
-    same = agreement(line, line)
-    assert (same.tau, same.low, same.high) == pytest.approx((1.0, 1.0, 1.0))
-    assert agreement(line, dict.fromkeys(line, 1.0)).tau is None
-    assert agreement({1: 1.0, 2: 2.0}, {1: 1.0, 2: 2.0}).low is None
-    assert agreement(line, {n: -value for n, value in line.items()}).tau == -1
 
 
 def test_what_was_spent_and_saved(small: StudyRecord) -> None:
@@ -181,10 +147,25 @@ def test_ranks_begin_with_the_best(small: StudyRecord) -> None:
     ]
 
 
-def test_agreement_warns_of_its_bias(ladder: StudyRecord) -> None:
+def test_agreement_says_how_it_was_corrected_and_what_is_poor(ladder: StudyRecord) -> None:
     text = said("agreement", ladder)
-    assert "only they can be compared" in text
+    assert "among them τ is too low" in text
     assert "rung 1 → rung 2" in text
+    assert "weighted by the chances of those that went on by lot" in text
+    assert "rung 1 does not foretell rung 2" in text
+    assert "rung 2 does not foretell rung 3" not in text
+    assert "Audit: 3 trials" in text
+    assert "1 of them ended better than the best" in text
+    assert drawn("agreement", replace(ladder, agreements=(), audit=None)) is None
+
+
+def test_the_choice_is_said_with_its_doubt(ladder: StudyRecord) -> None:
+    assert "a clear winner" in said("promoted", ladder)
+    choice = ladder.choice
+    assert choice is not None
+    assert "a tie" in said("promoted", replace(ladder, choice=replace(choice, tie=True)))
+    assert "whether that is luck" in said("promoted", replace(ladder, choice=replace(choice, tie=None)))
+    assert "differences smaller than that" in said("promoted", ladder)
 
 
 def test_the_history_over_time(small: StudyRecord) -> None:
