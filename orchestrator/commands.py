@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from orchestrator.disk import CheckpointKeeper
 from orchestrator.driver import Driver, Ending, Stop
+from orchestrator.exhibits import Exhibits, exhibit
 from orchestrator.failures import FailurePolicy
 from orchestrator.folder import open_full, open_search, read_full, read_plan, read_state
 from orchestrator.lock import StudyLock, is_held
@@ -102,7 +103,7 @@ def _work(plan: Plan, view: View, top: int, seeds: int, search: bool) -> int:
     stage = SearchStage(plan, study)
     files = StudyFiles(plan, stage.state, read_full(plan))
     with view, _signals() as stop:
-        watcher = Watchers(files, view)
+        watcher = Watchers(files, view, Exhibits(plan))
         office = _Office(plan, watcher, stop)
         try:
             ending: Ending = "done"
@@ -124,9 +125,7 @@ def _work(plan: Plan, view: View, top: int, seeds: int, search: bool) -> int:
         finally:
             office.close()
             files.finish()
-    if ending != "stopped":  # who said stop does not wait for this
-        from orchestrator.exhibits import exhibit  # needs the dashboard, which takes its time to import
-
+    if ending != "stopped":  # who said stop does not wait for the import of the dashboard
         exhibit(plan, stage.state, files.full)
     return _conclude(plan, stage.state, files.full, ending, stop, view)
 

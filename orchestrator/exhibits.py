@@ -1,8 +1,8 @@
 """What the Optuna dashboard shows beside the trials: sample predictions as artifacts, and the study's note.
 
-Written when a run has ended, so that nothing waits for it, and as the dashboard's own attributes of the study, which
-take no part in any decision: a finished trial takes no attributes any more. Artifacts have fixed names, so that the
-same run again writes the same.
+Artifacts are written now and then while trials run, the note when a run has ended, both as the dashboard's own
+attributes of the study, which take no part in any decision: a finished trial takes no attributes any more. Artifacts
+have fixed names, so that the same run again writes the same.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import functools
 import io
 import logging
 import textwrap
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -20,8 +22,10 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from orchestrator.database import DatabaseError
 from orchestrator.plan import Plan
 from orchestrator.records import next_steps
-from orchestrator.samples import read_samples
-from orchestrator.state import StudyState
+from orchestrator.samples import read_samples, samples_stamp
+from orchestrator.slots.slot import Beat, Slot
+from orchestrator.stage import Stage
+from orchestrator.state import StudyState, TrialState
 from orchestrator.study import Study
 from reports.record import Sample
 
@@ -31,23 +35,20 @@ SIGNATURE = "*Written by rungwise; a note of your own, without this line, is lef
 _MOST_TRIALS = 100  # the best; a person looks at fewer
 _MOST_SAMPLES, _WIDTH_PX, _COLUMNS = 8, 240, 4
 _LETTERS, _LINES = 38, 6
+_FIRST_SECONDS, _SECONDS, _SHARE = 3.0, 20.0, 100.0  # what takes a second is done every hundred
 
 log = logging.getLogger(__name__)
 
 
 def exhibit(plan: Plan, search: StudyState, full: StudyState | None) -> None:
-    """Writes note and artifacts; what cannot be written is said, and costs the study nothing."""
-    try:
+    """Writes note and artifacts once a run has ended."""
+    with _said():
         study = Study.existing(plan.storage_url, plan.name)
         try:
-            study.attach(_save_sheets(plan, search), ABOUT)
+            study.attach(Exhibits(plan).save(search), ABOUT)
             study.annotate(note(plan, search, full), SIGNATURE)
         finally:
             study.close()
-    except (OSError, ValueError, DatabaseError) as error:
-        log.warning("the dashboard's note and samples could not be written: %s", error)
-    except Exception:  # the study is done and written; a mistake here must not end it as a failure
-        log.warning("the dashboard's note and samples could not be written", exc_info=True)
 
 
 def note(plan: Plan, search: StudyState, full: StudyState | None) -> str:
@@ -70,23 +71,68 @@ def note(plan: Plan, search: StudyState, full: StudyState | None) -> str:
     return "\n\n".join([*lines, f"The whole story: `{plan.folder / 'report.html'}`", SIGNATURE])
 
 
-def _save_sheets(plan: Plan, search: StudyState) -> dict[int, str]:
-    """Writes a picture of what each of the best predicted; number → the artifact's name."""
-    names = {}
-    for trial in search.ranked(plan.metric.direction == "maximize")[:_MOST_TRIALS]:
-        kept = read_samples(plan.folder / "trials" / f"{trial.trial_id:04d}", trial.trial_id)
-        if kept.problem:
-            log.warning("%s", kept.problem)
-        picture = _sheet(kept.samples[:_MOST_SAMPLES])
-        if picture is None:
-            continue
-        name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"rungwise/{plan.name}/{trial.trial_id}/samples"))
-        (plan.folder / ARTIFACTS).mkdir(exist_ok=True)
-        path = plan.folder / ARTIFACTS / name
+class Exhibits:
+    """A watcher that shows what trials predict while the study runs. It takes a hundredth of the study's time."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._seen: dict[int, int] = {}  # by number: when the samples were written that are shown
+        self._names: dict[int, str] = {}
+        self._due = time.monotonic() + _FIRST_SECONDS
+        self._stale = False
+
+    def line(self, text: str) -> None:
+        """Words are not for pictures."""
+
+    def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
+        self._stale = True
+
+    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
+        """Neither are steps."""
+
+    def tick(self, stage: Stage) -> None:
+        clock = time.monotonic()
+        if not self._stale or stage.noun != "trial" or clock < self._due:
+            return
+        self._stale = False
+        with _said():
+            stage.study.attach(self.save(stage.state), ABOUT)
+        self._due = clock + max(_SECONDS, (time.monotonic() - clock) * _SHARE)
+
+    def save(self, search: StudyState) -> dict[int, str]:
+        """Writes a picture of what each of the best predicted, where it is not the last one; number → its name."""
+        for trial in search.ranked(self.plan.metric.direction == "maximize")[:_MOST_TRIALS]:
+            folder = self.plan.folder / "trials" / f"{trial.trial_id:04d}"
+            stamp = samples_stamp(folder)
+            if stamp is None or self._seen.get(trial.number) == stamp:
+                continue
+            self._seen[trial.number] = stamp
+            kept = read_samples(folder, trial.trial_id)
+            if kept.problem:
+                log.warning("%s", kept.problem)
+            picture = _sheet(kept.samples[:_MOST_SAMPLES])
+            if picture is not None:
+                self._names[trial.number] = self._write(trial, picture)
+        return self._names
+
+    def _write(self, trial: TrialState, picture: bytes) -> str:
+        name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"rungwise/{self.plan.name}/{trial.trial_id}/samples"))
+        (self.plan.folder / ARTIFACTS).mkdir(exist_ok=True)
+        path = self.plan.folder / ARTIFACTS / name
         if not path.exists() or path.read_bytes() != picture:
             path.write_bytes(picture)
-        names[trial.number] = name
-    return names
+        return name
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """What cannot be written for the dashboard is said, and costs the study nothing."""
+    try:
+        yield
+    except (OSError, ValueError, DatabaseError) as error:
+        log.warning("the dashboard's note and samples could not be written: %s", error)
+    except Exception:  # a picture is not worth a study
+        log.warning("the dashboard's note and samples could not be written", exc_info=True)
 
 
 def _sheet(samples: Sequence[Sample]) -> bytes | None:

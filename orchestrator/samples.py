@@ -58,6 +58,14 @@ class Kept:
     problem: str = ""
 
 
+def samples_stamp(folder: Path) -> int | None:
+    """When the run in `folder` last wrote its samples; None where it kept nothing. For telling old from new only."""
+    try:
+        return (folder / SAMPLES / "last.json").stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def read_samples(folder: Path, trial_id: int, run: str = "") -> Kept:
     """What the run in `folder` kept; nothing where it kept nothing."""
     path = folder / SAMPLES / "last.json"

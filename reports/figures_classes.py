@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from reports.ranking import ranked
 from reports.record import Matrix, StudyRecord
-from reports.style import NEUTRAL, SEQUENCE, blank_figure, plain, say_empty
+from reports.style import SEQUENCE, blank_figure, plain, say_empty
 from reports.words import finite, shorten
 
 MAX_CLASSES = 40  # drawn; more could not be told apart
@@ -62,7 +62,9 @@ def confusion_of(matrix: Matrix) -> go.Figure:
         x=ticks,
         y=ticks,
         z=[[count / total if total else None for count in row] for row, total in zip(counts, totals, strict=True)],
-        text=[[f"{count:g}" if few else "" for count in row] for row in counts],
+        text=[
+            [f"{count:g}" if few and total else "" for count in row] for row, total in zip(counts, totals, strict=True)
+        ],
         texttemplate="%{text}",
         customdata=[
             [[true, name, count] for name, count in zip(names, row, strict=True)]
@@ -75,7 +77,7 @@ def confusion_of(matrix: Matrix) -> go.Figure:
         xgap=1,
         ygap=1,
         colorbar={
-            "title": {"text": "share of<br>true class", "font": {"color": NEUTRAL}},
+            "title": {"text": "share of<br>true class"},
             "tickformat": ".0%",
             "thickness": 12,
         },

@@ -24,7 +24,8 @@ def section(record: StudyRecord) -> Section | None:
     pairs = record.agreements[:MAX_PAIRS]
     if not pairs and record.audit is None:
         return None
-    plots = "".join(_plot(record, pair, place) for place, pair in enumerate(pairs))
+    known = [pair for pair in pairs if pair.lower_values.keys() & pair.upper_values.keys()]
+    plots = "".join(_plot(record, pair, place) for place, pair in enumerate(known))
     rows = [_row(record, pair) for pair in pairs]
     return Section(
         "Agreement between rungs",
