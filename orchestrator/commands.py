@@ -51,11 +51,11 @@ def run(request: Request, console: Console, force: bool = False) -> int:
         return _work(plan, console, plan.promote, plan.promote_seeds, search=True)
 
 
-def promote(folder: Path, top: int, seeds: int, console: Console) -> int:
+def promote(folder: Path, top: int, seeds: int, console: Console, from_checkpoint: bool = False) -> int:
     """`promote`: full training of the best, later."""
     plan = read_plan(folder)
     with StudyLock(folder):
-        return _work(plan, console, top, seeds, search=False)
+        return _work(plan, console, top, seeds, search=False, from_checkpoint=from_checkpoint)
 
 
 def retry(folder: Path, console: Console) -> int:
@@ -94,7 +94,7 @@ def report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool) -> int:
+def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool, from_checkpoint: bool = False) -> int:
     """Searches (where asked) and promotes, over one set of slots."""
     study = open_search(plan)  # before the plan is written: one with a wrong URL must not bind the next call
     write_plan(plan)
@@ -112,7 +112,7 @@ def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool) -> i
                 watcher.line(summary_line(plan, stage.state))
                 remember(plan, known_timings(plan))
             if ending == "done" and top > 0:
-                runs = chosen(plan, stage.state, top, seeds)
+                runs = chosen(plan, stage.state, top, seeds, from_checkpoint)
                 if len(runs) < top * seeds:
                     watcher.line(f"{len(runs) // seeds} of {top} trials can be promoted: no more completed")
                 if not runs and not search:

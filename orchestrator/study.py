@@ -45,7 +45,7 @@ _OPEN_SECONDS = 120.0  # at the start a server that is not there is more likely 
 _KEPT = (
     "rung", "step", "seconds", "retries", "checkpoint", "device", "failure_kind", "failure_line", "eliminated",
 )  # fmt: skip
-_IDENTITY = ("index", "config_key", "origin", "retry_of", "seed_index", "source_trial")  # never changes
+_IDENTITY = ("index", "config_key", "origin", "retry_of", "seed_index", "source_trial", "weights")  # never changes
 _BY_NUMBER = ("losses", "results", "ended", "slots", "spared")  # by epoch or by rung, whose numbers JSON makes text
 
 

@@ -144,13 +144,14 @@ class Session:
 def open_session(
     config: RunConfig, hooks: Hooks, rung: int = 1, resume: bool = False, free: tuple[str, ...] = ()
 ) -> Session:
-    """A run ready to train: from `checkpoint.resume`, with `resume` from its own folder, else from scratch.
+    """A run ready to train: from `checkpoint.resume`, with `resume` from its own folder, else from its first epoch,
+    with fresh weights or those of `checkpoint.weights`.
 
     `rung` counts from 1 and is written beside each evaluation; on a higher one than the checkpoint's, subset and
     size may differ. `free` are further keys that may differ from the
     checkpoint's. A damaged checkpoint is said through `hooks.say` and the one before it is used.
     """
-    from trainer.checkpoint import load_newest
+    from trainer.checkpoint import load_checkpoint, load_newest
     from trainer.resume import load_for_resume
     from trainer.run import open_run
     from trainer.writer import RunWriter
@@ -161,11 +162,15 @@ def open_session(
     elif resume:
         found = load_newest(config.checkpoint.dir)
     state, source = (found[0], found[1]) if found else (None, None)
+    weights = None
+    if state is None and config.checkpoint.weights is not None:
+        weights = load_checkpoint(config.checkpoint.weights)
+        hooks.say(f"starts from the weights of {config.checkpoint.weights}")
     for line in found[2] if found else ():
         hooks.say(f"warning: {line}")
     if state is not None:
         hooks.say(f"continues from {source} (epoch {state['progress']['epoch']})")
-    run = open_run(config, state, rung, hooks.say, free, hooks.preparing)
+    run = open_run(config, state, rung, hooks.say, free, hooks.preparing, weights)
     return Session(run, RunWriter(config, run.history, source))
 
 

@@ -240,6 +240,9 @@ class CheckpointSettings(Section):
     every_n_epochs: int | None = setting(None, "also keep checkpoint_epoch_{N}.pth so often", ge=1)
     every_n_steps: int | None = setting(None, "also write last.pth every so many steps", ge=1)
     resume: AbsolutePath | None = setting(None, "continue from this checkpoint")
+    weights: AbsolutePath | None = setting(
+        None, "start from the weights of this checkpoint; optimizer, schedule and epochs begin anew"
+    )
 
 
 class WandbSettings(Section):
