@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from classification_parts import TINY_CLASSIFICATION
 from detection_parts import TINY_DETECTION
 from PIL import Image
 from trainer_parts import TINY, same
@@ -23,7 +24,11 @@ from trainer.data import EpochBatches, build_loader, part_sizes
 from trainer.run import open_run, task_for
 from trainer.task import Rows, Task
 
-CONFIGS: dict[str, dict[str, Any]] = {"captioning": TINY, "detection": TINY_DETECTION}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "captioning": TINY,
+    "detection": TINY_DETECTION,
+    "classification": TINY_CLASSIFICATION,
+}
 
 
 @pytest.fixture(params=sorted(CONFIGS), scope="module")
