@@ -234,7 +234,7 @@ def _validate(task: str, merged: Dotted, problems: list[Problem]) -> RunConfigLi
         for item in error.errors():
             where = ".".join(str(part) for part in item["loc"])
             what = item["msg"].removeprefix("Value error, ")
-            value = "" if isinstance(item["input"], dict) else f", not {_words(item['input'])}"
+            value = "" if isinstance(item["input"], dict | list) else f", not {_words(item['input'])}"
             problems.append(Problem(where or "configuration", f"{what[0].lower()}{what[1:]}{value}"))
         return None
 

@@ -43,7 +43,9 @@ def transform_arguments() -> Mapping[str, Arguments]:
         for alias in node.names
     ]
     return {
-        name: _arguments(name, classes) for name in public if "Transform" in _bases(name, classes) and not unfit(name)
+        name: _arguments(name, classes)
+        for name in public
+        if "Transform" in list(_bases(name, classes))[1:] and not unfit(name)
     }
 
 

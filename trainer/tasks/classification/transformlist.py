@@ -50,28 +50,32 @@ def _canonical_entry(entry: Any) -> Any:
 
 
 def _mistakes(entries: Any) -> Iterator[str]:
+    for number, entry in enumerate(entries, start=1):
+        yield from (f"entry {number}: {mistake}" for mistake in _mistakes_of_entry(entry))
+
+
+def _mistakes_of_entry(entry: Any) -> Iterator[str]:
     known = transform_arguments()
-    for entry in entries:
-        try:
-            name, arguments = parts_of_entry(entry)
-        except ValueError as error:
-            yield str(error)
-            continue
-        if name not in known:
-            why = unfit(name)
-            yield f"{name} {why}" if why else f"unknown transform {name}{_nearest(name, known)}"
-            continue
-        takes = known[name]
-        for argument in arguments:
-            if argument not in takes:
-                yield f"{name} takes no {argument}, only {', '.join(takes) or 'no arguments at all'}"
-        yield from (f"{name} needs {argument}" for argument in takes if takes[argument] and argument not in arguments)
-        if NESTED in arguments and NESTED in takes:
-            inner = arguments[NESTED]
-            if isinstance(inner, list | tuple):
-                yield from (f"{name}: {mistake}" for mistake in _mistakes(inner))
-            else:
-                yield f"{name}: {NESTED} must be a list"
+    try:
+        name, arguments = parts_of_entry(entry)
+    except ValueError as error:
+        yield str(error)
+        return
+    if name not in known:
+        why = unfit(name)
+        yield f"{name} {why}" if why else f"unknown transform {name}{_nearest(name, known)}"
+        return
+    takes = known[name]
+    for argument in arguments:
+        if argument not in takes:
+            yield f"{name} takes no {argument}, only {', '.join(takes) or 'no arguments at all'}"
+    yield from (f"{name} needs {argument}" for argument in takes if takes[argument] and argument not in arguments)
+    if NESTED in arguments and NESTED in takes:
+        inner = arguments[NESTED]
+        if isinstance(inner, list | tuple):
+            yield from (f"{name}: {mistake}" for mistake in _mistakes(inner))
+        else:
+            yield f"{name}: {NESTED} must be a list"
 
 
 def _nearest(word: str, known: Mapping[str, Any]) -> str:
