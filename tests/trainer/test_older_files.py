@@ -99,7 +99,8 @@ def test_a_file_without_a_task_asks_for_one(name: str) -> None:
 def test_a_task_that_is_not_there_is_said_with_those_that_are(name: str) -> None:
     result = printed(name, f"task={name}")
     assert result.exit_code == 2
-    assert result.stderr.strip() == f"error: task: unknown task '{name}'; the tasks are {', '.join(tasks())}"
+    known = f"the tasks are {', '.join(tasks())}, and package.module:object for one of your own"
+    assert result.stderr.strip() == f"error: task: unknown task '{name}'; {known}"
 
 
 def test_an_older_captioner_trains(tmp_path: Path) -> None:
