@@ -41,7 +41,7 @@ from trainer.resolve import (
 from trainer.schema import Key, known_keys
 from trainer.splits import Selection, select
 from trainer.task import LOSS, DataSummary, Metric, Parts, Rows, Scores, Task, TaskFiles
-from trainer.taskdefaults import TaskDefaults
+from trainer.taskdefaults import FilesDefaults, TaskDefaults
 from trainer.tasks import TASKS, find_task, load
 from trainer.textfiles import METRICS, SAMPLES, read_metrics, write_whole
 from trainer.yamlfile import dump_yaml, parse_yaml, read_yaml
@@ -63,6 +63,7 @@ __all__ = [
     "DataSummary",
     "DeviceError",
     "Evaluation",
+    "FilesDefaults",
     "Heartbeat",
     "Hooks",
     "Key",
@@ -257,5 +258,5 @@ def tasks() -> Sequence[str]:
 
 def cheap_evaluation(task: str) -> Mapping[str, Any]:
     """Overrides that make a task's evaluation cheap, for where many runs are only compared with each other."""
-    cheap: Mapping[str, Any] = getattr(load(find_task(task).files), "CHEAP_EVALUATION", {})
+    cheap: Mapping[str, Any] = load(find_task(task).files).CHEAP_EVALUATION
     return cheap

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainer.errors import ConfigError, Problem
 from trainer.task import Parts, Rows
@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
     from trainer.arraystore import OnProgress
     from trainer.data import Batch
+
+
+class FilesDefaults:
+    """The methods of `TaskFiles` that need not be written where there is nothing to build, and nothing to spare."""
+
+    CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
+
+    @staticmethod
+    def prepare(config: Any, progress: Callable[[int, int], None]) -> None:
+        """The data are whole."""
 
 
 class TaskDefaults:

@@ -19,7 +19,7 @@ from trainer.errors import ConfigError, Problem
 
 PARTS: Mapping[str, Sequence[str]] = {
     "Config": (),
-    "Files": ("metric", "check", "prepare"),
+    "Files": ("metric", "check", "prepare", "CHEAP_EVALUATION"),
     "Task": (*("open_rows", "precompute", "build_model", "parts", "loss", "split", "evaluate", "predict", "extras"),),
 }
 
@@ -60,7 +60,7 @@ def check_part(name: str, part: str, value: Any, methods: Sequence[str]) -> None
         if not (isinstance(value, type) and issubclass(value, RunConfig)):
             raise _wrong(f"Config of {name} is {value!r}, not a subclass of trainer.api.RunConfig")
         return
-    lacking = [method for method in methods if not callable(getattr(value, method, None))]
+    lacking = [method for method in methods if not hasattr(value, method)]
     if lacking:
         raise _wrong(f"{part} of {name} lacks {', '.join(lacking)}; see trainer.api.{part_protocol(part)}")
 
