@@ -33,7 +33,7 @@ def test_lists_of_transforms_are_searched_in_one_form(tmp_path: Path) -> None:
     }
     plan = plan_of(tmp_path, search_space=space)
     assert plan.metric.name == "accuracy"
-    config = plan.search_config({LIST: choices[2], "training.mixing.p": 0.5}, plan.top, {})
+    config = plan.search_config({LIST: choices[2], "training.mixing.p": 0.5}, plan.top)
     assert config.data.train_augmentations == ({"RandomRotation": {"degrees": 5}},)  # type: ignore[attr-defined]
     assert config.training.mixing.p == 0.5  # type: ignore[attr-defined]
 

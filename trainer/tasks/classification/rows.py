@@ -35,7 +35,8 @@ class Statistics:
             return images
         mean = torch.tensor(self.mean, device=images.device)[:, None, None] * 255.0
         std = torch.tensor(self.std, device=images.device)[:, None, None] * 255.0
-        return images.float().sub_(mean).div_(std)
+        # Channels last in memory: a quarter of a small network's step on a CPU, and what a GPU's tensor cores want.
+        return images.to(torch.float, memory_format=torch.channels_last).sub_(mean).div_(std)
 
 
 @dataclass(frozen=True)
