@@ -26,7 +26,7 @@ from trainer.outcome import Evaluation
 from trainer.precision import Precision, decide_device, decide_precision
 from trainer.stopping import EarlyStopping
 from trainer.task import Metric, Task
-from trainer.tasks import TASKS, load
+from trainer.tasks import find_task, load
 
 # What may differ between a checkpoint and the configuration that continues it.
 FREE_ON_RESUME = (
@@ -179,13 +179,13 @@ class Run:
 
 
 def task_for(config: RunConfig, extras: Mapping[str, Any] | None = None) -> Task:
-    """The task's object, from the table."""
-    task: Task = load(TASKS[config.task].task)(config, extras)
+    """The task's object."""
+    task: Task = load(find_task(config.task).task)(config, extras)
     return task
 
 
 def metric_for(config: RunConfig) -> Metric:
-    metric: Metric = load(TASKS[config.task].files).metric(config)
+    metric: Metric = load(find_task(config.task).files).metric(config)
     return metric
 
 
