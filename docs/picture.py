@@ -1,4 +1,4 @@
-"""Takes the README's picture of a report: `python docs/picture.py outputs/captioning_space/report.html docs/report.png`.
+"""Takes the README's picture of a report: `python docs/picture.py outputs/captioning_space/report.html report.png`.
 
 The report in the picture is that of `python -m orchestrator run trials/captioning_space.yaml --promote 1`.
 Needs Chromium, found as `chromium`, `chromium-browser` or `google-chrome`.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-WIDTH_PX, COLUMN_PX, COLUMNS = 1180, 1760, 2
+WIDTH_PX, COLUMN_PX, COLUMNS = 1180, 1580, 2
 SCALE = 0.7
 
 
@@ -37,7 +37,7 @@ def take(report: Path, picture: Path) -> None:
         top = place * COLUMN_PX
         sheet.paste(columns.crop((0, top, WIDTH_PX, top + COLUMN_PX)), (place * WIDTH_PX, 0))
     size = round(sheet.width * SCALE), round(sheet.height * SCALE)
-    sheet.resize(size, Image.Resampling.LANCZOS).quantize(256).save(picture, optimize=True)
+    sheet.resize(size, Image.Resampling.LANCZOS).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

@@ -54,17 +54,23 @@ class Ranks:
 
 
 def compare(
-    lower: Values, upper: Values, chances: Values | None = None, maximize: bool = True, samples: int = SAMPLES
+    lower: Values,
+    upper: Values,
+    chances: Values | None = None,
+    maximize: bool = True,
+    samples: int = SAMPLES,
+    everyone: int | None = None,
 ) -> Ranks | None:
     """How alike two rungs order trials; None where fewer than four have values on both.
 
-    `chances`, by trial, are those of having gone on from the lower to the upper rung: 1 where not named.
+    `chances`, by trial, are those of having come to the upper rung: 1 where not named. `everyone` is how many trials
+    there were before anyone was left behind, where they are more than those on the lower rung.
     """
     both = [trial for trial in lower if trial in upper]
     if len(both) < LEAST:
         return None
     chance = np.random.default_rng(0)  # the same figures from the same study
-    rest = len(lower) - len(both)
+    rest = max(len(lower), everyone or 0) - len(both)
     if len(both) > MOST:
         rest = round(rest * MOST / len(both))
         both = sorted(chance.permutation(both)[:MOST].tolist())

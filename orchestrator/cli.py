@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from orchestrator.arguments import Debug, StudyDir, ViewName, make_request
+from orchestrator.flags import Debug, Start, StudyDir, ViewName, request_of
 from orchestrator.guard import guarded
 from orchestrator.options import Request
 from trainer.api import ConfigError, Problem
@@ -43,17 +43,17 @@ _EXTRAS: dict[str, dict[str, tuple[Any, Any]]] = {
 
 
 def _takes_request(work: Callable[[Request, Mapping[str, Any]], int], name: str, meaning: str) -> None:
-    """Adds a command with the arguments of `make_request`, so that `run` and `plan` cannot drift apart."""
-    hints = typing.get_type_hints(make_request, include_extras=True)
+    """Adds a command with the arguments of `request_of`, so that `run` and `plan` cannot drift apart."""
+    hints = typing.get_type_hints(request_of, include_extras=True)
     hints.pop("return")
 
     def command(**values: Any) -> None:
         debug, extras = values.pop("debug"), {key: values.pop(key) for key in _EXTRAS[name]}
-        guarded(lambda: work(make_request(**values), extras), debug)
+        guarded(lambda: work(request_of(**values), extras), debug)
 
     extra = {**_EXTRAS[name], "debug": (Debug, False)}
     flags = {key: kind for key, (kind, _) in extra.items()}
-    own = list(inspect.signature(make_request).parameters.values())
+    own = list(inspect.signature(request_of).parameters.values())
     more = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=usual) for key, (_, usual) in extra.items()]
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + more
     annotated = {**hints, **flags}
@@ -135,6 +135,9 @@ def promote(
     study_dir: StudyDir,
     top: Annotated[int, typer.Option(help="so many of the best", min=1)] = 1,
     seeds: Annotated[int, typer.Option(help="in so many seeds each", min=1)] = 1,
+    start: Annotated[Start, typer.Option("--from", help="fresh weights, or those that the search has trained")] = (
+        Start.scratch
+    ),
     view: ViewName = "auto",
     debug: Debug = False,
 ) -> None:
@@ -143,7 +146,7 @@ def promote(
     def work() -> int:
         from orchestrator import commands
 
-        return commands.promote(study_dir.absolute(), top, seeds, _view(view))
+        return commands.promote(study_dir.absolute(), top, seeds, _view(view), start is Start.checkpoint)
 
     guarded(work, debug)
 

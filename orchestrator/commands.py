@@ -52,11 +52,11 @@ def run(request: Request, view: View, force: bool = False) -> int:
         return _work(plan, view, plan.promote, plan.promote_seeds, search=True)
 
 
-def promote(folder: Path, top: int, seeds: int, view: View) -> int:
+def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: bool = False) -> int:
     """`promote`: full training of the best, later."""
     plan = read_plan(folder)
     with StudyLock(folder):
-        return _work(plan, view, top, seeds, search=False)
+        return _work(plan, view, top, seeds, search=False, from_checkpoint=from_checkpoint)
 
 
 def retry(folder: Path, view: View) -> int:
@@ -94,7 +94,7 @@ def report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def _work(plan: Plan, view: View, top: int, seeds: int, search: bool) -> int:
+def _work(plan: Plan, view: View, top: int, seeds: int, search: bool, from_checkpoint: bool = False) -> int:
     """Searches (where asked) and promotes, over one set of slots."""
     study = open_search(plan)  # before the plan is written: one with a wrong URL must not bind the next call
     write_plan(plan)
@@ -112,7 +112,7 @@ def _work(plan: Plan, view: View, top: int, seeds: int, search: bool) -> int:
                 watcher.line(summary_line(plan, stage.state))
                 remember(plan, known_timings(plan))
             if ending == "done" and top > 0:
-                runs = chosen(plan, stage.state, top, seeds)
+                runs = chosen(plan, stage.state, top, seeds, from_checkpoint)
                 if len(runs) < top * seeds:
                     watcher.line(f"{len(runs) // seeds} of {top} trials can be promoted: no more completed")
                 if not runs and not search:

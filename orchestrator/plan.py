@@ -106,6 +106,12 @@ class Plan:
         return tuple(self.shapes)
 
     @property
+    def reduction_factor(self) -> float | None:
+        """Of so many trials on a rung one goes on; None where no rung decides."""
+        found: float | None = self.pruner.get("reduction_factor")
+        return found
+
+    @property
     def storage_url(self) -> str:
         return self.storage or f"sqlite:///{self.folder / 'study.db'}"
 

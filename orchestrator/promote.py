@@ -7,6 +7,7 @@ from orchestrator.outputs import write_best
 from orchestrator.plan import Plan
 from orchestrator.stage import FullRun
 from orchestrator.state import StudyState
+from trainer.api import ConfigError, Problem
 
 
 def full_study_name(plan: Plan) -> str:
@@ -14,10 +15,18 @@ def full_study_name(plan: Plan) -> str:
     return f"{plan.name}/full"
 
 
-def chosen(plan: Plan, search: StudyState, top: int, seeds: int) -> list[FullRun]:
-    """The best `top` trials in `seeds` seeds each; fewer where fewer completed."""
+def chosen(plan: Plan, search: StudyState, top: int, seeds: int, from_checkpoint: bool = False) -> list[FullRun]:
+    """The best `top` trials in `seeds` seeds each; fewer where fewer completed. `ConfigError` where a trial is to go
+    on from a checkpoint that is gone."""
     best = search.ranked(plan.metric.direction == "maximize")[:top]
-    return [FullRun(trial.trial_id, seed, trial.overrides) for trial in best for seed in range(seeds)]
+    gone = [t for t in best if not (t.checkpoint and (plan.folder / t.checkpoint).is_file())]
+    if from_checkpoint and gone:
+        raise ConfigError([Problem(f"trial {t.trial_id}", "its checkpoint is gone; take --from scratch") for t in gone])
+    return [
+        FullRun(trial.trial_id, seed, trial.overrides, trial.checkpoint if from_checkpoint else "")
+        for trial in best
+        for seed in range(seeds)
+    ]
 
 
 def crown(plan: Plan, search: StudyState, full: StudyState) -> str:
@@ -25,7 +34,6 @@ def crown(plan: Plan, search: StudyState, full: StudyState) -> str:
     choice = choose(full_values(full), plan.metric.direction == "maximize")
     if choice is None:
         return "no promoted run completed; best.yaml stays with the search's best"
-    words = choice_words(choice, plan.metric.label)
-    where = f"in full training ({plan.full.words()})"
-    write_best(plan, search.trials[choice.trial_id - 1], f"study {plan.name}, {words}, {where}")
-    return f"best {where}: {words}"
+    words = choice_words(choice, plan.metric.label, f" of study {plan.name}")
+    write_best(plan, search.trials[choice.trial_id - 1], f"{words}; in full training ({plan.full.words()})")
+    return f"best in full training: {words}"

@@ -128,6 +128,7 @@ def _full_run(plan: Plan, trial: TrialState) -> FullRun:
         total_epochs=plan.full.epochs,
         seconds=round(trial.seconds, 3),
         reason=trial.reason,
+        from_checkpoint=bool(trial.weights),
     )
 
 

@@ -22,11 +22,13 @@ from trainer.api import ConfigError
 
 @dataclass(frozen=True)
 class FullRun:
-    """One promoted run: a trial of the search, trained in full under one seed."""
+    """One promoted run: a trial of the search, trained in full under one seed; from fresh weights, or from those of
+    the checkpoint `weights`, a path as seen from the study's folder."""
 
     trial_id: int
     seed_index: int
     overrides: Mapping[str, Any]
+    weights: str = ""
 
 
 class Stage(Protocol):
@@ -141,7 +143,7 @@ class FullStage:
         assert index is not None, "promoted runs are a list"
         run = self._runs[index]
         trial = TrialState(-1, index, run.overrides)
-        trial.source_trial, trial.seed_index = run.trial_id, run.seed_index
+        trial.source_trial, trial.seed_index, trial.weights = run.trial_id, run.seed_index, run.weights
         return trial
 
     def label(self, trial: TrialState) -> str:
@@ -153,6 +155,8 @@ class FullStage:
     def config(self, trial: TrialState) -> Mapping[str, Any]:
         folder = self.folder(trial)
         plain = self.plan.full_config(trial.overrides, trial.seed_index).plain()
+        if trial.weights:
+            plain["checkpoint"]["weights"] = str(self.plan.folder / trial.weights)
         return _in_folder(plain, folder, f"{self.plan.name}-full-{folder.name}")
 
     def epochs(self, trial: TrialState) -> int:

@@ -26,7 +26,8 @@ class TrialState:
 
     `index` is its place in the plan's list of trials, SAMPLED where the sampler chose it. `rung` is the one that it
     works towards, or rests on. `origin` is the trial whose result a duplicate takes, `retry_of` the failed one that
-    this one tries again. `eliminated`: by the user's threshold.
+    this one tries again. `weights` is the checkpoint that a promoted run starts from, if any. `eliminated`: by the
+    user's threshold.
     """
 
     number: int
@@ -57,6 +58,7 @@ class TrialState:
     retry_of: int | None = None
     seed_index: int = 0
     source_trial: int = 0
+    weights: str = ""
     decisions: list[tuple[int, str]] = field(default_factory=list)
 
     @property

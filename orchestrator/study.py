@@ -35,7 +35,7 @@ _KEPT = (
     "rung", "step", "seconds", "retries", "checkpoint", "device", "failure_kind", "failure_line", "eliminated",
     "wasted",
 )  # fmt: skip
-_IDENTITY = ("index", "config_key", "origin", "retry_of", "seed_index", "source_trial")  # never changes
+_IDENTITY = ("index", "config_key", "origin", "retry_of", "seed_index", "source_trial", "weights")  # never changes
 # By epoch or by rung, whose numbers JSON makes text.
 _BY_NUMBER = ("losses", "results", "ended", "slots", "spared", "parts")
 

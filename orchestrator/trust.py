@@ -6,14 +6,17 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 from statistics import fmean
+from typing import Protocol
 
 from scipy.stats import beta
 
 from orchestrator.agreement import SAMPLES, Ranks, compare
 from orchestrator.choice import full_values
 from orchestrator.plan import Plan
+from orchestrator.policy.trust import Trust
 from orchestrator.state import COMPLETED, StudyState, TrialState
 from reports.record import Agreement, Audit, Estimate
+from trainer.api import Metric
 
 FULL = 0  # stands for full training where rungs are numbered
 
@@ -28,32 +31,45 @@ def results_on(state: StudyState, rung: int) -> dict[int, float]:
     }
 
 
-def chances(plan: Plan, state: StudyState, lower: int, upper: int) -> dict[int, float]:
-    """The chance that a trial went on from one rung to another, for those that did so by lot: others went on by rank,
-    as they would have done in any case."""
+class Trusting(Protocol):
+    """A plan, or a policy: by what rule and by what lots trials go on."""
+
+    @property
+    def metric(self) -> Metric: ...
+    @property
+    def trust(self) -> Trust: ...
+    @property
+    def reduction_factor(self) -> float | None: ...
+
+
+def chances(rule: Trusting, state: StudyState, upper: int) -> dict[int, float]:
+    """The chance that a trial came from the lowest rung up to another, for those that did so by lot: others went on by
+    rank, as they would have done in any case."""
     found: dict[int, float] = {}
-    for rung in range(lower, upper):
-        best = _best(plan, state, rung)
+    for rung in range(1, upper):
+        best = _best(rule, state, rung)
         for trial in state.in_order():
             if rung in trial.spared and trial.number not in best:
-                found[trial.number] = found.get(trial.number, 1.0) * plan.trust.chance
+                found[trial.number] = found.get(trial.number, 1.0) * rule.trust.chance
     return found
 
 
-def _best(plan: Plan, state: StudyState, rung: int) -> set[int]:
+def _best(rule: Trusting, state: StudyState, rung: int) -> set[int]:
     """The trials whose rank on a rung lets them go on."""
     values = results_on(state, rung)
-    sign = -1.0 if plan.metric.direction == "maximize" else 1.0
+    sign = -1.0 if rule.metric.direction == "maximize" else 1.0
     order = sorted(values, key=lambda number: (sign * values[number], number))
-    factor = plan.pruner.get("reduction_factor")
+    factor = rule.reduction_factor
     return set(order[: math.floor(len(order) / factor + 1e-9)]) if factor else set()
 
 
-def between(plan: Plan, state: StudyState, lower: int, upper: int, samples: int = SAMPLES) -> Ranks | None:
-    """Agreement of two rungs; None where they have too few trials in common."""
-    maximize = plan.metric.direction == "maximize"
-    drawn = chances(plan, state, lower, upper)
-    return compare(results_on(state, lower), results_on(state, upper), drawn, maximize, samples)
+def between(rule: Trusting, state: StudyState, lower: int, upper: int, samples: int = SAMPLES) -> Ranks | None:
+    """Agreement of two rungs over all configurations, not only those that came to the lower one; None where the two
+    have too few trials in common."""
+    everyone = len(results_on(state, 1))
+    lots = chances(rule, state, upper)
+    maximize = rule.metric.direction == "maximize"
+    return compare(results_on(state, lower), results_on(state, upper), lots, maximize, samples, everyone)
 
 
 def agreements(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Agreement]:

@@ -70,7 +70,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class FullRun:
-    """A promoted trial at full budget, one seed. `folder` is relative to the study (`full/0007-seed0`)."""
+    """A promoted trial at full budget, one seed. `folder` is relative to the study (`full/0007-seed0`).
+
+    `from_checkpoint`: it started from the weights that the search had trained, under a schedule laid anew.
+    """
 
     trial_id: int
     seed_index: int
@@ -83,6 +86,7 @@ class FullRun:
     total_epochs: int = 0
     seconds: float = 0.0
     reason: str = ""
+    from_checkpoint: bool = False
 
 
 @dataclass(frozen=True)

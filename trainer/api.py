@@ -4,6 +4,7 @@ resolve_config, load_config     YAML or mapping + dotted overrides → one valid
 known_keys                      every dotted key of a task
 metric_of, check_data           the primary metric; the data checked and counted
 train, evaluate, predict        the work
+RunConfig, TaskDefaults, …      what a task of one's own is made of (docs/own-task.md)
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.cache import cache_dir
-from trainer.config import RunConfig
+from trainer.config import AbsolutePath, CriterionSettings, DataSettings, RunConfig, Section, TrainingSettings, setting
 from trainer.errors import (
     CheckpointError,
     ConfigError,
@@ -38,8 +39,10 @@ from trainer.resolve import (
     task_of,
 )
 from trainer.schema import Key, known_keys
-from trainer.task import DataSummary, Metric, TaskFiles
-from trainer.tasks import TASKS, load
+from trainer.splits import Selection, select
+from trainer.task import LOSS, DataSummary, Metric, Parts, Rows, Scores, Task, TaskFiles
+from trainer.taskdefaults import FilesDefaults, TaskDefaults
+from trainer.tasks import TASKS, find_task, load
 from trainer.textfiles import METRICS, SAMPLES, read_metrics, write_whole
 from trainer.yamlfile import dump_yaml, parse_yaml, read_yaml
 
@@ -48,14 +51,19 @@ if TYPE_CHECKING:
     from trainer.writer import RunWriter
 
 __all__ = [
+    "LOSS",
     "METRICS",
     "SAMPLES",
+    "AbsolutePath",
     "CheckpointError",
     "ConfigError",
+    "CriterionSettings",
     "DataError",
+    "DataSettings",
     "DataSummary",
     "DeviceError",
     "Evaluation",
+    "FilesDefaults",
     "Heartbeat",
     "Hooks",
     "Key",
@@ -63,10 +71,19 @@ __all__ = [
     "NonFiniteLoss",
     "OutOfMemory",
     "Outcome",
+    "Parts",
     "Problem",
+    "Rows",
     "RunConfig",
+    "Scores",
+    "Section",
+    "Selection",
     "Session",
+    "Task",
+    "TaskDefaults",
+    "TaskFiles",
     "TrainingError",
+    "TrainingSettings",
     "assumptions",
     "cache_dir",
     "canonical_overrides",
@@ -87,6 +104,8 @@ __all__ = [
     "read_metrics",
     "read_yaml",
     "resolve_config",
+    "select",
+    "setting",
     "task_of",
     "tasks",
     "time_epoch",
@@ -97,7 +116,7 @@ __all__ = [
 
 
 def _files(config: RunConfig) -> TaskFiles:
-    files: TaskFiles = load(TASKS[config.task].files)
+    files: TaskFiles = load(find_task(config.task).files)
     return files
 
 
@@ -144,13 +163,14 @@ class Session:
 def open_session(
     config: RunConfig, hooks: Hooks, rung: int = 1, resume: bool = False, free: tuple[str, ...] = ()
 ) -> Session:
-    """A run ready to train: from `checkpoint.resume`, with `resume` from its own folder, else from scratch.
+    """A run ready to train: from `checkpoint.resume`, with `resume` from its own folder, else from its first epoch,
+    with fresh weights or those of `checkpoint.weights`.
 
     `rung` counts from 1 and is written beside each evaluation; on a higher one than the checkpoint's, subset and
     size may differ. `free` are further keys that may differ from the
     checkpoint's. A damaged checkpoint is said through `hooks.say` and the one before it is used.
     """
-    from trainer.checkpoint import load_newest
+    from trainer.checkpoint import load_checkpoint, load_newest
     from trainer.resume import load_for_resume
     from trainer.run import open_run
     from trainer.writer import RunWriter
@@ -161,11 +181,15 @@ def open_session(
     elif resume:
         found = load_newest(config.checkpoint.dir)
     state, source = (found[0], found[1]) if found else (None, None)
+    weights = None
+    if state is None and config.checkpoint.weights is not None:
+        weights = load_checkpoint(config.checkpoint.weights)
+        hooks.say(f"starts from the weights of {config.checkpoint.weights}")
     for line in found[2] if found else ():
         hooks.say(f"warning: {line}")
     if state is not None:
         hooks.say(f"continues from {source} (epoch {state['progress']['epoch']})")
-    run = open_run(config, state, rung, hooks.say, free, hooks.preparing)
+    run = open_run(config, state, rung, hooks.say, free, hooks.preparing, weights)
     return Session(run, RunWriter(config, run.history, source))
 
 
@@ -205,8 +229,9 @@ def time_epoch(config: RunConfig, steps: int = 12) -> tuple[float, float, float]
     return timing.low, timing.high, timing.opening
 
 
-def evaluate(checkpoint: Path, overrides: Mapping[str, Any], everything: bool) -> Mapping[str, float]:
-    """The metrics of a checkpoint's model on its validation data, or with `everything` on all of the data."""
+def evaluate(checkpoint: Path, overrides: Mapping[str, Any], everything: bool | None = None) -> Mapping[str, float]:
+    """The metrics of a checkpoint's model on its validation data, or with `everything` on all of the data; None
+    stands for all where `overrides` name other data than it was trained on."""
     from trainer.inference import evaluate_checkpoint
 
     return evaluate_checkpoint(checkpoint, overrides, everything)
@@ -227,11 +252,11 @@ def _own_words(message: str) -> str:
 
 
 def tasks() -> Sequence[str]:
-    """The names of all tasks."""
+    """The names of the built-in tasks."""
     return tuple(TASKS)
 
 
 def cheap_evaluation(task: str) -> Mapping[str, Any]:
     """Overrides that make a task's evaluation cheap, for where many runs are only compared with each other."""
-    cheap: Mapping[str, Any] = load(TASKS[task].files).CHEAP_EVALUATION
+    cheap: Mapping[str, Any] = load(find_task(task).files).CHEAP_EVALUATION
     return cheap

@@ -25,6 +25,7 @@ from trainer.errors import DataError
 Pixels = NDArray[np.uint8]
 MEMORY_LIMIT_BYTES = 1 << 30
 TRANSFORM = 1  # goes up whenever `decode` would give other pixels
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's names by number of channels; A is opacity
 _BLOCK_IMAGES = 16
 _STORES_HELD = 8  # sizes of progressive resizing, rungs of a ladder, features of both sides
 
@@ -38,15 +39,15 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "rungwise"
 
 
-def decode(path: Path, size_px: int) -> Pixels:
-    """An image file squeezed to a square of `size_px`, RGB; `DataError` names an unreadable file.
+def decode(path: Path, size_px: int, channels: int = 3) -> Pixels:
+    """An image file squeezed to a square of `size_px`, as one of `MODES`; `DataError` names an unreadable file.
 
-    Returns uint8 [size_px, size_px, 3].
+    Returns uint8 [size_px, size_px, channels].
     """
     try:
         with Image.open(path) as image:
-            small = image.convert("RGB").resize((size_px, size_px), Image.Resampling.BILINEAR)
-            return np.asarray(small)
+            small = image.convert(MODES[channels]).resize((size_px, size_px), Image.Resampling.BILINEAR)
+            return np.asarray(small).reshape(size_px, size_px, channels)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{path}: not a readable image ({error}); data.bad_samples=skip leaves such files out"
@@ -62,7 +63,7 @@ class Images(Protocol):
     note: str
 
     def __getitem__(self, index: int) -> Pixels:
-        """uint8 [size_px, size_px, 3], not to be written to; `DataError` names an unreadable file."""
+        """uint8 [size_px, size_px, channels], not to be written to; `DataError` names an unreadable file."""
         ...
 
 
@@ -72,18 +73,24 @@ class DecodedImages:
     cached = False
 
     def __init__(
-        self, paths: Sequence[Path], size_px: int, limit_bytes: int = MEMORY_LIMIT_BYTES, note: str = ""
+        self,
+        paths: Sequence[Path],
+        size_px: int,
+        limit_bytes: int = MEMORY_LIMIT_BYTES,
+        note: str = "",
+        channels: int = 3,
     ) -> None:
         self.paths = paths
         self.size_px = size_px
         self.note = note
+        self.channels = channels
         self._kept: dict[int, Pixels] = {}
-        self._room = limit_bytes // (size_px * size_px * 3)
+        self._room = limit_bytes // (size_px * size_px * channels)
 
     def __getitem__(self, index: int) -> Pixels:
         pixels = self._kept.get(index)
         if pixels is None:
-            pixels = decode(self.paths[index], self.size_px)
+            pixels = decode(self.paths[index], self.size_px, self.channels)
             if len(self._kept) < self._room:
                 self._kept[index] = pixels
         return pixels
@@ -106,7 +113,7 @@ class CachedImages:
         try:
             return self.store[row]
         except (NoRoomError, OSError):  # damaged, and cannot be made again
-            return decode(self.paths[index], self.size_px)
+            return decode(self.paths[index], self.size_px, self.store.layout.shape[-1])
 
 
 _stores: dict[str, ArrayStore] = {}
@@ -114,7 +121,12 @@ _decoded: dict[str, DecodedImages] = {}
 
 
 def shared_images(
-    paths: Sequence[Path], used: Iterable[int], size_px: int, limit_gb: float, progress: OnProgress | None = None
+    paths: Sequence[Path],
+    used: Iterable[int],
+    size_px: int,
+    limit_gb: float,
+    progress: OnProgress | None = None,
+    channels: int = 3,
 ) -> Images:
     """The images `used` among `paths`, from the one store that all runs share, which is built where it is missing.
 
@@ -123,16 +135,16 @@ def shared_images(
     """
     rows = sorted({int(index) for index in used})
     files = [paths[row] for row in rows]
-    key = images_key(files, size_px)
+    key = images_key(files, size_px, channels)
     if limit_gb <= 0.0:
-        return _in_memory(key, paths, size_px, "")
+        return _in_memory(key, paths, size_px, channels, "")
     fresh = held_store(key) is None
     try:
-        layout = Layout(key, len(rows), (size_px, size_px, 3), "uint8")
-        store = shared_store("images", layout, _Decoding(files, size_px), limit_gb, progress)
+        layout = Layout(key, len(rows), (size_px, size_px, channels), "uint8")
+        store = shared_store("images", layout, _Decoding(files, size_px, channels), limit_gb, progress)
     except (NoRoomError, OSError) as error:
         said = f"{len(rows)} images are not cached at {size_px} px but decoded in every run ({error}; data.cache_gb)"
-        return _in_memory(key, paths, size_px, said)
+        return _in_memory(key, paths, size_px, channels, said)
     took = f"{len(rows)} images decoded at {size_px} px in {store.built_seconds:.1f} s, for all runs"
     return CachedImages(paths, rows, size_px, store, took if fresh and store.built_seconds else "")
 
@@ -162,12 +174,12 @@ def held_store(key: str) -> ArrayStore | None:
     return _stores.get(key)
 
 
-def _in_memory(key: str, paths: Sequence[Path], size_px: int, note: str) -> DecodedImages:
+def _in_memory(key: str, paths: Sequence[Path], size_px: int, channels: int, note: str) -> DecodedImages:
     """One data set and size at a time stay in memory; what one run decoded serves the next in this process."""
     held = _decoded.get(key)
     if held is None or held.paths != paths or held.note != note:
         _decoded.clear()
-        held = _decoded[key] = DecodedImages(paths, size_px, note=note)
+        held = _decoded[key] = DecodedImages(paths, size_px, note=note, channels=channels)
     return held
 
 
@@ -180,17 +192,17 @@ def file_stamp(path: Path) -> tuple[str, int, int]:
     return str(path), status.st_size, status.st_mtime_ns
 
 
-def images_key(files: Sequence[Path], size_px: int) -> str:
+def images_key(files: Sequence[Path], size_px: int, channels: int = 3) -> str:
     """Names what decoding these files gives: path, size and time of change of each, and how they are decoded."""
-    said = [TRANSFORM, PIL.__version__, size_px, [file_stamp(path) for path in files]]
+    said = [TRANSFORM, PIL.__version__, MODES[channels], size_px, [file_stamp(path) for path in files]]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
 class _Decoding:
     """Decodes files in blocks, in their order, on all cores: Pillow lets go of the interpreter while it works."""
 
-    def __init__(self, files: Sequence[Path], size_px: int) -> None:
-        self.files, self.size_px = files, size_px
+    def __init__(self, files: Sequence[Path], size_px: int, channels: int) -> None:
+        self.files, self.size_px, self.channels = files, size_px, channels
 
     def __call__(self) -> Iterator[Pixels]:
         starts = range(0, len(self.files), _BLOCK_IMAGES)
@@ -199,4 +211,5 @@ class _Decoding:
         return blocks
 
     def _block(self, start: int) -> Pixels:
-        return np.stack([decode(path, self.size_px) for path in self.files[start : start + _BLOCK_IMAGES]])
+        files = self.files[start : start + _BLOCK_IMAGES]
+        return np.stack([decode(path, self.size_px, self.channels) for path in files])

@@ -32,10 +32,6 @@ Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="a .pth file of a
 Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 
 
-# These are no longer the data trained on.
-_OTHER_DATA = ("data.images_dir", "data.caption_file", "data.annotations", "data.scenes")
-
-
 @app.command()
 def train(
     config: Annotated[Path, typer.Option("--config", help="configuration file (YAML)")],
@@ -65,23 +61,28 @@ def train(
 
 @app.command("config")
 def show_config(
-    words: Annotated[list[str] | None, typer.Argument(help="TASK, or with --from: task=NAME, key=value")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(help="TASK, or package.module:object; with --from: task=NAME, key=value")
+    ] = None,
     source: Annotated[Path | None, typer.Option("--from", help="an older file, printed in canonical form")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="every task, as docs/configuration.md")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="as a page: the tasks named, or all, as docs/configuration.md")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Print every key of a task as commented YAML, or an older file in canonical form."""
 
     def work() -> int:
         if markdown:
-            typer.echo(configuration_markdown(), nl=False)
+            named = [api.task_of({"task": word}) for word in words or api.tasks()]
+            typer.echo(configuration_markdown(named), nl=False)
             return 0
         if source is not None:
             typer.echo(canonical_yaml(api.read_config_file(source), api.parse_assignments(words or ())), nl=False)
             return 0
-        if not words or len(words) != 1 or words[0] not in api.tasks():
+        if not words or len(words) != 1:
             raise ConfigError([Problem("config", f"name one task: {', '.join(api.tasks())}")])
-        typer.echo(commented_yaml(words[0]), nl=False)
+        typer.echo(commented_yaml(api.task_of({"task": words[0]})), nl=False)
         return 0
 
     _guarded(work, debug)
@@ -102,8 +103,7 @@ def evaluate(
         if split not in ("auto", "val", "all"):
             raise ConfigError([Problem("--split", f"must be auto, val or all, not {split!r}")])
         overrides = api.parse_assignments(assignments or ())
-        other_data = any(key.startswith(_OTHER_DATA) for key in overrides)
-        metrics = api.evaluate(checkpoint, overrides, split == "all" or (split == "auto" and other_data))
+        metrics = api.evaluate(checkpoint, overrides, None if split == "auto" else split == "all")
         typer.echo(json.dumps(dict(metrics)))
         return 0
 
@@ -124,6 +124,8 @@ def predict(
         if output is not None and not output.parent.is_dir():
             raise ConfigError([Problem("--output", f"{output.parent}: no such folder")])
         rows = list(api.predict(checkpoint, folder, api.parse_assignments(assignments or ())))
+        if not rows:
+            raise DataError(f"{folder}: nothing in it to predict for")
         table = csv_text(list(rows[0]), rows)
         if output is None:
             typer.echo(table, nl=False)

@@ -240,6 +240,9 @@ class CheckpointSettings(Section):
     every_n_epochs: int | None = setting(None, "also keep checkpoint_epoch_{N}.pth so often", ge=1)
     every_n_steps: int | None = setting(None, "also write last.pth every so many steps", ge=1)
     resume: AbsolutePath | None = setting(None, "continue from this checkpoint")
+    weights: AbsolutePath | None = setting(
+        None, "start from the weights of this checkpoint; optimizer, schedule and epochs begin anew"
+    )
 
 
 class WandbSettings(Section):
@@ -260,7 +263,7 @@ class LoggingSettings(Section):
 class RunConfig(Section):
     """What every task's configuration has. A task narrows `task` and replaces sections by its own."""
 
-    task: str
+    task: str = setting(..., "what is trained: a task's name, or package.module:object for one of your own")
     experiment_name: str = setting("experiment", "names the run in logs", min_length=1)
     seed: int = setting(42, "weights, shuffling, splits, dropout, augmentation", ge=0, lt=2**63)
     device: str = setting("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d+)?)$")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +47,15 @@ def describe(key: Key) -> str:
     return f"{', '.join(part for part in parts if part)}: {key.meaning}"
 
 
-def configuration_markdown() -> str:
-    """Every key of every task, as the page `docs/configuration.md`."""
+def configuration_markdown(tasks: Iterable[str] = TASKS) -> str:
+    """Every key of tasks, as the page `docs/configuration.md`."""
     lines = [
         "# Configuration",
         "",
         "Written by `python -m trainer config --markdown`; do not edit. Keys may be nested YAML or dotted",
         "(`training.optimizer.lr`); older spellings are listed in `trainer/renames.py`.",
     ]
-    for task in TASKS:
+    for task in tasks:
         lines += ["", f"## {task}"]
         section = None
         for path, key in known_keys(task).items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,19 @@ def file_stats(folder: Path, prefix: str = "") -> Iterator[tuple[str, int, int]]
                 yield f"{prefix}{entry.name}", entry.stat().st_size, entry.stat().st_mtime_ns
 
 
-def fingerprint(images_dir: Path, annotations: Path) -> str:
-    """A digest of a file of annotations and of every image's name, size and time of change."""
-    digest = hashlib.sha256(annotations.read_bytes())
+def fingerprint(images_dir: Path, annotations: Path | None) -> str:
+    """A digest of every image's name, size and time of change, and of a file of annotations where there is one."""
+    digest = hashlib.sha256(annotations.read_bytes() if annotations is not None else b"")
     digest.update(json.dumps(sorted(file_stats(images_dir))).encode())
     return digest.hexdigest()[:16]
+
+
+def existing(names: Iterable[str], folder: Path) -> tuple[list[str], list[str]]:
+    """Which of the names are files of a folder, or below it, and which are not; each in their order."""
+    with os.scandir(folder) as entries:
+        there = {entry.name for entry in entries}
+    here = {name: name in there or (("/" in name) and (folder / name).is_file()) for name in names}
+    return [name for name, found in here.items() if found], [name for name, found in here.items() if not found]
 
 
 def unreadable(names: Sequence[str], folder: Path, fingerprint: str) -> frozenset[str]:

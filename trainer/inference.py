@@ -12,15 +12,16 @@ from trainer.checkpoint import load_checkpoint
 from trainer.data import EpochBatches, build_loader, close_loader, to_device
 from trainer.errors import DataError
 from trainer.precision import Precision, decide_device, decide_precision
-from trainer.resolve import resolve_config
+from trainer.resolve import canonical_overrides, resolve_config
 from trainer.run import task_for
+from trainer.schema import known_keys
 from trainer.task import Task
 
 
-def evaluate_checkpoint(path: Path, overrides: Mapping[str, Any], everything: bool) -> Mapping[str, float]:
+def evaluate_checkpoint(path: Path, overrides: Mapping[str, Any], everything: bool | None) -> Mapping[str, float]:
     """The metrics of a checkpoint's model; `overrides` may name other data, another device or beam size."""
     config, task, model, precision = _load(path, overrides)
-    rows = task.open_rows(everything)
+    rows = task.open_rows(names_other_data(config.task, overrides) if everything is None else everything)
     batches = EpochBatches(len(rows.val), config.training.val_batch_size or config.training.batch_size, 0, False)
     loader = build_loader(rows.val, batches, num_workers=0, prefetch_factor=1, pin_memory=False)
     try:
@@ -38,6 +39,13 @@ def predict_folder(path: Path, folder: Path, overrides: Mapping[str, Any]) -> It
     _, task, model, precision = _load(path, overrides)
     with torch.inference_mode(), precision.autocast():
         yield from task.predict(model, folder, precision.device)
+
+
+def names_other_data(task: str, overrides: Mapping[str, Any]) -> bool:
+    """Whether overrides name files or built-in data: what stands there need not be the data trained on."""
+    keys = known_keys(task)
+    said = [key for key in canonical_overrides(overrides, task) if key.startswith("data.")]
+    return any(key.startswith("data.scenes") or keys[key].kind == "path" for key in said)
 
 
 def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[Any, Task, torch.nn.Module, Precision]:

@@ -145,7 +145,7 @@ def _kind(run: Run, phase: Phase) -> str:
     parts = {
         "phase": phase,
         "task": run.config.task,
-        "model": config["model"],
+        "model": config.get("model"),
         "evaluation": config.get("evaluation") if phase == "evaluation" else None,
         "image_size": run.loaders.size,
         "batch_size": _batch_size(run, phase),

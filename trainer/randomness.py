@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,16 @@ def _mix(value: Any) -> NDArray[np.uint64]:
         value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         mixed: NDArray[np.uint64] = value ^ (value >> np.uint64(31))
         return mixed
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """What is drawn inside leaves no trace in PyTorch's generator on the CPU."""
+    before = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
 
 
 def seed_all(seed: int, deterministic: bool) -> None:

@@ -113,6 +113,7 @@ _SAME_VALUE: dict[str, str] = {
         )
     },
     "directories.images": "data.images_dir",
+    "directories.backgrounds": "data.backgrounds_dir",
     "training.checkpoint_dir": "checkpoint.dir",
     "directories.models": "checkpoint.dir",
     "training.output_dir": "checkpoint.dir",

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from trainer.errors import ConfigError, Problem
 from trainer.renames import RENAMES, assumed, canonical, combined
 from trainer.schema import Key, config_class, known_keys, sections
-from trainer.tasks import TASKS
+from trainer.tasks import TASKS, find_task
+from trainer.tasks.reference import is_reference
 from trainer.yamlfile import parse_yaml, read_yaml
 
 _OLDER_SECTIONS = frozenset(old[: dot.start()] for old in RENAMES for dot in re.finditer(r"\.", old))
@@ -56,15 +57,16 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def task_of(*layers: Mapping[str, Any]) -> str:
-    """The task that the last layer to name one names."""
+    """The task that the last layer to name one names: built in, or a reference that holds one."""
     named = [layer["task"] for layer in layers if "task" in layer]
     if not named:
         raise ConfigError([Problem("task", f"is missing; name one of: {', '.join(TASKS)}")])
-    task = named[-1]
-    if task not in TASKS:
-        known = f"; the tasks are {', '.join(TASKS)}"
-        raise ConfigError([Problem("task", f"unknown task {task!r}{_nearest(str(task), TASKS, 0.75)}{known}")])
-    return str(task)
+    task = str(named[-1])
+    if task not in TASKS and not is_reference(task):
+        known = f"; the tasks are {', '.join(TASKS)}, and package.module:object for one of your own"
+        raise ConfigError([Problem("task", f"unknown task {named[-1]!r}{_nearest(task, TASKS, 0.75)}{known}")])
+    find_task(task)
+    return task
 
 
 def canonical_overrides(layer: Mapping[str, Any], task: str, whole_file: bool = False) -> Dotted:
@@ -234,7 +236,7 @@ def _validate(task: str, merged: Dotted, problems: list[Problem]) -> RunConfigLi
         for item in error.errors():
             where = ".".join(str(part) for part in item["loc"])
             what = item["msg"].removeprefix("Value error, ")
-            value = "" if isinstance(item["input"], dict) else f", not {_words(item['input'])}"
+            value = "" if isinstance(item["input"], dict | list) else f", not {_words(item['input'])}"
             problems.append(Problem(where or "configuration", f"{what[0].lower()}{what[1:]}{value}"))
         return None
 

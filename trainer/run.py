@@ -26,7 +26,7 @@ from trainer.outcome import Evaluation
 from trainer.precision import Precision, decide_device, decide_precision
 from trainer.stopping import EarlyStopping
 from trainer.task import Metric, Task
-from trainer.tasks import TASKS, load
+from trainer.tasks import find_task, load
 
 # What may differ between a checkpoint and the configuration that continues it.
 FREE_ON_RESUME = (
@@ -180,13 +180,13 @@ class Run:
 
 
 def task_for(config: RunConfig, extras: Mapping[str, Any] | None = None) -> Task:
-    """The task's object, from the table."""
-    task: Task = load(TASKS[config.task].task)(config, extras)
+    """The task's object."""
+    task: Task = load(find_task(config.task).task)(config, extras)
     return task
 
 
 def metric_for(config: RunConfig) -> Metric:
-    metric: Metric = load(TASKS[config.task].files).metric(config)
+    metric: Metric = load(find_task(config.task).files).metric(config)
     return metric
 
 
@@ -197,11 +197,12 @@ def open_run(
     say: Callable[[str], None],
     free: tuple[str, ...] = (),
     progress: OnProgress | None = None,
+    weights: Mapping[str, Any] | None = None,
 ) -> Run:
     """A run from its first epoch, or from a checkpoint's state.
 
     `free` are further keys that may differ from the checkpoint's configuration; `progress` hears of caches as they
-    are built.
+    are built. `weights` is the state of another run's checkpoint, of which a first epoch takes the model alone.
     """
     comparable = state is None or same_conditions(state["config"], config.plain())
     if state is not None:
@@ -211,9 +212,12 @@ def open_run(
     precision = decide_precision(config.training.precision, device)
     say(f"device {device}, precision {precision}")
     randomness.seed_all(config.seed, config.training.deterministic)
-    task = task_for(config, state["extras"] if state else None)
+    known = state or weights
+    task = task_for(config, known["extras"] if known else None)
     loaders = Loaders(config, task, device, state["progress"]["epoch"] + 1 if state else 1, say, progress)
-    model = task.build_model(weights=state is None).to(device)
+    model = task.build_model(weights=known is None).to(device)
+    if state is None and weights is not None:
+        take_weights(model, weights, config)
     parts = task.parts(model)
     training = config.training
     optimizer = build_optimizer(training.optimizer, parts)
@@ -242,6 +246,17 @@ def open_run(
     loaders.use(model)  # only now are its weights what they will be
     run.enter_rung(rung, comparable)
     return run
+
+
+def take_weights(model: nn.Module, state: Mapping[str, Any], config: RunConfig) -> None:
+    """A checkpoint's weights, averaged ones where it has them; `CheckpointError` where they are another model's."""
+    if state["task"] != config.task:
+        raise CheckpointError(f"checkpoint.weights holds a model of {state['task']}, and this run is of {config.task}")
+    try:
+        model.load_state_dict(state["average"] or state["model"])
+    except RuntimeError as error:
+        first = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
+        raise CheckpointError(f"checkpoint.weights holds another model: {first}") from None
 
 
 def steps_of(loaders: Loaders, config: RunConfig) -> int:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from trainer.config import RunConfig
-from trainer.tasks import TASKS, load
+from trainer.tasks import find_task, load
 
 Kind = Literal["float", "int", "bool", "str", "choice", "path", "list"]
 
@@ -43,8 +43,8 @@ class Key:
 
 
 def config_class(task: str) -> type[RunConfig]:
-    """The configuration class of a task; `KeyError` for an unknown one."""
-    cls: type[RunConfig] = load(TASKS[task].config)
+    """The configuration class of a task; `KeyError` for an unknown one, `ConfigError` for a broken one."""
+    cls: type[RunConfig] = load(find_task(task).config)
     return cls
 
 

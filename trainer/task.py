@@ -74,10 +74,15 @@ class TaskFiles(Protocol):
 
 @dataclass(frozen=True)
 class Scores:
-    """What an evaluation found: named numbers (`val_loss` always), and samples for a person to look at."""
+    """What an evaluation found: named numbers (`val_loss` always), and samples for a person to look at.
+
+    A sample is `image` (a file), `references` and `predictions` (texts), and may have boxes. `matrix` counts what was
+    taken for what: `labels`, and `counts` with a row for each true label and a column for each predicted one.
+    """
 
     metrics: Mapping[str, float]
     samples: Sequence[Mapping[str, Any]] = ()
+    matrix: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

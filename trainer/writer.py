@@ -65,10 +65,13 @@ class RunWriter:
             if self.config.logging.save_metrics:
                 with (self.log_folder / METRICS).open("a", encoding="utf-8") as file:
                     file.write(f"{json.dumps(evaluation.line())}\n")
-            if scores.samples:
+            if scores.samples or scores.matrix:
                 folder = self.log_folder / SAMPLES
                 folder.mkdir(exist_ok=True)
-                text = json.dumps({"epoch": evaluation.epoch, "samples": list(scores.samples)}, ensure_ascii=False)
+                content = {"epoch": evaluation.epoch, "samples": list(scores.samples)}
+                if scores.matrix:
+                    content["matrix"] = dict(scores.matrix)
+                text = json.dumps(content, ensure_ascii=False)
                 write_whole(folder / "last.json", text)
                 if improved:
                     write_whole(folder / "best.json", text)

@@ -79,4 +79,13 @@ def read_yaml(path: Path) -> Any:
 
 def dump_yaml(value: Any) -> str:
     """YAML that `parse_yaml` reads back to the same value, keys in the order given."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    text = _dumped(value, allow_unicode=True)
+    # Unicode's own line breaks come back as other ones, unless they are escaped.
+    return _dumped(value, allow_unicode=False) if any(sign in text for sign in "\x85\u2028\u2029") else text
+
+
+def _dumped(value: Any, allow_unicode: bool) -> str:
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode, default_flow_style=None, width=110
+    )
+    return text

@@ -32,6 +32,7 @@ def section(record: StudyRecord) -> Section | None:
     return Section(
         "Promoted runs",
         paragraph("Trials that were trained again at full budget, and what they had reached in the search.")
+        + _start_words(record)
         + _choice_words(record)
         + table("Promoted runs, best first", heads, rows, numeric=(0, 1, 3, 4, 5, 6, 7), wide=(9,))
         + _seed_words(record),
@@ -57,6 +58,17 @@ def _row(record: StudyRecord, run: FullRun) -> tuple[str, ...]:
         esc(duration(run.seconds)),
         code(shorten(run.folder, 80)),
         esc(shorten(run.reason, 300)) or MISSING,
+    )
+
+
+def _start_words(record: StudyRecord) -> str:
+    warm = sorted({run.trial_id for run in record.full_runs if run.from_checkpoint})
+    if not warm:
+        return ""
+    which = f"{'Trial' if len(warm) == 1 else 'Trials'} {', '.join(map(str, warm))}"
+    return paragraph(
+        f"{which} started from the weights that the search had trained, not from scratch; the schedule was laid anew "
+        "over the full budget."
     )
 
 

@@ -19,6 +19,7 @@ COLUMNS = [
     "trial_id", "status", "final_bleu", "final_loss", f"param_{LR}", "best_bleu", "epochs", "rung", "seconds",
     "reason", "duplicate_of", "retries", "checkpoint",
 ]  # fmt: skip
+PROMOTED = ["full_bleu_mean", "full_bleu_std", "seeds"]  # where a trial came to its end in full training
 BUDGET = "3 epochs, 30 images @32"
 
 
@@ -93,7 +94,7 @@ def test_help_names_every_command_and_flag(command: Command) -> None:
 
 
 def test_the_columns_are_the_contracts(finished: Path) -> None:
-    assert list(rows(finished)[0]) == COLUMNS
+    assert list(rows(finished)[0]) == [*COLUMNS, *PROMOTED]
 
 
 def test_statuses_and_order(finished: Path) -> None:
@@ -210,7 +211,8 @@ def test_the_promoted_run_is_the_best_trial_at_full_budget(finished: Path) -> No
 
 def test_best_yaml_trains_as_it_is(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (finished / "best.yaml").read_text(encoding="utf-8")
-    assert re.match(r"# trial \d of study tiny: BLEU \S+ in full training \(4 epochs, all images @32\)\n", text)
+    what = r"# trial \d of study tiny: BLEU \S+ \(1 seed\).*; in full training \(4 epochs, all images @32\)\n"
+    assert re.match(what, text)
     assert str(finished) not in text
     monkeypatch.chdir(tmp_path)
     config = load_config(finished / "best.yaml", {"training.max_iter": 1})
@@ -288,7 +290,7 @@ def test_trials_added_at_the_front_are_trained_and_the_others_stay(command: Comm
     result = command("run", home / "tiny.json", *words[:-2])
     assert result.exit_code == 0, result.output
     after = rows(finished_copy)
-    assert list(after[0]) == [*COLUMNS[:5], "param_training.batch_size", *COLUMNS[5:]]
+    assert list(after[0]) == [*COLUMNS[:5], "param_training.batch_size", *COLUMNS[5:], *PROMOTED]
     for old, new in zip(before, after[:6], strict=True):
         assert {**old, "param_training.batch_size": "32"} == new
     assert (after[6]["trial_id"], after[6]["param_training.batch_size"], len(after)) == ("7", "16", 7)

@@ -16,7 +16,7 @@ from orchestrator.plan import Plan
 from orchestrator.promote import chosen, crown
 from orchestrator.records import next_steps
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
-from trainer.api import load_config, resolve_config
+from trainer.api import ConfigError, load_config, resolve_config
 
 A, B, C = 0.1, 0.2, 0.3
 
@@ -86,13 +86,13 @@ def test_the_winner_is_found_by_the_mean_over_seeds(plan: Plan) -> None:
     full = state(
         run(0, 1, 0, 10.0), run(1, 1, 1, 0.0), run(2, 2, 0, 6.0), run(3, 2, 1, 8.0), run(4, 2, 2, 99.0, FAILED)
     )
-    assert crown(plan, search, full) == "best in full training: trial 2 of study tiny: BLEU 7 ± 1.41 over 2 seeds"
+    said = "trial 2 of study tiny: BLEU 7 (95 %: -8.513 to 22.51, 2 seeds), 2 ahead of trial 1 (95 %: -19.9 to 23.9): "
+    said += "a tie, either may be the better one"
+    assert crown(plan, search, full) == f"best in full training: {said}"
     best = load_config(plan.folder / "best.yaml")
     assert best.training.optimizer.lr == B
     text = (plan.folder / "best.yaml").read_text(encoding="utf-8")
-    assert text.startswith(
-        "# trial 2 of study tiny: BLEU 7 ± 1.41 over 2 seeds in full training (6 epochs, all images @32)\n"
-    )
+    assert text.startswith(f"# {said}; in full training (6 epochs, all images @32)\n")
 
 
 def test_of_equals_the_earlier_trial_wins(plan: Plan) -> None:
@@ -155,3 +155,15 @@ def test_next_steps_are_exact_commands_with_their_cost(plan: Plan, monkeypatch: 
     assert "6 epochs at full budget, about 10 s" in steps[1][0]
     after = next_steps(plan, state(done), state(run(0, 1, 0, 5.0)))
     assert not any("promote" in command for _, command in after)
+
+
+def test_from_a_checkpoint_the_weights_are_named_and_must_be_there(plan: Plan) -> None:
+    one = trial(0, COMPLETED, 5.0, A)
+    one.checkpoint = "trials/0001/checkpoints/last.pth"
+    with pytest.raises(ConfigError, match="trial 1: its checkpoint is gone; take --from scratch"):
+        chosen(plan, state(one), 1, 1, from_checkpoint=True)
+    (plan.folder / one.checkpoint).parent.mkdir(parents=True)
+    (plan.folder / one.checkpoint).touch()
+    (run_,) = chosen(plan, state(one), 1, 1, from_checkpoint=True)
+    assert run_.weights == one.checkpoint
+    assert chosen(plan, state(one), 1, 1)[0].weights == ""

@@ -110,12 +110,12 @@ def test_a_pruner_is_audited_once_and_says_so() -> None:
 def test_the_chances_are_those_of_the_lots_alone(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 27, Trust(0.4, 0.1, seed=3))
     state = searched(plan, noisy(0.5))
-    lots = chances(plan, state, 1, 2)
+    lots = chances(plan, state, 2)
     assert lots
     assert set(lots.values()) == {plan.trust.chance}
     ranked = sorted(state.in_order(), key=lambda t: -t.results[1])
     assert not lots.keys() & {t.number for t in ranked[:9]}, "who went on by rank would have in any case"
-    assert any(value == pytest.approx(plan.trust.chance**2) for value in chances(plan, state, 1, 3).values())
+    assert any(value == pytest.approx(plan.trust.chance**2) for value in chances(plan, state, 3).values())
 
 
 def test_a_study_tells_its_agreement_from_its_anchors(tmp_path: Path) -> None:

@@ -219,11 +219,11 @@ def _agreements(trials: Sequence[Trial]) -> list[Agreement]:
     poor = Estimate(-0.1, -0.35, 0.2)
     good = Estimate(0.8, 0.6, 0.95)
     unsure = Estimate(0.5)
-    naive = Estimate(-0.2)
+    naive, few = Estimate(-0.2), dict(list(values.items())[:4])
     return [
         Agreement("rung 1", "rung 2", 12, 8, 3, "anchors", naive, poor, poor, 2, 0.0, 4.2, True, values, turned),
         Agreement("rung 2", "rung 3", 8, 8, 0, "all", good, good, good, 2, 1.0, 0.0, False, values, values),
-        Agreement("rung 3", "full training", 8, 4, 0, "model", unsure, unsure, unsure, 1, 1.0, 0.0, False, values, {}),
+        Agreement("rung 3", "full training", 8, 4, 0, "model", unsure, unsure, unsure, 1, 1.0, 0.0, False, values, few),
     ]
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainer_parts import same, session_of, tiny, trained, training_state
 
-from trainer.api import CheckpointError, Evaluation, Hooks
+from trainer.api import CheckpointError, Evaluation, Hooks, open_session
 from trainer.checkpoint import (
     BEST,
     FORMAT,
@@ -252,3 +252,21 @@ def test_an_evaluation_is_reported_once_after_its_checkpoint(tmp_path: Path) -> 
 
     trained(tiny(tmp_path), hooks=Hooks(report=report))
     assert heard == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
+def test_a_run_may_start_from_another_runs_weights_and_nothing_else(tmp_path: Path) -> None:
+    first = trained(tiny(tmp_path / "first", training__epochs=2))
+    second = tiny(tmp_path / "second", checkpoint__weights=first.checkpoint, training__epochs=1)
+    session = open_session(second, Hooks())
+    try:
+        assert (session.run.progress.epoch, session.run.progress.step, session.run.history) == (0, 0, [])
+        state = load_checkpoint(Path(first.checkpoint))
+        mine = session.run.model.state_dict()
+        assert all(torch.equal(mine[name], value) for name, value in state["model"].items())
+        assert not session.run.optimizer.state_dict()["state"]
+    finally:
+        session.close()
+    assert trained(second).epoch == 1
+    other = tiny(tmp_path / "third", checkpoint__weights=first.checkpoint, model__decoder_dim=24)
+    with pytest.raises(CheckpointError, match="holds another model"):
+        open_session(other, Hooks())

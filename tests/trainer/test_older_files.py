@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from classification_parts import write_folders, write_picture
 from detection_parts import TINY_DETECTION, coco_content, write_coco
 from trainer_parts import TINY, metrics_lines, trained, write_data
 from typer.testing import CliRunner
@@ -47,6 +48,22 @@ MEANT: dict[str, dict[str, Any]] = {
         "checkpoint": {"dir": "outputs/detr_coco", "every_n_epochs": 1, "resume": None},
         "logging": {"every_n_steps": 50},
     },
+    "classification": {
+        "experiment_name": "parts_resnet34",
+        "data": {
+            "images_dir": "images", "backgrounds_dir": "backgrounds", "image_size": 224, "val_split": 0.2,
+            "data_fraction": 1.0, "insert_background_p": 0.5, "background_max_ratio": 2.0,
+        },
+        "model": {"backbone_name": "resnet34", "pretrained": True, "in_channels": 3, "n_classes": 10},
+        "training": {
+            "epochs": 30, "batch_size": 64, "val_batch_size": 128, "precision": "fp16",
+            "mixing": {"strategy": "mixup", "p": 0.5, "alpha": 0.2},
+            "optimizer": {"type": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True},
+            "scheduler": {"type": "one_cycle"},
+        },
+        "criterion": {"type": "cross_entropy"},
+        "checkpoint": {"dir": "models"},
+    },
 }  # fmt: skip
 
 
@@ -82,7 +99,8 @@ def test_a_file_without_a_task_asks_for_one(name: str) -> None:
 def test_a_task_that_is_not_there_is_said_with_those_that_are(name: str) -> None:
     result = printed(name, f"task={name}")
     assert result.exit_code == 2
-    assert result.stderr.strip() == f"error: task: unknown task '{name}'; the tasks are {', '.join(tasks())}"
+    known = f"the tasks are {', '.join(tasks())}, and package.module:object for one of your own"
+    assert result.stderr.strip() == f"error: task: unknown task '{name}'; {known}"
 
 
 def test_an_older_captioner_trains(tmp_path: Path) -> None:
@@ -112,6 +130,20 @@ def test_an_older_detector_trains_and_says_what_it_assumes(tmp_path: Path) -> No
     assert SPLIT in result.stderr
     assert [line["epoch"] for line in metrics_lines(tmp_path / "run")] == [1]
     assert (tmp_path / "run" / "checkpoint_epoch_1.pth").exists()
+
+
+def test_an_older_classifier_trains_on_pasted_images(tmp_path: Path) -> None:
+    write_folders(tmp_path / "images", {str(n): 2 for n in range(10)})
+    write_picture(tmp_path / "backgrounds" / "one.png")
+    small = {
+        "task": "classification", "directories.images": str(tmp_path / "images"),
+        "directories.backgrounds": str(tmp_path / "backgrounds"), "directories.models": str(tmp_path / "run"),
+        "device": "cpu", "dataset.image_size": 32, "data.num_workers": 0, "model.pretrained": False,
+        "training.precision": "auto", "dataset.data_loaders.train_batch_size": 8, "training.max_epochs": 1,
+    }  # fmt: skip
+    outcome = trained(load_config(OLDER / "classification.yaml", small))
+    assert (outcome.ending, outcome.epoch, outcome.step) == ("finished", 1, 2)
+    assert set(metrics_lines(tmp_path / "run")[0]["metrics"]) >= {"accuracy", "f1_macro", "top5_accuracy"}
 
 
 def test_a_mistake_in_an_older_file_names_the_file_and_its_spelling(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from trainer_parts import TINY
 
@@ -232,6 +232,8 @@ OVERRIDES = st.fixed_dictionaries(
 
 
 @given(OVERRIDES)
+@example({"experiment_name": "\x85"})
+@example({"experiment_name": "a\u2028b"})
 def test_a_resolved_configuration_resolves_to_itself(overrides: dict[str, Any]) -> None:
     if overrides.get("data.scenes", 1) is None and "data.images_dir" not in overrides:
         del overrides["data.scenes"]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from trainer.api import Evaluation, Hooks, Outcome, Session, open_session, resolve_config
 from trainer.checkpoint import load_checkpoint
+from trainer.testing import same
+
+__all__ = ["same"]  # for the tests, beside what is defined here
 
 # 40 scenes of 32 px, 32 of them to train on with 2 captions each: 64 rows, 8 batches, some 0.1 s an epoch.
 TINY: dict[str, Any] = {
@@ -94,17 +96,6 @@ def training_state(folder: Path, name: str = "last.pth") -> dict[str, Any]:
     state["progress"] = {k: v for k, v in state["progress"].items() if not k.startswith("seconds")}
     state["history"] = [{k: v for k, v in item.items() if not k.endswith("seconds")} for item in state["history"]]
     return state
-
-
-def same(one: Any, other: Any) -> bool:
-    """Bitwise equality of nested containers of tensors and plain values."""
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, Mapping):
-        return isinstance(other, Mapping) and one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
-    return bool(one == other) or (one != one and other != other)  # two NaN are the same here
 
 
 def write_data(folder: Path, rows: Sequence[tuple[str, str]], images: Sequence[str] | None = None) -> dict[str, Any]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock
 
-from trainer.checkpoint import UNREADABLE, first_line
+from trainer.checkpoint import first_line
 from trainer.errors import ConfigError, DataError, Problem
 from trainer.tasks.captioning.config import CaptioningModel
+from trainer.weights import read_weights
 
 THIN_WIDTHS = (16, 32, 64, 128)
 
@@ -64,20 +63,6 @@ def build_backbone(settings: CaptioningModel, weights: bool) -> tuple[nn.Module,
         _load_into(resnet, settings.weights)
     channels = resnet.fc.in_features
     return nn.Sequential(*list(resnet.children())[:-2]), channels
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from a file, loaded so that nothing in it can run code."""
-    try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ConfigError([Problem("model.weights", f"{path}: no such file")]) from None
-    except (OSError, *UNREADABLE) as error:
-        raise DataError(f"{path}: not a file of weights ({first_line(error)})") from None
-    state = found.get("state_dict", found) if isinstance(found, dict) else found
-    if not isinstance(state, dict):
-        raise DataError(f"{path}: expected a state dict")
-    return state
 
 
 def _load_into(resnet: nn.Module, path: Path) -> None:

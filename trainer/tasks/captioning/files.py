@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,8 +15,9 @@ import numpy as np
 from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import Images, shared_images
+from trainer.csvfile import csv_rows
 from trainer.errors import DataError
-from trainer.imagefiles import fingerprint, listed, unreadable
+from trainer.imagefiles import existing, fingerprint, listed, unreadable
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
@@ -80,7 +78,7 @@ def _read(stamp: Stamp) -> CaptionTable:
     skip = stamp.policy == "skip"
     wrong: list[str] = []
     by_image: dict[str, list[str]] = {}
-    for row, cells in _rows(stamp.caption_file):
+    for row, cells in csv_rows(stamp.caption_file, HEADER):
         problem = _problem(cells)
         if problem:
             wrong.append(f"row {row}: {problem}")
@@ -88,7 +86,7 @@ def _read(stamp: Stamp) -> CaptionTable:
             by_image.setdefault(cells[0].strip(), []).append(" ".join(cells[1].split()))
     if wrong and not skip:
         raise DataError(f"{stamp.caption_file}: {listed(wrong, 'unusable row')}")
-    names, missing = _existing(by_image, stamp.images_dir)
+    names, missing = existing(by_image, stamp.images_dir)
     if missing and not skip:
         hint = "data.bad_samples=skip leaves them out"
         raise DataError(f"{stamp.images_dir}: {listed(missing, 'missing image')}; {hint}")
@@ -106,26 +104,6 @@ def _read(stamp: Stamp) -> CaptionTable:
     )
 
 
-def _rows(caption_file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Row number (the header is row 1) and cells; checks encoding and header."""
-    try:
-        text = caption_file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{caption_file}, row {line}: not UTF-8 text") from None
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [cell.strip() for cell in next(rows, [])]
-        if header != HEADER:
-            found = ",".join(header)[:80] or "nothing"
-            raise DataError(f"{caption_file}: the header must be image,caption; found {found}")
-        for row, cells in enumerate(rows, start=2):
-            if cells:
-                yield row, cells
-    except csv.Error as error:
-        raise DataError(f"{caption_file}, line {rows.line_num}: not a readable CSV ({error})") from None
-
-
 def _problem(cells: Sequence[str]) -> str:
     if len(cells) != len(HEADER):
         return f"{len(cells)} cells instead of 2 (a caption with commas needs quotes)"
@@ -134,13 +112,6 @@ def _problem(cells: Sequence[str]) -> str:
     if not cells[0].strip():
         return "no image name"
     return "" if cells[1].strip() else f"empty caption of {cells[0]}"
-
-
-def _existing(by_image: dict[str, list[str]], images_dir: Path) -> tuple[list[str], list[str]]:
-    with os.scandir(images_dir) as entries:
-        there = {entry.name for entry in entries}
-    here = {name: name in there or (("/" in name) and (images_dir / name).is_file()) for name in by_image}
-    return [n for n, ok in here.items() if ok], [n for n, ok in here.items() if not ok]
 
 
 def resize_px(image_size: int) -> int:

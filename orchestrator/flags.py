@@ -1,7 +1,8 @@
-"""The arguments of the commands, each with its help."""
+"""Every flag of `run` and `plan` with its kind and its help."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,12 @@ from orchestrator.ladder import Budget
 from orchestrator.options import Request
 from orchestrator.search import PRUNERS, SAMPLERS
 
+Trials = Annotated[
+    Path, typer.Argument(help="trials file: a list of objects of dotted keys, or a mapping (JSON, YAML)")
+]
+Assignments = Annotated[list[str] | None, typer.Argument(help="key=value for every trial", show_default=False)]
+StudyDir = Annotated[Path, typer.Argument(help="folder of a study, such as outputs/quickstart")]
+Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 ViewName = Annotated[
     str,
     typer.Option(
@@ -21,12 +28,6 @@ ViewName = Annotated[
         ),
     ),
 ]
-Trials = Annotated[
-    Path, typer.Argument(help="trials file: a list of objects of dotted keys, or a mapping (JSON, YAML)")
-]
-Assignments = Annotated[list[str] | None, typer.Argument(help="key=value for every trial", show_default=False)]
-StudyDir = Annotated[Path, typer.Argument(help="folder of a study, such as outputs/quickstart")]
-Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 BaseConfig = Annotated[Path | None, typer.Option(help="configuration that trials change")]
 StudyName = Annotated[str | None, typer.Option("--study", help="name of the study; default: the trials file's")]
 OutputDir = Annotated[Path, typer.Option(help="where study folders lie")]
@@ -64,7 +65,14 @@ Promote = Annotated[int | None, typer.Option(help="so many of the best are train
 PromoteSeeds = Annotated[int | None, typer.Option(help="in so many seeds each")]
 
 
-def make_request(
+class Start(StrEnum):
+    """Where a promoted run starts."""
+
+    scratch = "scratch"
+    checkpoint = "checkpoint"
+
+
+def request_of(
     trials: Trials,
     assignments: Assignments = None,
     base_config: BaseConfig = None,
@@ -95,7 +103,7 @@ def make_request(
     promote: Promote = None,
     promote_seeds: PromoteSeeds = None,
 ) -> Request:
-    """What the user asked for. typer reads the arguments of `run` and `plan` off this function."""
+    """The request of a command line; the parameters are the flags of `run` and `plan`."""
     return Request(
         trials=trials,
         assignments=tuple(assignments or ()),

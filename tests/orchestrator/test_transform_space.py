@@ -1,0 +1,48 @@
+"""Searches over keys that hold lists and over sections with a chance in them: named transforms, mixing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.options import Request
+from orchestrator.plan import Plan
+from orchestrator.request import make_plan
+from trainer.api import ConfigError
+
+BASE = Path(__file__).resolve().parents[2] / "configs" / "classification_small.yaml"
+LIST = "data.train_augmentations"
+
+
+def plan_of(folder: Path, **content: Any) -> Plan:
+    path = folder / "t.json"
+    path.write_text(json.dumps({"base_config": str(BASE), "search": {"n_trials": 3}, **content}))
+    return make_plan(Request(path, output_dir=folder))[0]
+
+
+def test_lists_of_transforms_are_searched_in_one_form(tmp_path: Path) -> None:
+    choices = [[], ["RandomInvert"], [{"name": "RandomRotation", "degrees": 5}]]
+    space = {
+        LIST: {"type": "categorical", "choices": choices},
+        "training.mixing.p": {"type": "float", "low": 0.0, "high": 1.0},
+        "training.mixing.strategy": {"type": "categorical", "choices": ["mixup", "cutmix"]},
+        "data.augmentation_p_schedule.exponent_factor": {"type": "float", "low": -3.0, "high": 3.0},
+    }
+    plan = plan_of(tmp_path, search_space=space)
+    assert plan.metric.name == "accuracy"
+    config = plan.search_config({LIST: choices[2], "training.mixing.p": 0.5}, plan.top)
+    assert config.data.train_augmentations == ({"RandomRotation": {"degrees": 5}},)  # type: ignore[attr-defined]
+    assert config.training.mixing.p == 0.5  # type: ignore[attr-defined]
+
+
+def test_a_wrong_transform_in_a_trial_or_a_choice_is_said_before_anything_runs(tmp_path: Path) -> None:
+    space = {LIST: {"type": "categorical", "choices": [[], ["RandomRotatoin"]]}}
+    with pytest.raises(ConfigError) as caught:
+        plan_of(tmp_path, trials=[{LIST: [{"RandomCrop": {"sise": 8}}]}], search_space=space)
+    said = str(caught.value)
+    assert "trial 1" in said
+    assert "RandomCrop takes no sise, only size" in said
+    assert "unknown transform RandomRotatoin; did you mean RandomRotation?" in said

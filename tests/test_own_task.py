@@ -1,0 +1,205 @@
+"""A task of a user's own: the document that builds one, run as it stands, and what is said of one that is broken."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from trainer import cli
+from trainer.api import ConfigError, known_keys, resolve_config, task_of
+from trainer.tasks import find_task
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs" / "own-task.md"
+MOST_LINES = 100
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks() -> list[tuple[str, str]]:
+    return BLOCK.findall(DOCUMENT.read_text(encoding="utf-8"))
+
+
+def files() -> dict[str, str]:
+    """The document's files by name, which stands in their first line."""
+    named = ((re.match(r'(?:# |""")([\w.]+)', text), text) for kind, text in blocks() if kind != "sh")
+    return {match[1]: text for match, text in named if match}
+
+
+def write_files(place: Path) -> Path:
+    for name, text in files().items():
+        (place / name).write_text(text, encoding="utf-8")
+    return place
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The document's files, and everything that its commands made, in their order."""
+    place = write_files(tmp_path_factory.mktemp("own"))
+    for kind, text in blocks():
+        if kind == "sh":
+            done = shell(text, place)
+            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+            with (place / "said.txt").open("a", encoding="utf-8") as said:
+                said.write(done.stdout)
+    return place
+
+
+def shell(text: str, place: Path) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": path}
+    command = ["bash", "-euo", "pipefail", "-c", text]
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=280, check=False)
+
+
+def test_the_task_is_short() -> None:
+    assert len(files()["regression.py"].splitlines()) < MOST_LINES
+
+
+def test_it_trains(tmp_path: Path) -> None:
+    made = shell("python make_table.py", write_files(tmp_path))
+    assert made.returncode == 0, made.stderr
+    done = shell("python -m trainer --config regression.yaml training.epochs=5 checkpoint.dir=run", tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["metrics"]["r2"] > lines[0]["metrics"]["r2"]
+
+
+@pytest.mark.slow
+def test_it_is_searched_promoted_and_reported(folder: Path) -> None:
+    study = folder / "outputs" / "trials"
+    with (study / "trials.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:4] == ["trial_id", "status", "final_r2", "final_loss"]
+    assert "best_r2" in rows[0]
+    assert len(rows) == 6
+    assert "failed" not in {row["status"] for row in rows}
+    (run,) = (study / "full").iterdir()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 20
+    assert lines[-1]["metrics"]["r2"] > 0.9
+    assert "R²" in (study / "report.html").read_text(encoding="utf-8")
+    assert "task: regression:Regression" in (study / "best.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_its_checkpoint_is_evaluated_alone(folder: Path) -> None:
+    evaluated = (folder / "said.txt").read_text().strip().splitlines()[-1]
+    assert json.loads(evaluated)["r2"] > 0.9
+
+
+@pytest.mark.usefixtures("modules")
+def test_its_keys_are_explained(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    done = CliRunner().invoke(cli.app, ["config", "regression:Regression"])
+    assert "of both hidden layers" in done.stdout, done.stderr
+    page = CliRunner().invoke(cli.app, ["config", "--markdown", "regression:Regression"])
+    assert "| `model.width` | `64` | whole number, ≥ 1: of both hidden layers |" in page.stdout, page.stderr
+
+
+def test_mistakes_are_named_as_those_of_every_task(tmp_path: Path) -> None:
+    folder = write_files(tmp_path)
+    (folder / "wrong.json").write_text(json.dumps([{"model.widht": 3}, {"model.dropout": 2}]))
+    done = shell(
+        "python -m orchestrator plan wrong.json --base-config regression.yaml data.file=no.csv || exit 0", folder
+    )
+    assert "unknown key; did you mean model.width?" in done.stderr
+    assert "model.dropout: input should be less than 1" in done.stderr
+    assert "no.csv: no table of numbers" in done.stderr
+
+
+@pytest.mark.slow
+def test_from_where_it_cannot_be_found_it_says_where_it_looked(folder: Path, tmp_path: Path) -> None:
+    done = shell(f"python -m orchestrator report {folder}/outputs/trials || exit 0", tmp_path)
+    assert "error: task: no module regression for regression:Regression" in done.stderr
+    assert f"neither in {tmp_path} nor where Python looks (PYTHONPATH)" in done.stderr
+
+
+BROKEN = {
+    "empty_one": "",
+    "no_parts": "class Mine: pass",
+    "wrong_parts": "class Mine:\n    Config = int\n    Files = object\n    Task = 'wrong_parts:nothing'",
+    "half_files": (
+        "from trainer.api import RunConfig\n"
+        "class Files:\n    @staticmethod\n    def metric(config): return None\n"
+        "class Mine:\n    Config, Files, Task = RunConfig, Files, object"
+    ),
+    "late_task": (
+        "from trainer.api import FilesDefaults, RunConfig\n"
+        "class Files(FilesDefaults):\n    metric = check = None\n"
+        "class Mine:\n    Config, Files, Task = 'late_task:RunConfig', Files, 'late_task:Late'\n"
+        "class Late: pass"
+    ),
+    "raises": "raise OSError('the disk is gone')",
+    "needs_more": "import a_package_that_nobody_has",
+    "misspelt": "def broken(:",
+}
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, text in BROKEN.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name in (*BROKEN, "regression"):
+        sys.modules.pop(name, None)
+    find_task.cache_clear()
+
+
+@pytest.mark.usefixtures("modules")
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("nowhere.at.all:Mine", "no module nowhere for nowhere.at.all:Mine: neither in .* nor where Python looks"),
+        ("empty_one.deeper:Mine", r"no module empty_one\.deeper|is not a package"),
+        ("empty_one:Mine", r"empty_one \(.*empty_one\.py\) has no Mine"),
+        ("no_parts:Mien", "has no Mien; did you mean Mine"),
+        ("no_parts:", "'no_parts:' is not of the form package.module:object"),
+        (":Mine", "is not of the form"),
+        ("no_parts:Mine", "no_parts:Mine has no Config; a task carries Config, Files, Task"),
+        ("no_parts:Mine", "no_parts:Mine has no Task"),
+        ("wrong_parts:Mine", "Config of wrong_parts:Mine is <class 'int'>, not a subclass of trainer.api.RunConfig"),
+        (
+            "wrong_parts:Mine",
+            "Files of wrong_parts:Mine lacks metric, check, prepare, CHEAP_EVALUATION; see trainer.api.TaskFiles",
+        ),
+        ("half_files:Mine", "Files of half_files:Mine lacks check, prepare, CHEAP_EVALUATION"),
+        ("half_files:Mine", "Task of half_files:Mine lacks open_rows, precompute, .*; see trainer.api.Task"),
+        ("raises:Mine", "raises cannot be imported: OSError: the disk is gone"),
+        (
+            "needs_more:Mine",
+            "needs_more cannot be imported: it needs a_package_that_nobody_has, which is not installed",
+        ),
+        ("misspelt:Mine", "misspelt cannot be imported: SyntaxError"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_says_what_is_missing(reference: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        task_of({"task": reference})
+    assert {problem.where for problem in caught.value.problems} == {"task"}
+
+
+@pytest.mark.usefixtures("modules")
+def test_a_part_named_in_words_is_looked_at_when_it_is_wanted() -> None:
+    from trainer.run import task_for
+
+    config = resolve_config({"task": "late_task:Mine", "data": {}})
+    assert config.task == "late_task:Mine"
+    assert "data.image_size" in known_keys("late_task:Mine")
+    with pytest.raises(ConfigError, match="Task of late_task:Mine lacks open_rows"):
+        task_for(config)
+
+
+def test_a_name_without_a_colon_is_a_built_in_one() -> None:
+    with pytest.raises(ConfigError, match=r"unknown task 'regression'; the tasks are .* and package\.module:object"):
+        task_of({"task": "regression"})

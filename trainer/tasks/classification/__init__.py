@@ -1,0 +1,1 @@
+"""Image classification: torchvision's and timm's backbones, accuracy."""

@@ -1,0 +1,159 @@
+"""Classifiers of torchvision and timm by name: any number of channels and classes, weights from library or file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import timm
+import torch
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+from torchvision.models import get_model, get_model_weights
+
+from trainer.checkpoint import first_line
+from trainer.data import IMAGENET_MEAN, IMAGENET_STD
+from trainer.errors import ConfigError, DataError, Problem
+from trainer.tasks.classification.config import ClassificationModel
+from trainer.tasks.classification.rows import Statistics
+from trainer.weights import read_weights
+
+_OPACITY = 0.5  # mean and deviation of a channel that no pretrained model has seen
+# Heads that only training uses, and a change of colours that belongs to the published weights.
+_GOOGLE = {"aux_logits": False, "init_weights": False}
+_INCEPTION = ("googlenet", "inception_v3")
+
+
+def statistics_of(settings: ClassificationModel) -> Statistics:
+    """How the backbone wants its pixels: as it was trained, which is ImageNet's statistics but for some of timm's."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    if settings.load_from == "timm":
+        published = timm.get_pretrained_cfg(settings.backbone_name)
+        if published is not None:
+            mean, std = published.mean, published.std
+    channels = settings.in_channels
+    if channels < 3:
+        mean, std = (sum(mean) / 3,), (sum(std) / 3,)
+    more = (_OPACITY,) * (channels - len(mean))
+    return Statistics((*mean, *more), (*std, *more))
+
+
+def build_backbone(settings: ClassificationModel, classes: int, side_px: int, weights: bool) -> nn.Module:
+    """A classifier for images of `side_px`; `weights=False` leaves out pretrained ones, because a checkpoint follows.
+
+    `ConfigError` where weights cannot be had, or the backbone takes no such images.
+    """
+    wanted = weights and (settings.pretrained or settings.weights is not None)
+    try:
+        model = _made(settings, classes, side_px)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        what = f"{settings.backbone_name} cannot be built for images of {side_px} px ({first_line(error)})"
+        raise ConfigError([Problem("model.backbone_name", what)]) from None
+    if wanted:
+        _fill(model, _published(settings) if settings.weights is None else read_weights(settings.weights), settings)
+    _try_out(model, settings, side_px)
+    return model
+
+
+def head_of(model: nn.Module) -> frozenset[int]:
+    """The identities of the parameters of the last layer, or layers, which are new for every set of classes."""
+    get: Callable[[], Any] | None = getattr(model, "get_classifier", None)  # timm's
+    if get is not None:
+        found = get()
+        heads = [part for part in (found if isinstance(found, tuple | list) else (found,)) if part is not None]
+    else:
+        heads = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1:]
+    return frozenset(id(parameter) for head in heads for parameter in head.parameters())
+
+
+def has_fixed_size(settings: ClassificationModel) -> bool:
+    """Whether the model takes images of one size only: transformers with learned places."""
+    if settings.load_from == "torchvision":
+        return settings.backbone_name.startswith(("vit_", "maxvit_"))
+    published = timm.get_pretrained_cfg(settings.backbone_name)
+    return bool(published is not None and published.fixed_input_size)
+
+
+def _made(settings: ClassificationModel, classes: int, side_px: int) -> nn.Module:
+    name, fixed = settings.backbone_name, has_fixed_size(settings)
+    if settings.load_from == "timm":
+        options: dict[str, Any] = {"img_size": side_px} if fixed else {}
+        model: nn.Module = timm.create_model(
+            name, pretrained=False, num_classes=classes, in_chans=settings.in_channels, **options
+        )
+        return model
+    options = dict(_GOOGLE) if name in _INCEPTION else {}
+    if name in _INCEPTION:
+        options["transform_input"] = settings.pretrained and settings.in_channels == 3
+    if fixed:
+        options |= {"image_size": side_px} if name.startswith("vit_") else {"input_size": (side_px, side_px)}
+    model = get_model(name, weights=None, num_classes=classes, **options)
+    if settings.in_channels != 3:
+        _change_channels(model, settings.in_channels)
+    return model
+
+
+def _first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
+    return next((name, part) for name, part in model.named_modules() if isinstance(part, nn.Conv2d))
+
+
+def _change_channels(model: nn.Module, channels: int) -> None:
+    """Puts another first layer in place of the one for colour images."""
+    name, old = _first_convolution(model)
+    new = nn.Conv2d(
+        channels,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        old.stride,  # type: ignore[arg-type]
+        old.padding,  # type: ignore[arg-type]
+        old.dilation,  # type: ignore[arg-type]
+        old.groups,
+        old.bias is not None,
+    )
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, new)
+
+
+def _published(settings: ClassificationModel) -> Mapping[str, Tensor]:
+    """The library's own weights, from its cache or from the network."""
+    name = settings.backbone_name
+    try:
+        if settings.load_from == "timm":
+            return timm.create_model(name, pretrained=True).state_dict()
+        found: Mapping[str, Tensor] = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
+        return found
+    except (OSError, RuntimeError, ValueError, AttributeError) as error:
+        what = f"the weights of {name} could not be fetched ({first_line(error)})"
+        fix = "give a file with model.weights=PATH, or start from random weights with model.pretrained=false"
+        raise ConfigError([Problem("model.pretrained", f"{what}; {fix}")]) from None
+
+
+def _fill(model: nn.Module, state: Mapping[str, Tensor], settings: ClassificationModel) -> None:
+    """Fills all but the head, and the head where it fits; the first layer is adapted to the channels."""
+    own = model.state_dict()
+    named = {name: id(parameter) for name, parameter in model.named_parameters()}
+    head = {name for name, identity in named.items() if identity in head_of(model)}
+    first = f"{_first_convolution(model)[0]}.weight" if settings.in_channels != 3 else ""
+    given = {}
+    for name, value in state.items():
+        if name == first and value.shape[1] == 3:
+            value = adapt_input_conv(settings.in_channels, value)
+        if name in own and (name not in head or value.shape == own[name].shape):
+            given[name] = value
+    wrong = [name for name in own if name not in head and (name not in given or given[name].shape != own[name].shape)]
+    if wrong:
+        place = str(settings.weights) if settings.weights is not None else f"the weights of {settings.backbone_name}"
+        what = f"{len(wrong)} entries are missing or of another size, such as {wrong[0]}"
+        raise DataError(f"{place}: weights of another model, or for another size of images: {what}")
+    model.load_state_dict(given, strict=False)
+
+
+@torch.no_grad()
+def _try_out(model: nn.Module, settings: ClassificationModel, side_px: int) -> None:
+    """One image through the model: what it does not take is said now."""
+    try:
+        model.eval()(torch.zeros(1, settings.in_channels, side_px, side_px))
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        what = f"{settings.backbone_name} takes no images of {side_px} px ({first_line(error)})"
+        raise ConfigError([Problem("model.backbone_name", f"{what}; choose another data.image_size")]) from None

@@ -1,0 +1,147 @@
+"""Labelled images in folders or CSV files, with everything that is wrong with them. Imports no torch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainer.csvfile import csv_rows
+from trainer.errors import DataError
+from trainer.imagefiles import SUFFIXES, existing, file_stats, listed, unreadable
+
+HEADER = ("image", "label")
+TRAIN, VALIDATION, TEST = "train", ("val", "valid", "validation"), "test"
+_SKIP_HINT = "data.bad_samples=skip leaves them out"
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images come from: folders of classes, or a CSV of names in a folder. `key` is what named it."""
+
+    key: str
+    images_dir: Path
+    labels_file: Path | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read. `separator` stands between several labels of an image; empty where there is one each."""
+
+    separator: str
+    skip: bool
+
+
+@dataclass
+class Found:
+    """The images of a source by name, in the order in which they are used, and what was left out."""
+
+    labels: dict[str, Labels] = field(default_factory=dict)
+    left_out: int = 0
+
+
+def split_folders(images_dir: Path) -> tuple[Path | None, Path | None]:
+    """The training and the validation folder inside, where these and perhaps `test` are all that it holds."""
+    if not images_dir.is_dir():
+        return None, None
+    names = {path.name for path in images_dir.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    if TRAIN not in names or len(names) < 2 or not names <= {TRAIN, TEST, *VALIDATION}:
+        return None, None
+    held = [name for name in VALIDATION if name in names]
+    return images_dir / TRAIN, images_dir / held[0] if held else None
+
+
+def read_source(source: Source, reading: Reading, stamp: str) -> Found:
+    """The usable images of a source; `DataError` names what is wrong, unless it is to be left out."""
+    if source.labels_file is None:
+        found = _in_folders(source, reading)
+    else:
+        found = _in_table(source, source.labels_file, reading)
+    if reading.skip:
+        bad = unreadable(list(found.labels), source.images_dir, stamp)
+        found = Found({n: labels for n, labels in found.labels.items() if n not in bad}, found.left_out + len(bad))
+    if not found.labels:
+        place = source.labels_file or source.images_dir
+        raise DataError(f"{place}: no usable image in it ({found.left_out} left out)")
+    return found
+
+
+def _in_folders(source: Source, reading: Reading) -> Found:
+    """Images by their first folder; one of each class in turn, so that the first ones are of all classes."""
+    folder = source.images_dir
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not classes:
+        what = f"no folder in it; {source.key} needs one folder per class"
+        raise DataError(f"{folder}: {what}, or a CSV with data.labels_file")
+    by_class: dict[str, list[str]] = {name: [] for name in classes}
+    strays = []
+    for name, _, _ in sorted(file_stats(folder)):
+        first, slash, rest = name.partition("/")
+        if Path(name).suffix.lower() not in SUFFIXES or Path(name).name.startswith("."):
+            continue
+        if not slash:
+            strays.append(name)
+        elif rest and first in by_class:
+            by_class[first].append(name)
+    empty = [name for name, images in by_class.items() if not images]
+    if not reading.skip:
+        said = [listed(empty, "class folder") + " without an image"] if empty else []
+        said += [listed(strays, "image") + " in no class folder"] if strays else []
+        if said:
+            raise DataError(f"{folder}: {'; '.join(said)}; {_SKIP_HINT}")
+    turns = itertools.zip_longest(*by_class.values())
+    return Found({name: (name.split("/")[0],) for turn in turns for name in turn if name}, len(empty) + len(strays))
+
+
+def _in_table(source: Source, labels_file: Path, reading: Reading) -> Found:
+    wrong: list[str] = []
+    labels: dict[str, Labels] = {}
+    for row, cells in csv_rows(labels_file, HEADER):
+        problem = _problem(cells, labels, reading)
+        if problem:
+            wrong.append(f"row {row}: {problem}")
+            continue
+        name, text = cells[0].strip(), cells[1]
+        split = text.split(reading.separator) if reading.separator else [text]
+        said = [label.strip() for label in split if label.strip()]
+        labels[name] = tuple(dict.fromkeys((*labels.get(name, ()), *said)))
+    if wrong and not reading.skip:
+        raise DataError(f"{labels_file}: {listed(wrong, 'unusable row')}; {_SKIP_HINT}")
+    names, missing = existing(labels, source.images_dir)
+    if missing and not reading.skip:
+        raise DataError(f"{source.images_dir}: {listed(missing, 'missing image')} of {labels_file}; {_SKIP_HINT}")
+    return Found({name: labels[name] for name in names}, len(wrong) + len(missing))
+
+
+def _problem(cells: Sequence[str], labels: Mapping[str, Labels], reading: Reading) -> str:
+    if len(cells) != len(HEADER):
+        return f"{len(cells)} cells instead of 2 (a label with commas needs quotes)"
+    name, label = cells[0].strip(), cells[1].strip()
+    if not name:
+        return "no image name"
+    if reading.separator:
+        return ""
+    if not label:
+        return f"no label of {name}"
+    if name in labels and labels[name] != (label,):
+        first = labels[name][0]
+        return f"{name} is {label}, but {first} before; several labels need criterion.type=bce_with_logits"
+    return ""
+
+
+def classes_of(sides: Sequence[Found]) -> tuple[str, ...]:
+    """All labels in the order of their names; whole numbers in the order of their values."""
+    names = {label for side in sides for labels in side.labels.values() for label in labels}
+    numbers = all(name.isascii() and name.isdigit() for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name), name) if numbers else (0, name)))
+
+
+def class_sizes(images: Sequence[tuple[int, ...]], indices: Iterator[int], classes: int) -> list[int]:
+    """How many of the images have each class."""
+    counts = [0] * classes
+    for index in indices:
+        for label in images[index]:
+            counts[label] += 1
+    return counts

@@ -1,0 +1,175 @@
+"""Classification rows, fetched a batch at a time. A row is an image with its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms import v2
+
+from trainer.data import Batch, RowKey, batches_of, parts_of
+from trainer.randomness import undisturbed, uniforms
+from trainer.tasks.classification.config import AugmentationSchedule, Mixing
+from trainer.tasks.classification.files import Pictures
+from trainer.tasks.classification.transforms import DRAWS, Chains, as_tensor, pasted, with_channels
+
+VAL_STREAM, MIX_STREAM = 1 << 41, 1 << 42  # apart from every epoch
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation by channel that the backbone expects, of pixels from 0 to 1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def applied(self, images: Tensor) -> Tensor:
+        """uint8 [batch, channels, side, side] → float; floating-point images as they are."""
+        if images.is_floating_point():
+            return images
+        mean = torch.tensor(self.mean, device=images.device)[:, None, None] * 255.0
+        std = torch.tensor(self.std, device=images.device)[:, None, None] * 255.0
+        # Channels last in memory: a quarter of a small network's step on a CPU, and what a GPU's tensor cores want.
+        return images.to(torch.float, memory_format=torch.channels_last).sub_(mean).div_(std)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures with their classes by number.
+
+    `several`: an image may have any number of labels, and a batch's are float [batch, classes]; else they are
+    int64 [batch].
+    """
+
+    pictures: Pictures
+    labels: Sequence[tuple[int, ...]]
+    classes: int
+    several: bool
+    channels: int
+
+    def targets(self, chosen: NDArray[np.int64]) -> Tensor:
+        if not self.several:
+            return torch.tensor([self.labels[image][0] for image in chosen])
+        table = torch.zeros(len(chosen), self.classes)
+        for row, image in enumerate(chosen):
+            table[row, list(self.labels[image])] = 1.0
+        return table
+
+    def image(self, number: int) -> Tensor:
+        return with_channels(as_tensor(self.pictures.images[number]), self.channels)
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What is left to chance in training; `span_epochs` is what the course of the augmentation is laid over."""
+
+    insert_background_p: float
+    background_max_ratio: float
+    schedule: AugmentationSchedule
+    span_epochs: int
+    mixing: Mixing
+
+
+class TrainRows:
+    """Training images by number, as `chance` has it; framed like validation images where that is None.
+
+    images: uint8 [batch, channels, side, side], or float where transforms or mixing make it so.
+    """
+
+    def __init__(
+        self,
+        data: Labelled,
+        rows: NDArray[np.int64],
+        chains: Chains,
+        statistics: Statistics,
+        *,
+        seed: int,
+        chance: Chance | None,
+    ) -> None:
+        self.data, self.rows, self.chains, self.statistics = data, rows, chains, statistics
+        self.seed, self.chance = seed, chance
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
+        epoch = keys[0][0]
+        chosen = self.rows[[row for _, row in keys]]
+        draws = uniforms(self.seed, epoch, chosen, DRAWS)
+        with undisturbed():
+            pictures = [self._picture(int(image), list(d), epoch) for image, d in zip(chosen, draws, strict=True)]
+            images, labels = self._mixed(torch.stack(pictures), self.data.targets(chosen), keys[0])
+        return {"images": images, "labels": labels, "weight": len(keys)}
+
+    def _picture(self, image: int, draws: Sequence[float], epoch: int) -> Tensor:
+        if self.chance is None:
+            return self.chains.framed(self.data.image(image), self.chains.val, draws[0])
+        behind = self.data.pictures.backgrounds
+        if behind is not None and draws[1] < self.chance.insert_background_p:
+            whole = as_tensor(self.data.pictures.images[image])
+            background = as_tensor(behind[int(draws[2] * len(behind.paths))])
+            ratio = self.chance.background_max_ratio
+            picture = with_channels(pasted(whole, background, draws[3:6], ratio), self.data.channels)
+        else:
+            picture = self.data.image(image)
+        augmented = draws[6] < self.chance.schedule.chance(epoch, self.chance.span_epochs)
+        return self.chains.framed(picture, self.chains.train if augmented else (), draws[0])
+
+    def _mixed(self, images: Tensor, labels: Tensor, first: RowKey) -> tuple[Tensor, Tensor]:
+        """With chance `mixing.p` the batch with its images mixed; a function of the batch, told by its first row."""
+        mixing = self.chance.mixing if self.chance is not None else None
+        if mixing is None or mixing.p == 0.0:
+            return images, labels
+        epoch, row = first
+        lot, seed = uniforms(self.seed, MIX_STREAM + epoch, np.array([row]), 2)[0]
+        if lot >= mixing.p:
+            return images, labels
+        torch.default_generator.manual_seed(int(seed * 2**53))
+        if not self.data.several:
+            labels = F.one_hot(labels, self.data.classes).float()
+        if mixing.strategy == "mixup":
+            images = self.statistics.applied(images)
+        kind = v2.MixUp if mixing.strategy == "mixup" else v2.CutMix
+        images, labels = kind(alpha=mixing.alpha)(images, labels)
+        return images, labels
+
+
+class ValRows:
+    """Validation images by number; what is left to chance in their transforms is the same every time."""
+
+    def __init__(self, data: Labelled, rows: NDArray[np.int64], chains: Chains) -> None:
+        self.data, self.rows, self.chains = data, rows, chains
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
+        chosen = self.rows[[row for _, row in keys]]
+        seeds = uniforms(0, VAL_STREAM, chosen, 1)[:, 0]
+        with undisturbed():
+            pictures = [
+                self.chains.framed(self.data.image(int(image)), self.chains.val, seed)
+                for image, seed in zip(chosen, seeds, strict=True)
+            ]
+        return {
+            "images": torch.stack(pictures),
+            "labels": self.data.targets(chosen),
+            "files": [str(self.data.pictures.images.paths[image]) for image in chosen],
+            "weight": len(keys),
+        }
+
+
+def parted(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
+    """A batch of training or validation rows in parts of so many images; `whole_weight` is that batch's weight."""
+    pieces: dict[str, Sequence[Any]] = {
+        name: parts_of(batch[name], sizes) for name in ("images", "labels", "files") if name in batch
+    }
+    pieces["weight"] = list(sizes)
+    pieces["whole_weight"] = [batch["weight"]] * len(sizes)
+    return batches_of(pieces)

@@ -1,0 +1,63 @@
+"""What a classifier's predictions are worth: accuracy, macro F1, top 5, the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+MOST_CLASSES = 100  # in a confusion matrix that a person looks at
+
+
+def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Counts:
+    """How often which class was taken for which: [true class, predicted class]."""
+    return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def macro_f1(hits: Counts, true: Counts, predicted: Counts) -> float:
+    """The mean of F1 = 2 · hits / (true + predicted) over the classes that occur, in truth or in prediction."""
+    total = true + predicted
+    occur = total > 0
+    return float(np.mean(2.0 * hits[occur] / total[occur])) if occur.any() else 0.0
+
+
+def one_label_scores(
+    probabilities: NDArray[np.float32], truth: NDArray[np.int64]
+) -> tuple[dict[str, float], Counts, NDArray[np.int64]]:
+    """Metrics, confusion matrix and predicted classes; `probabilities` is [images, classes], `truth` [images]."""
+    images, classes = probabilities.shape
+    predicted = probabilities.argmax(axis=1)
+    table = confusion(truth, predicted, classes)
+    found = {
+        "accuracy": float(np.trace(table)) / images,
+        "f1_macro": macro_f1(np.diag(table), table.sum(axis=1), table.sum(axis=0)),
+    }
+    if classes > 5:
+        above = (probabilities > probabilities[np.arange(images), truth][:, None]).sum(axis=1)
+        found["top5_accuracy"] = float((above < 5).mean())
+    return found, table, predicted
+
+
+def several_label_scores(
+    probabilities: NDArray[np.float32], truth: NDArray[np.float32], threshold: float
+) -> tuple[dict[str, float], NDArray[np.bool_]]:
+    """Metrics and predicted labels, where each class stands for itself; both arrays are [images, classes].
+
+    `accuracy` is the share of images whose labels are all right, `label_accuracy` that of single answers.
+    """
+    predicted, true = probabilities >= threshold, truth > 0.5
+    right = predicted == true
+    found = {
+        "accuracy": float(right.all(axis=1).mean()),
+        "label_accuracy": float(right.mean()),
+        "f1_macro": macro_f1((predicted & true).sum(axis=0), true.sum(axis=0), predicted.sum(axis=0)),
+    }
+    return found, predicted
+
+
+def matrix_of(table: Counts, classes: Sequence[str]) -> dict[str, Any]:
+    """The confusion matrix as reports take it: rows are true labels, columns predicted ones."""
+    return {"labels": list(classes), "counts": table.tolist()}

@@ -1,0 +1,214 @@
+"""The training half of classification: rows, model, loss, accuracy, predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainer.arraystore import OnProgress
+from trainer.cache import decode
+from trainer.criterion import summed_loss, with_reduction
+from trainer.data import Batch, part_sizes
+from trainer.errors import ConfigError, DataError, Problem
+from trainer.imagefiles import images_in
+from trainer.randomness import undisturbed, uniforms
+from trainer.splits import select
+from trainer.task import Parts, Rows, Scores
+from trainer.tasks.classification.backbones import build_backbone, has_fixed_size, head_of, statistics_of
+from trainer.tasks.classification.config import ClassificationConfig
+from trainer.tasks.classification.files import (
+    LabelTable,
+    checked_classes,
+    draw_scenes,
+    open_pictures,
+    read_table,
+    source_px,
+)
+from trainer.tasks.classification.rows import VAL_STREAM, Chance, Labelled, TrainRows, ValRows, parted
+from trainer.tasks.classification.scores import MOST_CLASSES, matrix_of, one_label_scores, several_label_scores
+from trainer.tasks.classification.transforms import as_tensor, build_chains
+
+
+class ClassificationTask:
+    """`Task` of classification; without data its classes come from a checkpoint's `extras`."""
+
+    def __init__(self, config: ClassificationConfig, extras: Mapping[str, Any] | None = None) -> None:
+        self.config = config
+        self.classes: list[str] = list(extras["classes"]) if extras else []
+        self.several: bool = extras["several"] if extras else False
+        self.built_px: int = extras["built_px"] if extras else 0  # side of the images that the model was built for
+        self._opened_px = 0
+        self.statistics = statistics_of(config.model)
+
+    def open_rows(
+        self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
+    ) -> Rows:
+        draw_scenes(self.config)
+        config, data = self.config, self.config.data
+        labels, table = self._labelled(read_table(config))
+        chosen = select(config, len(table.images), table.held_out)
+        side = image_size or data.image_size
+        self._require_size(side)
+        self._opened_px = side
+        shown = np.arange(len(table.images)) if everything else chosen.val
+        pictures = open_pictures(config, table, shown if everything else chosen.used, side, progress)
+        chains = build_chains(data, side, source_px(config, side), config.model.in_channels)
+        labelled = Labelled(pictures, labels, len(self.classes), self.several, config.model.in_channels)
+        chance = Chance(
+            data.insert_background_p,
+            data.background_max_ratio,
+            data.augmentation_p_schedule,
+            config.schedule_epochs,
+            config.training.mixing,
+        )
+        return Rows(
+            TrainRows(
+                labelled,
+                chosen.train,
+                chains,
+                self.statistics,
+                seed=config.seed,
+                chance=None if config.training.overfit else chance,
+            ),
+            ValRows(labelled, shown, chains),
+            pictures.cached,
+            pictures.notes,
+        )
+
+    def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
+        """All of a backbone is trained."""
+        return rows
+
+    def build_model(self, weights: bool) -> nn.Module:
+        assert self.classes, "rows are opened, or extras given, before anything else"
+        self.built_px = self.built_px or self._opened_px or self.config.data.image_size
+        return build_backbone(self.config.model, len(self.classes), self.built_px, weights)
+
+    def parts(self, model: nn.Module) -> Parts:
+        head = head_of(model)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return Parts(
+            main=[parameter for parameter in trained if id(parameter) in head],
+            pretrained=[parameter for parameter in trained if id(parameter) not in head],
+        )
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        images = self.statistics.applied(batch["images"])
+        alone = model.training and len(images) == 1  # BatchNorm takes no statistics from one place of one image
+        logits = model(torch.cat([images, images]))[:1] if alone else model(images)
+        loss = self._loss_of(logits, batch["labels"], self.config.criterion.label_smoothing)
+        # The sum of gradients is the whole batch's, also where only a part of it is here.
+        whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
+        return with_reduction(loss, whole, self.config.criterion.reduction)
+
+    def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
+        return parted(batch, part_sizes(len(batch["images"]), largest))
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
+        total = torch.zeros((), dtype=torch.float64)
+        found: list[Tensor] = []
+        truth: list[Tensor] = []
+        files: list[str] = []
+        for batch in batches:
+            logits = model(self.statistics.applied(batch["images"]))
+            total += self._loss_of(logits, batch["labels"], 0.0).double().cpu()
+            found.append(self._probabilities(logits).cpu())
+            truth.append(batch["labels"].cpu())
+            files += batch["files"]
+        return self._scores(float(total) / len(files), torch.cat(found).numpy(), torch.cat(truth).numpy(), files)
+
+    def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
+        """The likeliest class with its probability; where there may be several, those above the threshold."""
+        config, side = self.config, self.built_px or self.config.data.image_size
+        side = side if has_fixed_size(config.model) else config.data.image_size
+        source = source_px(config, side)
+        chains = build_chains(config.data, side, source, config.model.in_channels)
+        paths = images_in(folder)
+        seeds = uniforms(0, VAL_STREAM, np.arange(len(paths)), 1)[:, 0]
+        size = config.training.val_batch_size or config.training.batch_size
+        for first in range(0, len(paths), size):
+            few = paths[first : first + size]
+            with undisturbed():
+                pictures = [
+                    chains.framed(as_tensor(decode(path, source, config.model.in_channels)), chains.val, seed)
+                    for path, seed in zip(few, seeds[first : first + size], strict=True)
+                ]
+            logits = model(self.statistics.applied(torch.stack(pictures).to(device)))
+            for path, row in zip(few, self._probabilities(logits).cpu().numpy(), strict=True):
+                names, scores = self._answer(row)
+                separator = config.data.label_separator
+                yield {
+                    "image": path.name,
+                    "label": separator.join(names),
+                    "score": separator.join(f"{score:.4f}" for score in scores),
+                }
+
+    def extras(self) -> dict[str, Any]:
+        return {"classes": list(self.classes), "several": self.several, "built_px": self.built_px}
+
+    def _labelled(self, table: LabelTable) -> tuple[Sequence[tuple[int, ...]], LabelTable]:
+        """The labels of a table in the numbers of the model, which knows its classes by name once it is trained."""
+        if not self.classes:
+            checked_classes(self.config, table.classes, table.several)
+            self.classes, self.several = list(table.classes), table.several
+        strange = sorted(set(table.classes) - set(self.classes))
+        if strange:
+            raise DataError(f"the model knows no class {', '.join(strange)}, only {', '.join(self.classes)}")
+        if table.several and not self.several:
+            raise DataError("an image has several labels, or none, but the model was trained on one label each")
+        number = [self.classes.index(name) for name in table.classes]
+        return [tuple(number[label] for label in labels) for labels in table.labels], table
+
+    def _require_size(self, side: int) -> None:
+        if self.built_px and side != self.built_px and has_fixed_size(self.config.model):
+            name = self.config.model.backbone_name
+            what = f"{name} was built for images of {self.built_px} px and takes no others, such as {side} px"
+            fix = "a ladder or a resize_schedule over it keeps one size"
+            raise ConfigError([Problem("data.image_size", f"{what}; {fix}")])
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return logits.float().sigmoid() if self.several else logits.float().softmax(dim=1)
+
+    def _loss_of(self, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+        """The sum over images; of what compares class by class, the mean over classes."""
+        kind = self.config.criterion.type
+        if kind == "cross_entropy":
+            return summed_loss(kind, logits, labels, label_smoothing=label_smoothing)
+        target = labels if labels.is_floating_point() else F.one_hot(labels, logits.shape[1]).float()
+        if kind == "bce":
+            logits = logits.float().sigmoid()
+        elif kind != "bce_with_logits":
+            logits = self._probabilities(logits)
+        return summed_loss(kind, logits, target) / logits.shape[1]
+
+    def _scores(self, loss: float, found: np.ndarray, truth: np.ndarray, files: Sequence[str]) -> Scores:
+        evaluation, matrix = self.config.evaluation, None
+        if self.several:
+            metrics, _ = several_label_scores(found, truth, evaluation.threshold)
+        else:
+            metrics, table, _ = one_label_scores(found, truth)
+            if evaluation.confusion_matrix and len(self.classes) <= MOST_CLASSES:
+                matrix = matrix_of(table, self.classes)
+        if not self.config.metrics.accuracy:
+            metrics = {}
+        few = zip(files[: evaluation.samples], truth, found, strict=False)
+        samples = [self._sample(file, labels, row) for file, labels, row in few]
+        return Scores({"val_loss": loss, **metrics}, samples, matrix)
+
+    def _answer(self, row: np.ndarray) -> tuple[list[str], list[float]]:
+        """Classes and their probabilities, the likeliest first."""
+        order = [int(place) for place in np.argsort(-row, kind="stable")]
+        taken = [n for n in order if row[n] >= self.config.evaluation.threshold] if self.several else order[:1]
+        return [self.classes[n] for n in taken], [float(row[n]) for n in taken]
+
+    def _sample(self, file: str, labels: np.ndarray, row: np.ndarray) -> dict[str, Any]:
+        names, scores = self._answer(row)
+        true = [self.classes[n] for n in np.flatnonzero(labels)] if self.several else [self.classes[int(labels)]]
+        said = [f"{name} ({score:.0%})" for name, score in zip(names, scores, strict=True)]
+        return {"image": file, "references": true or ["no label"], "predictions": said or ["no label"]}

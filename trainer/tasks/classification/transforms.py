@@ -1,0 +1,175 @@
+"""How an image comes into a batch: onto a background, through the four lists of transforms, to its size.
+
+Every draw follows from numbers given from outside (`randomness.uniforms`), so that a sample is a function of
+(seed, epoch, image): torchvision's transforms draw from PyTorch's generator, which is seeded for each image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+from trainer.cache import Pixels
+from trainer.checkpoint import first_line
+from trainer.errors import ConfigError, Problem
+from trainer.randomness import undisturbed
+from trainer.tasks.classification.config import ClassificationData
+from trainer.tasks.classification.transformlist import NESTED, parts_of_entry
+
+DRAWS = 7  # uniform numbers that one training image takes
+_SEEDS = 2**53
+Chain = Sequence[Callable[[Tensor], Tensor]]
+
+
+@dataclass(frozen=True)
+class Chains:
+    """The four lists, built, for images that end up at `side_px`."""
+
+    side_px: int
+    pre: Chain
+    train: Chain
+    val: Chain
+    post: Chain
+
+    def framed(self, image: Tensor, middle: Chain, seed: float) -> Tensor:
+        """An image through the lists: [channels, any, any] → [channels, side, side]; `seed` in [0, 1) is for chance."""
+        if self.pre or middle or self.post:
+            torch.default_generator.manual_seed(int(seed * _SEEDS))
+        for transform in (*self.pre, *middle):
+            image = transform(image)
+        if image.shape[-2:] != (self.side_px, self.side_px):
+            image = F.resize(image, [self.side_px, self.side_px], antialias=True)
+        for transform in self.post:
+            image = transform(image)
+        return image.contiguous()
+
+
+@dataclass(frozen=True)
+class Pasting:
+    """How training images come onto backgrounds."""
+
+    p: float
+    max_ratio: float
+    pictures: Sequence[Pixels] | Any
+
+
+def as_tensor(pixels: Pixels) -> Tensor:
+    """uint8 [side, side, channels] → [channels, side, side], a copy."""
+    return torch.tensor(pixels).permute(2, 0, 1)
+
+
+def pasted(image: Tensor, background: Tensor, draws: Sequence[float], max_ratio: float) -> Tensor:
+    """An image somewhere on a background that is up to `max_ratio` times as wide, as large as the image was.
+
+    image: uint8 [colours + 1, side, side], the last channel its opacity; background: uint8 [colours, side, side];
+    draws: ratio, left, top.
+    """
+    side = image.shape[-1]
+    ratio = 1.0 + draws[0] * (max_ratio - 1.0)
+    small = max(1, round(side / ratio))
+    left, top = (int(draw * (side - small + 1)) for draw in draws[1:3])
+    image = F.resize(image, [small, small], antialias=True) if small != side else image
+    opacity = image[-1:].float() / 255.0
+    place = background[:, top : top + small, left : left + small]
+    blended = image[:-1].float() * opacity + place.float() * (1.0 - opacity)
+    whole = background.clone()
+    whole[:, top : top + small, left : left + small] = blended.round().to(torch.uint8)
+    return whole
+
+
+def with_channels(image: Tensor, channels: int) -> Tensor:
+    """An image as the model takes it: opacity, the last of 2 or of 4 channels, is left out or all there."""
+    has = image.shape[0]
+    if has == channels + 1:
+        return image[:channels]
+    if has == channels - 1:
+        return torch.cat([image, torch.full_like(image[:1], 255)])
+    return image
+
+
+def build_chains(data: ClassificationData, side_px: int, source_px: int, channels: int) -> Chains:
+    """The lists of a configuration; `ConfigError` names the entry that torchvision refuses, or that does not fit."""
+    names = ("pre_transforms", "train_augmentations", "val_augmentations", "post_transforms")
+    pre, train, val, post = (_chain(name, getattr(data, name), side_px) for name in names)
+    chains = Chains(side_px, pre, train, val, post)
+    probe = torch.zeros(channels, source_px, source_px, dtype=torch.uint8)
+    with undisturbed():
+        start = _tried("pre_transforms", pre, probe)
+        for name, middle in (("train_augmentations", train), ("val_augmentations", val)):
+            after = _tried(name, middle, start)
+            if (after.shape[0], after.dtype) != (start.shape[0], start.dtype):
+                what = f"makes {_words(after)} of {_words(start)}; what changes the kind of pixels belongs into"
+                raise ConfigError([Problem(f"data.{name}", f"{what} data.pre_transforms or data.post_transforms")])
+        end = _tried("post_transforms", post, F.resize(start, [side_px, side_px], antialias=True))
+        if tuple(end.shape) != (channels, side_px, side_px):
+            what = f"images end as {_words(end)} of {tuple(end.shape[-2:])} px, not as {channels} channels of"
+            problem = Problem("data.post_transforms", f"{what} {(side_px, side_px)} px (model.in_channels)")
+            raise ConfigError([problem])
+    return chains
+
+
+def _words(image: Tensor) -> str:
+    return f"{image.shape[0]} channels of {str(image.dtype).removeprefix('torch.')}"
+
+
+def _tried(name: str, chain: Chain, image: Tensor) -> Tensor:
+    for transform in chain:
+        try:
+            image = transform(image)
+        except (TypeError, ValueError, RuntimeError, AssertionError, IndexError) as error:
+            what = f"{type(transform).__name__} fails on {_words(image)}, {tuple(image.shape[-2:])} px"
+            raise ConfigError([Problem(f"data.{name}", f"{what}: {first_line(error)}")]) from None
+    return image
+
+
+def _chain(name: str, entries: Sequence[Any], side_px: int) -> list[nn.Module]:
+    return [_transform(name, entry, side_px) for entry in entries]
+
+
+def _transform(where: str, entry: Any, side_px: int) -> nn.Module:
+    name, said = parts_of_entry(entry)
+    arguments = {key: _argument(where, name, key, value, side_px) for key, value in said.items()}
+    try:
+        transform: nn.Module = getattr(v2, name)(**arguments)
+        return transform
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ConfigError([Problem(f"data.{where}", f"{name}: {first_line(error)}")]) from None
+
+
+def _argument(where: str, name: str, key: str, value: Any, side_px: int) -> Any:
+    """A value as torchvision takes it: words for its enumerations and PyTorch's types, parts of a side in pixels."""
+    if key == NESTED:
+        return _chain(where, value, side_px)
+    if key in ("size", "padding"):
+        return _in_pixels(value, side_px)
+    try:
+        if key == "interpolation" and isinstance(value, str):
+            return InterpolationMode(value)
+        if key == "policy" and isinstance(value, str):
+            return AutoAugmentPolicy(value)
+        if key == "dtype" and isinstance(value, str):
+            return _dtype(value)
+        if key == "dtype" and isinstance(value, Mapping):
+            raise ValueError("one type for images, such as float32")
+    except ValueError as error:
+        raise ConfigError([Problem(f"data.{where}", f"{name}: {key}: {error}")]) from None
+    return value
+
+
+def _in_pixels(value: Any, side_px: int) -> Any:
+    if isinstance(value, float):
+        return max(1, round(value * side_px)) if value > 0.0 else 0
+    return [_in_pixels(item, side_px) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _dtype(word: str) -> torch.dtype:
+    found = getattr(torch, word.removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype):
+        raise ValueError(f"{word!r} is no type of PyTorch's, such as float32")
+    return found

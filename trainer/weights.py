@@ -1,0 +1,38 @@
+"""Weights from files of other origin, loaded so that nothing in them can run code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.checkpoint import UNREADABLE, first_line
+from trainer.errors import ConfigError, DataError, Problem
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file of PyTorch's or in a `.safetensors`; `model.weights` is named where there is none."""
+    if not path.is_file():
+        raise ConfigError([Problem("model.weights", f"{path}: no such file")])
+    try:
+        found = _read(path)
+    except (OSError, *UNREADABLE) as error:
+        raise DataError(f"{path}: not a file of weights ({first_line(error)})") from None
+    state = found.get("state_dict", found) if isinstance(found, dict) else found
+    if not isinstance(state, dict):
+        raise DataError(f"{path}: expected a state dict")
+    return state
+
+
+def _read(path: Path) -> Any:
+    if path.suffix != ".safetensors":
+        return torch.load(path, map_location="cpu", weights_only=True)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
