@@ -15,6 +15,7 @@ from reports.record import StudyRecord
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
@@ -22,6 +23,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium or chromedriver is not installed")
 
+KINDS = ("captioning", "ladder", "classification", "diffusion", "hostile", "empty", "running")
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,900",
@@ -43,7 +45,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def pages(records: dict[str, StudyRecord], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    paths = {kind: folder / f"{kind}.html" for kind in ("captioning", "ladder", "hostile", "empty", "running")}
+    paths = {kind: folder / f"{kind}.html" for kind in KINDS}
     for kind, path in paths.items():
         write_report(records[kind], path)
     return paths
@@ -73,7 +75,7 @@ def column(browser: Any, place: int) -> list[str]:
     return cells
 
 
-@pytest.mark.parametrize("kind", ["captioning", "ladder", "hostile", "empty", "running"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_it_opens_alone(browser: Any, pages: dict[str, Path], kind: str) -> None:
     show(browser, pages[kind])
     assert browser.get_log("browser") == []
@@ -104,7 +106,7 @@ def test_plotly_draws_strangers_names_as_text(browser: Any, pages: dict[str, Pat
 
 
 @pytest.mark.parametrize("width", [1280, 390, 320])
-@pytest.mark.parametrize("kind", ["ladder", "hostile"])
+@pytest.mark.parametrize("kind", ["ladder", "classification", "diffusion", "hostile"])
 def test_the_page_never_scrolls_sideways(browser: Any, pages: dict[str, Path], kind: str, width: int) -> None:
     show(browser, pages[kind], width=width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
@@ -141,6 +143,27 @@ def test_the_filter_keeps_rows_with_all_words(browser: Any, pages: dict[str, Pat
     assert browser.find_element("css selector", ".filter output").text == f"{len(kept)} of {count} trials"
     field.send_keys(Keys.CONTROL, "a", Keys.DELETE)
     assert len(column(browser, 0)) == count
+
+
+def test_the_curves_change_their_colours(browser: Any, pages: dict[str, Path]) -> None:
+    show(browser, pages["ladder"])
+    names = "return [...document.querySelectorAll('#plot-curves .legendtext')].map(text => text.textContent)"
+    assert {"completed", "paused", "failed", "promoted"} == set(browser.execute_script(names))
+    buttons = browser.find_elements("css selector", "#plot-curves .updatemenu-button")
+    assert [button.text for button in buttons] == ["by status", "by rung"]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", buttons[1])
+    ActionChains(browser).move_to_element(buttons[1]).click().perform()
+    WebDriverWait(browser, 10).until(lambda b: "rung 1" in b.execute_script(names))
+    assert set(browser.execute_script(names)) == {"rung 1", "rung 2", "rung 3", "promoted"}
+
+
+def test_a_trial_leads_to_its_samples(browser: Any, pages: dict[str, Path]) -> None:
+    show(browser, pages["ladder"])
+    link = browser.find_element("css selector", "#trials-table a[href^='#samples-of-']")
+    target = link.get_attribute("href").rpartition("#")[2]
+    browser.execute_script("document.documentElement.style.scrollBehavior = 'auto'; arguments[0].click()", link)
+    place = "return document.getElementById(arguments[0]).getBoundingClientRect().top"
+    WebDriverWait(browser, 10).until(lambda b: 0 <= b.execute_script(place, target) < 900)
 
 
 def test_dark_mode_reaches_page_and_plots(browser: Any, pages: dict[str, Path]) -> None:
