@@ -77,8 +77,19 @@ class LiveView(PlainView):
     def table(self, stage: Stage) -> Table:
         """A row for each slot that was heard of."""
         metric = stage.plan.metric.label
-        heads = ("slot", "trial", "rung", "epoch", metric, f"best {metric}", "s/epoch", "time left", "budget used")
-        table = Table(box=None, padding=(0, 2))
+        # Narrow enough for 80 columns.
+        heads = (
+            "slot",
+            "trial",
+            "rung",
+            "epoch",
+            metric,
+            f"best\n{metric}",
+            "s per\nepoch",
+            "time\nleft",
+            "budget\nused",
+        )
+        table = Table(box=None, padding=(0, 1))
         for column, head in enumerate(heads):
             table.add_column(Text(head), justify="left" if column < 2 else "right", no_wrap=True)
         for name, place in sorted(self._places.items()):

@@ -8,6 +8,7 @@ A damaged file is said, not raised: a report must not end a study.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +81,26 @@ def read_samples(folder: Path, trial_id: int, run: str = "") -> Kept:
     except OSError as error:
         return Kept(problem=f"{path}: {error.strerror or error}; its samples are not shown")
     matrix = Matrix(trial_id, found.matrix.labels, found.matrix.counts, run) if found.matrix else None
-    return Kept([_sample(one, place, path.parent, trial_id, run) for place, one in enumerate(found.samples)], matrix)
+    titles = _titles([one.image for one in found.samples])
+    return Kept(
+        [_sample(one, t, path.parent, trial_id, run) for one, t in zip(found.samples, titles, strict=True)], matrix
+    )
 
 
-def _sample(one: _Sample, place: int, folder: Path, trial_id: int, run: str) -> Sample:
-    title = one.image.name if one.image else f"sample {place + 1}"
+def _titles(images: Sequence[Path | None]) -> list[str]:
+    """The images' names, with the folder where two of them are alike."""
+    counts = Counter(image.name for image in images if image)
+    return [
+        f"sample {place}"
+        if image is None
+        else image.name
+        if counts[image.name] == 1
+        else f"{image.parent.name}/{image.name}"
+        for place, image in enumerate(images, start=1)
+    ]
+
+
+def _sample(one: _Sample, title: str, folder: Path, trial_id: int, run: str) -> Sample:
     # An absolute path stays what it is.
     image, generated = (folder / path if path else None for path in (one.image, one.generated))
     boxes = _boxes(one.reference_boxes), _boxes(one.predicted_boxes)

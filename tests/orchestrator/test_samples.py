@@ -77,3 +77,9 @@ def test_what_is_not_unicode_is_damage(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "last.json").write_bytes(b'{"samples": [{"references": ["\xff"]}]}')
     assert "samples are not shown" in read_samples(tmp_path, 1).problem
+
+
+def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    images = ["/data/cat/1.jpg", "/data/dog/1.jpg", "/data/dog/2.jpg"]
+    kept = read_samples(write(tmp_path, json.dumps({"samples": [{"image": image} for image in images]})), 1)
+    assert [sample.title for sample in kept.samples] == ["cat/1.jpg", "dog/1.jpg", "2.jpg"]
