@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from orchestrator.flags import Debug, Start, StudyDir, request_of
+from orchestrator.flags import Debug, Start, StudyDir, ViewName, request_of
+from orchestrator.guard import guarded
 from orchestrator.options import Request
-from trainer.api import ConfigError, Problem, TrainingError, no_room
+from trainer.api import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from orchestrator.views import View
 
 app = typer.Typer(
     add_completion=False,
@@ -23,28 +26,35 @@ app = typer.Typer(
     help="Budgeted hyperparameter search: python -m orchestrator run trials.json --budget-epochs 5",
 )
 
-
-_EXTRAS: dict[str, dict[str, Any]] = {
-    "run": {"force": typer.Option("--force", help="go on although the data changed")},
+# Name → kind with its option, and what it is where it is not said.
+_EXTRAS: dict[str, dict[str, tuple[Any, Any]]] = {
+    "run": {
+        "force": (Annotated[bool, typer.Option("--force", help="go on although the data changed")], False),
+        "view": (ViewName, "auto"),
+    },
     "plan": {
-        "json": typer.Option("--json", help="as JSON"),
-        "measure": typer.Option("--measure", help="time a few steps on every rung for the estimate"),
+        "json": (Annotated[bool, typer.Option("--json", help="as JSON")], False),
+        "measure": (
+            Annotated[bool, typer.Option("--measure", help="time a few steps on every rung for the estimate")],
+            False,
+        ),
     },
 }
 
 
-def _takes_request(work: Callable[[Request, Mapping[str, bool]], int], name: str, meaning: str) -> None:
+def _takes_request(work: Callable[[Request, Mapping[str, Any]], int], name: str, meaning: str) -> None:
     """Adds a command with the arguments of `request_of`, so that `run` and `plan` cannot drift apart."""
     hints = typing.get_type_hints(request_of, include_extras=True)
     hints.pop("return")
 
     def command(**values: Any) -> None:
         debug, extras = values.pop("debug"), {key: values.pop(key) for key in _EXTRAS[name]}
-        _guarded(lambda: work(request_of(**values), extras), debug)
+        guarded(lambda: work(request_of(**values), extras), debug)
 
-    flags = {**{key: Annotated[bool, option] for key, option in _EXTRAS[name].items()}, "debug": Debug}
+    extra = {**_EXTRAS[name], "debug": (Debug, False)}
+    flags = {key: kind for key, (kind, _) in extra.items()}
     own = list(inspect.signature(request_of).parameters.values())
-    more = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=False) for key in flags]
+    more = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=usual) for key, (_, usual) in extra.items()]
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + more
     annotated = {**hints, **flags}
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -54,13 +64,13 @@ def _takes_request(work: Callable[[Request, Mapping[str, bool]], int], name: str
     app.command(name, help=meaning)(command)
 
 
-def _run(request: Request, extras: Mapping[str, bool]) -> int:
+def _run(request: Request, extras: Mapping[str, Any]) -> int:
     from orchestrator import commands  # opens databases and draws reports; `plan` needs neither
 
-    return commands.run(request, _console(), extras["force"])
+    return commands.run(request, _view(extras["view"]), extras["force"])
 
 
-def _plan(request: Request, extras: Mapping[str, bool]) -> int:
+def _plan(request: Request, extras: Mapping[str, Any]) -> int:
     from orchestrator.offer import make_offer, offer_lines
 
     offer = make_offer(request, extras["measure"])
@@ -83,10 +93,10 @@ def status(study_dir: StudyDir, debug: Debug = False) -> None:
     def work() -> int:
         from orchestrator.status import show_status
 
-        show_status(study_dir.absolute(), Console(highlight=False))
+        show_status(study_dir.absolute(), Console(highlight=False, markup=False, emoji=False))
         return 0
 
-    _guarded(work, debug)
+    guarded(work, debug)
 
 
 @app.command()
@@ -99,7 +109,7 @@ def report(study_dir: StudyDir, debug: Debug = False) -> None:
         typer.echo(str(commands.report(study_dir.absolute())))
         return 0
 
-    _guarded(work, debug)
+    guarded(work, debug)
 
 
 @app.command()
@@ -117,7 +127,7 @@ def dashboard(
         serve_dashboard(study_dir.absolute(), host, port, lambda line: typer.echo(line, err=True))
         return 0
 
-    _guarded(work, debug)
+    guarded(work, debug)
 
 
 @app.command()
@@ -128,6 +138,7 @@ def promote(
     start: Annotated[Start, typer.Option("--from", help="fresh weights, or those that the search has trained")] = (
         Start.scratch
     ),
+    view: ViewName = "auto",
     debug: Debug = False,
 ) -> None:
     """Train the best trials at the full budget."""
@@ -135,9 +146,9 @@ def promote(
     def work() -> int:
         from orchestrator import commands
 
-        return commands.promote(study_dir.absolute(), top, seeds, _console(), start is Start.checkpoint)
+        return commands.promote(study_dir.absolute(), top, seeds, _view(view), start is Start.checkpoint)
 
-    _guarded(work, debug)
+    guarded(work, debug)
 
 
 @app.command()
@@ -146,6 +157,7 @@ def retry(
     failed: Annotated[
         bool, typer.Option("--failed", help="the failed trials (required: nothing else is retried)")
     ] = False,
+    view: ViewName = "auto",
     debug: Debug = False,
 ) -> None:
     """Try failed trials once more, from their checkpoints."""
@@ -155,9 +167,9 @@ def retry(
 
         if not failed:
             raise ConfigError([Problem("retry", "say which trials: --failed")])
-        return commands.retry(study_dir.absolute(), _console())
+        return commands.retry(study_dir.absolute(), _view(view))
 
-    _guarded(work, debug)
+    guarded(work, debug)
 
 
 @app.command("close")
@@ -167,34 +179,15 @@ def close_study(study_dir: StudyDir, debug: Debug = False) -> None:
     def work() -> int:
         from orchestrator import commands
 
-        return commands.close(study_dir.absolute(), _console())
+        return commands.close(study_dir.absolute(), _view("plain"))
 
-    _guarded(work, debug)
-
-
-def _console() -> Console:
-    return Console(stderr=True, highlight=False)
+    guarded(work, debug)
 
 
-def _guarded(work: Callable[[], int], debug: bool) -> None:
-    """Runs a command; errors become one message on stderr and an exit status."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    try:
-        outcome = work()
-    except KeyboardInterrupt:
-        outcome = 130
-    except TrainingError as error:
-        if debug:
-            raise
-        typer.echo(f"error: {error}", err=True)
-        outcome = 2 if error.kind in ("config", "data") else 1
-    except OSError as error:
-        if debug:
-            raise
-        advice = "; make room, and the same command carries on" if no_room(error) else ""
-        typer.echo(f"error: {error.filename or 'a file'}: {error.strerror or error}{advice}", err=True)
-        outcome = 1
-    raise typer.Exit(outcome)
+def _view(name: str) -> View:
+    from orchestrator.views import make_view
+
+    return make_view(name)
 
 
 def main() -> None:

@@ -16,13 +16,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from orchestrator.disk import CheckpointKeeper
 from orchestrator.driver import Driver, Ending, Stop
+from orchestrator.exhibits import Exhibits, exhibit
 from orchestrator.failures import FailurePolicy
 from orchestrator.folder import open_full, open_search, read_full, read_plan, read_state
-from orchestrator.live import open_view, summary_line
-from orchestrator.lock import StudyLock
+from orchestrator.lock import StudyLock, is_held
 from orchestrator.merge import merge
 from orchestrator.options import Request
-from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_environment, write_plan
+from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan
 from orchestrator.plan import Plan
 from orchestrator.promote import chosen, crown
 from orchestrator.records import next_steps
@@ -33,13 +33,14 @@ from orchestrator.slots.slot import Slots
 from orchestrator.stage import FullStage, SearchStage, Stage
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.timings import known_timings, remember
+from orchestrator.views import View, summary_line
 from orchestrator.watcher import Watcher, Watchers
 from trainer.api import ConfigError, Problem, RunConfig, check_data, prepare_data
 
 DONE, FAILURE, USAGE, TOO_MANY_FAILURES = 0, 1, 2, 3
 
 
-def run(request: Request, console: Console, force: bool = False) -> int:
+def run(request: Request, view: View, force: bool = False) -> int:
     """`run`: plan, search, report, promote; on a study that exists, carry on."""
     plan, _ = make_plan(request)
     prepare_folder(plan)
@@ -47,11 +48,11 @@ def run(request: Request, console: Console, force: bool = False) -> int:
         if (plan.folder / PLAN).exists():
             plan = merge(read_plan(plan.folder), plan, force)
         for note in plan.notes:
-            console.print(note, markup=False, highlight=False, soft_wrap=True)
-        return _work(plan, console, plan.promote, plan.promote_seeds, search=True)
+            view.say(note, urgent=note.startswith("warning:"))
+        return _work(plan, view, plan.promote, plan.promote_seeds, search=True)
 
 
-def promote(folder: Path, top: int, seeds: int, console: Console, from_checkpoint: bool = False) -> int:
+def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: bool = False) -> int:
     """`promote`: full training of the best, later, on the data that the search was made on."""
     plan = read_plan(folder)
     now = check_data(plan.base_config).fingerprint
@@ -60,21 +61,21 @@ def promote(folder: Path, top: int, seeds: int, console: Console, from_checkpoin
         advice = "bring it back, or accept it with the search's own command and --force"
         raise ConfigError([Problem(f"study {plan.name}", f"{what}; {advice}")])
     with StudyLock(folder):
-        return _work(plan, console, top, seeds, search=False, from_checkpoint=from_checkpoint)
+        return _work(plan, view, top, seeds, search=False, from_checkpoint=from_checkpoint)
 
 
-def retry(folder: Path, console: Console) -> int:
+def retry(folder: Path, view: View) -> int:
     """`retry --failed`: failed trials once more, from their checkpoints."""
     plan = read_plan(folder)
     with StudyLock(folder):
         study = open_search(plan)
         count = reopen_failed(plan, study)
         study.close()
-        console.print(f"{count} failed trial{'' if count == 1 else 's'} tried again", highlight=False)
-        return _work(plan, console, plan.promote, plan.promote_seeds, search=True)
+        view.say(f"{count} failed trial{'' if count == 1 else 's'} tried again")
+        return _work(plan, view, plan.promote, plan.promote_seeds, search=True)
 
 
-def close(folder: Path, console: Console) -> int:
+def close(folder: Path, view: View) -> int:
     """`close`: no more trials; what is paused becomes pruned."""
     plan = replace(read_plan(folder), closed=True)
     with StudyLock(folder):
@@ -84,31 +85,30 @@ def close(folder: Path, console: Console) -> int:
             trial.status = PRUNED
             state.decide(trial, f"trial {trial.trial_id} pruned after epoch {trial.epochs}: the study was closed")
             study.decided(trial)
-            console.print(trial.reason, markup=False, highlight=False)
+            view.say(trial.reason)
         write_plan(plan)
         StudyFiles(plan, state, read_full(plan)).finish()
         study.close()
-    console.print(f"closed: {summary_line(plan, state)}", markup=False, highlight=False)
+    view.say(f"closed: {summary_line(plan, state)}")
     return DONE
 
 
 def report(folder: Path) -> Path:
     """`report`: CSV and HTML rebuilt from the study alone."""
-    files = StudyFiles(*read_state(folder))
-    files.refresh_all()
+    write_all(*read_state(folder), in_progress=is_held(folder))
     return folder / "report.html"
 
 
-def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool, from_checkpoint: bool = False) -> int:
+def _work(plan: Plan, view: View, top: int, seeds: int, search: bool, from_checkpoint: bool = False) -> int:
     """Searches (where asked) and promotes, over one set of slots."""
     study = open_search(plan)  # before the plan is written: one with a wrong URL must not bind the next call
     write_plan(plan)
     write_environment(plan)
-    build_data(plan.search_config({}, plan.rungs[0]) if search else plan.base_config, console)
+    build_data(plan.search_config({}, plan.rungs[0]) if search else plan.base_config, view.console)
     stage = SearchStage(plan, study)
     files = StudyFiles(plan, stage.state, read_full(plan))
-    with open_view(console, plan) as view, _signals() as stop:
-        watcher = Watchers(files, view)
+    with view, _signals() as stop:
+        watcher = Watchers(files, view, Exhibits(plan))
         office = _Office(plan, watcher, stop)
         try:
             ending: Ending = "done"
@@ -130,11 +130,9 @@ def _work(plan: Plan, console: Console, top: int, seeds: int, search: bool, from
         finally:
             office.close()
             files.finish()
-    if ending != "stopped":  # who said stop does not wait for this
-        from orchestrator.exhibits import exhibit  # needs the dashboard, which takes its time to import
-
+    if ending != "stopped":  # who said stop does not wait for the import of the dashboard
         exhibit(plan, stage.state, files.full)
-    return _conclude(plan, stage.state, files.full, ending, stop, console)
+    return _conclude(plan, stage.state, files.full, ending, stop, view)
 
 
 class _Office:
@@ -180,34 +178,31 @@ def build_data(config: RunConfig, console: Console) -> None:
         prepare_data(config, lambda done, of: bar.update(line, completed=done, total=of, visible=True))
 
 
-def _conclude(
-    plan: Plan, search: StudyState, full: StudyState | None, ending: Ending, stop: Stop, console: Console
-) -> int:
+def _conclude(plan: Plan, search: StudyState, full: StudyState | None, ending: Ending, stop: Stop, view: View) -> int:
     """The last words, and the exit status."""
 
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
     if ending == "stopped":
-        say("stopped; the same command carries on")
+        view.say("stopped; the same command carries on")
         return 128 + (stop.number or signal.SIGTERM)
     if ending == "disk":
-        say("stopped: a trial's files could not be written; make room, and the same command carries on")
+        view.say(
+            "stopped: a trial's files could not be written; make room, and the same command carries on", urgent=True
+        )
         return FAILURE
     own = [trial for trial in search.in_order() if trial.origin is None]
     all_failed = bool(own) and all(trial.status == FAILED for trial in own)
     if all_failed or ending == "failures":
         for (kind, line), count in Counter((t.failure_kind, t.failure_line) for t in own if t.failure_kind).items():
-            say(f"{count} trial{'' if count == 1 else 's'} failed ({kind}): {line}")
+            view.say(f"{count} trial{'' if count == 1 else 's'} failed ({kind}): {line}", urgent=True)
         return TOO_MANY_FAILURES
-    say(f"report: {plan.folder / 'report.html'}")
+    view.say(f"report: {plan.folder / 'report.html'}")
     if ending == "done":
         done = full is not None and any(run.status == COMPLETED for run in full.in_order())
         steps = next_steps(plan, search, full or StudyState())
         for why, command in steps[:1] if not done else []:
-            say(f"next: {command}   # {why}")
+            view.say(f"next: {command}   # {why}")
         if done:
-            say(f"train it anywhere: python -m trainer --config {plan.folder / 'best.yaml'}")
+            view.say(f"train it anywhere: python -m trainer --config {plan.folder / 'best.yaml'}")
     failed_runs = full is not None and full.trials and all(t.status == FAILED for t in full.in_order())
     return FAILURE if failed_runs else DONE
 

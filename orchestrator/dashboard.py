@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import run_server
 
+from orchestrator.database import open_storage
 from orchestrator.exhibits import ARTIFACTS
 from orchestrator.folder import read_plan
-from orchestrator.study import open_storage
 
 
 def serve_dashboard(folder: Path, host: str, port: int, say: Callable[[str], None]) -> None:
@@ -19,4 +20,6 @@ def serve_dashboard(folder: Path, host: str, port: int, say: Callable[[str], Non
     storage = open_storage(plan.storage_url)
     say(f"study {plan.name}: the dashboard listens on {host}, port {port}; Ctrl-C ends it")
     artifacts = plan.folder / ARTIFACTS
+    with suppress(OSError):  # a study that may only be read has them or has none
+        artifacts.mkdir(exist_ok=True)  # a study that runs will have them later
     run_server(storage, host, port, FileSystemArtifactStore(artifacts) if artifacts.is_dir() else None)

@@ -19,6 +19,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.plan import Limits
 from orchestrator.policy.policy import Ask, Climb, Continue
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Slots, Started
+from orchestrator.slottimes import SlotTimes
 from orchestrator.space import as_json
 from orchestrator.stage import Stage
 from orchestrator.state import PAUSED, RUNNING, TrialState
@@ -63,6 +64,7 @@ class Driver:
     _time_kept: float = 0.0
     _failures: FailurePolicy = field(init=False)
     _ledger: Ledger = field(init=False)
+    _times: SlotTimes = field(default_factory=SlotTimes)
 
     def run(self) -> Ending:
         """Works until there is nothing left to do; returns how it ended."""
@@ -175,6 +177,7 @@ class Driver:
         )
         unfinished = {str(self.stage.folder(t)) for t in self.stage.state.with_status(RUNNING)}
         best = min(free, key=lambda slot: (slot.holds != work.name, slot.holds in unfinished, slot.name))
+        self._times.submitted(best.name, self.seconds())
         best.submit(work)
 
     def _write_inputs(self, trial: TrialState, config: Mapping[str, Any]) -> None:
@@ -195,19 +198,27 @@ class Driver:
         if isinstance(event, Beat):
             self.watcher.beat(self.stage, slot, event)
         elif isinstance(event, Evaluated):
-            self._ledger.evaluated(trial, event.evaluation, slot.name, self.seconds())
+            now = self.seconds()
+            self._ledger.evaluated(trial, event.evaluation, slot.name, now, self._times.evaluated(slot.name, now))
         elif isinstance(event, Ended):
             self._failures.slice_ended(slot.name)
             self._ledger.ended(trial, event.outcome)
         elif isinstance(event, Failed):
             self._failures.slice_failed(slot.name)
+            self._wasted(slot, trial, event.kind)
             self._fail(trial, event.kind, event.line)
         elif isinstance(event, Lost):
             self._lost(slot, trial, event)
         else:
             assert isinstance(event, Started), "no other event"
+            self._times.started(slot.name, self.seconds())
+
+    def _wasted(self, slot: Slot, trial: TrialState, kind: str) -> None:
+        now = self.seconds()
+        self._ledger.wasted(trial, slot.name, self._times.broken(slot.name, now), now, kind)
 
     def _lost(self, slot: Slot, trial: TrialState, event: Lost) -> None:
+        self._wasted(slot, trial, event.kind)
         times = self.stage.state.lost_before(trial)
         others = [s for s in self.slots.slots if s is not slot and s.name not in self._failures.aside]
         if self._failures.slice_lost(slot.name, len(others)):

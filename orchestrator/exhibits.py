@@ -1,58 +1,54 @@
 """What the Optuna dashboard shows beside the trials: sample predictions as artifacts, and the study's note.
 
-Written when a run has ended, so that nothing waits for it, and as the dashboard's own attributes of the study, which
-take no part in any decision: a finished trial takes no attributes any more. Artifacts have fixed names, so that the
-same run again writes the same.
+Artifacts are written now and then while trials run, the note when a run has ended, both as the dashboard's own
+attributes of the study, which take no part in any decision: a finished trial takes no attributes any more. Artifacts
+have fixed names, so that the same run again writes the same.
 """
 
 from __future__ import annotations
 
 import functools
 import io
-import json
 import logging
 import textwrap
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import optuna
-from optuna.storages import RDBStorage
-from optuna_dashboard import get_note, save_note
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from orchestrator.database import DatabaseError
 from orchestrator.plan import Plan
 from orchestrator.records import next_steps
+from orchestrator.samples import read_samples, samples_stamp
+from orchestrator.slots.slot import Beat, Slot
+from orchestrator.stage import Stage
 from orchestrator.state import StudyState, TrialState
-from orchestrator.study import DatabaseError, open_storage, retried
-from trainer.api import SAMPLES
+from orchestrator.study import Study
+from reports.record import Sample
 
 ARTIFACTS = "artifacts"
+ABOUT = {"filename": "samples.png", "mimetype": "image/png", "encoding": None}
 SIGNATURE = "*Written by rungwise; a note of your own, without this line, is left as it is.*"
 _MOST_TRIALS = 100  # the best; a person looks at fewer
 _MOST_SAMPLES, _WIDTH_PX, _COLUMNS = 8, 240, 4
 _LETTERS, _LINES = 38, 6
+_FIRST_SECONDS, _SECONDS, _SHARE = 3.0, 20.0, 100.0  # what takes a second is done every hundred
 
 log = logging.getLogger(__name__)
 
 
 def exhibit(plan: Plan, search: StudyState, full: StudyState | None) -> None:
-    """Writes note and artifacts; what cannot be written is said, and costs the study nothing."""
-    try:
-        storage = open_storage(plan.storage_url)
-        study = optuna.load_study(study_name=plan.name, storage=storage)
-        _save_artifacts(plan, search, storage, study._study_id)
-        words = note(plan, search, full)
-        there = retried(lambda: get_note(study))
-        if there != words and (not there or SIGNATURE in there):
-            retried(lambda: save_note(study, words))
-        storage.remove_session()
-        storage.engine.dispose()
-    except (OSError, ValueError, DatabaseError) as error:
-        log.warning("the dashboard's note and samples could not be written: %s", error)
-    except Exception:  # the study is done and written; a mistake here must not end it as a failure
-        log.warning("the dashboard's note and samples could not be written", exc_info=True)
+    """Writes note and artifacts once a run has ended."""
+    with _said():
+        study = Study.existing(plan.storage_url, plan.name)
+        try:
+            study.attach(Exhibits(plan).save(search), ABOUT)
+            study.annotate(note(plan, search, full), SIGNATURE)
+        finally:
+            study.close()
 
 
 def note(plan: Plan, search: StudyState, full: StudyState | None) -> str:
@@ -75,69 +71,113 @@ def note(plan: Plan, search: StudyState, full: StudyState | None) -> str:
     return "\n\n".join([*lines, f"The whole story: `{plan.folder / 'report.html'}`", SIGNATURE])
 
 
-def _save_artifacts(plan: Plan, search: StudyState, storage: RDBStorage, study_id: int) -> None:
-    there = retried(lambda: storage.get_study_system_attrs(study_id))
-    ids = {trial.number: trial._trial_id for trial in retried(lambda: storage.get_all_trials(study_id, deepcopy=False))}
-    for trial in search.ranked(plan.metric.direction == "maximize")[:_MOST_TRIALS]:
-        picture = _sheet(_samples(plan, trial))
-        if picture is None:
-            continue
-        name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"rungwise/{plan.name}/{trial.trial_id}/samples"))
-        (plan.folder / ARTIFACTS).mkdir(exist_ok=True)
-        path = plan.folder / ARTIFACTS / name
+class Exhibits:
+    """A watcher that shows what trials predict while the study runs. It takes a hundredth of the study's time."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._seen: dict[int, int] = {}  # by number: when the samples were written that are shown
+        self._names: dict[int, str] = {}
+        self._due = time.monotonic() + _FIRST_SECONDS
+        self._stale = False
+
+    def line(self, text: str) -> None:
+        """Words are not for pictures."""
+
+    def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
+        self._stale = True
+
+    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
+        """Neither are steps."""
+
+    def tick(self, stage: Stage) -> None:
+        clock = time.monotonic()
+        if not self._stale or stage.noun != "trial" or clock < self._due:
+            return
+        self._stale = False
+        with _said():
+            stage.study.attach(self.save(stage.state), ABOUT)
+        self._due = clock + max(_SECONDS, (time.monotonic() - clock) * _SHARE)
+
+    def save(self, search: StudyState) -> dict[int, str]:
+        """Writes a picture of what each of the best predicted, where it is not the last one; number → its name."""
+        for trial in search.ranked(self.plan.metric.direction == "maximize")[:_MOST_TRIALS]:
+            folder = self.plan.folder / "trials" / f"{trial.trial_id:04d}"
+            stamp = samples_stamp(folder)
+            if stamp is None or self._seen.get(trial.number) == stamp:
+                continue
+            self._seen[trial.number] = stamp
+            kept = read_samples(folder, trial.trial_id)
+            if kept.problem:
+                log.warning("%s", kept.problem)
+            picture = _sheet(kept.samples[:_MOST_SAMPLES])
+            if picture is not None:
+                self._names[trial.number] = self._write(trial, picture)
+        return self._names
+
+    def _write(self, trial: TrialState, picture: bytes) -> str:
+        name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"rungwise/{self.plan.name}/{trial.trial_id}/samples"))
+        (self.plan.folder / ARTIFACTS).mkdir(exist_ok=True)
+        path = self.plan.folder / ARTIFACTS / name
         if not path.exists() or path.read_bytes() != picture:
             path.write_bytes(picture)
-        about = {"artifact_id": name, "filename": "samples.png", "mimetype": "image/png", "encoding": None}
-        key, value = f"dashboard:artifacts:{ids[trial.number]}:{name}", json.dumps(about)
-        if there.get(key) != value:
-            retried(lambda key=key, value=value: storage.set_study_system_attr(study_id, key, value))  # type: ignore[misc]
+        return name
 
 
-def _samples(plan: Plan, trial: TrialState) -> Sequence[dict[str, Any]]:
-    path = plan.folder / "trials" / f"{trial.trial_id:04d}" / SAMPLES / "last.json"
-    if not path.is_file():
-        return ()
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["samples"]
-    return found[:_MOST_SAMPLES]
+@contextmanager
+def _said() -> Iterator[None]:
+    """What cannot be written for the dashboard is said, and costs the study nothing."""
+    try:
+        yield
+    except (OSError, ValueError, DatabaseError) as error:
+        log.warning("the dashboard's note and samples could not be written: %s", error)
+    except Exception:  # a picture is not worth a study
+        log.warning("the dashboard's note and samples could not be written", exc_info=True)
 
 
-def _sheet(samples: Sequence[dict[str, Any]]) -> bytes | None:
+def _sheet(samples: Sequence[Sample]) -> bytes | None:
     """The samples in one picture, what was predicted below each, in boxes where there are some; None without any."""
     cards = [card for sample in samples if (card := _card(sample)) is not None]
     if not cards:
         return None
-    height = max(card.height for card in cards)
-    rows = -(-len(cards) // _COLUMNS)
-    sheet = Image.new("RGB", (min(len(cards), _COLUMNS) * _WIDTH_PX, rows * height), "white")
+    width, height = max(card.width for card in cards), max(card.height for card in cards)
+    columns = max(1, min(len(cards), _COLUMNS * _WIDTH_PX // width))
+    sheet = Image.new("RGB", (columns * width, -(-len(cards) // columns) * height), "white")
     for place, card in enumerate(cards):
-        sheet.paste(card, (place % _COLUMNS * _WIDTH_PX, place // _COLUMNS * height))
+        sheet.paste(card, (place % columns * width, place // columns * height))
     data = io.BytesIO()
     sheet.save(data, "PNG")
     return data.getvalue()
 
 
-def _card(sample: dict[str, Any]) -> Image.Image | None:
-    """One image with its prediction and its first reference; None where the image cannot be read."""
-    found = _thumbnail(Path(sample["image"]))
-    if found is None:
+def _card(sample: Sample) -> Image.Image | None:
+    """One image, a generated one beside it, its prediction and its first reference; None where none can be read."""
+    pictures = [found[0] for path in (sample.generated,) if path and (found := _thumbnail(path))]
+    if sample.image and (found := _thumbnail(sample.image)):
+        pictures.insert(0, _boxed(*found, sample))
+    if not pictures:
         return None
-    image, scale = found[0].copy(), found[1]
-    pen = ImageDraw.Draw(image)
-    for colour, boxes in (
-        ("#009e73", sample.get("reference_boxes", ())),
-        ("#d55e00", sample.get("predicted_boxes", ())),
-    ):
-        for left, top, width, height in (box["place"] for box in boxes):
+    font = ImageFont.load_default(11)
+    texts = [*sample.predictions[:1], *(f"reference: {text}" for text in sample.references[:1])]
+    lines = [line for text in texts for line in textwrap.wrap(text, _LETTERS)[: _LINES // 2]]
+    height = max(picture.height for picture in pictures)
+    card = Image.new("RGB", (_WIDTH_PX * len(pictures), height + 14 * _LINES + 12), "white")
+    for place, picture in enumerate(pictures):
+        card.paste(picture, (4 + place * _WIDTH_PX, 4))
+    ImageDraw.Draw(card).text((6, height + 8), "\n".join(lines), fill="#1c2530", font=font)
+    return card
+
+
+def _boxed(image: Image.Image, scale: float, sample: Sample) -> Image.Image:
+    """A copy of a thumbnail with its boxes, the references' in green."""
+    copy = image.copy()
+    pen = ImageDraw.Draw(copy)
+    for colour, boxes in (("#009e73", sample.reference_boxes), ("#d55e00", sample.predicted_boxes)):
+        for left, top, width, height in (box.place for box in boxes if len(box.place) == 4):
             if width > 0 and height > 0:
                 corners = (left, top, left + width, top + height)
                 pen.rectangle([end * scale for end in corners], outline=colour, width=2)
-    font = ImageFont.load_default(11)
-    texts = [*sample["predictions"][:1], *(f"reference: {text}" for text in sample["references"][:1])]
-    lines = [line for text in texts for line in textwrap.wrap(str(text), _LETTERS)[: _LINES // 2]]
-    card = Image.new("RGB", (_WIDTH_PX, image.height + 14 * _LINES + 12), "white")
-    card.paste(image, (4, 4))
-    ImageDraw.Draw(card).text((6, image.height + 8), "\n".join(lines), fill="#1c2530", font=font)
-    return card
+    return copy
 
 
 @functools.lru_cache(maxsize=64)  # every trial shows the same images

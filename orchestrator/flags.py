@@ -18,6 +18,16 @@ Trials = Annotated[
 Assignments = Annotated[list[str] | None, typer.Argument(help="key=value for every trial", show_default=False)]
 StudyDir = Annotated[Path, typer.Argument(help="folder of a study, such as outputs/quickstart")]
 Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
+ViewName = Annotated[
+    str,
+    typer.Option(
+        "--view",
+        help=(
+            "what is shown: live, a table, usual on a terminal; plain, a line for each evaluation and decision; "
+            "quiet, only warnings and failures; json, one object a line on stdout"
+        ),
+    ),
+]
 BaseConfig = Annotated[Path | None, typer.Option(help="configuration that trials change")]
 StudyName = Annotated[str | None, typer.Option("--study", help="name of the study; default: the trials file's")]
 OutputDir = Annotated[Path, typer.Option(help="where study folders lie")]

@@ -17,7 +17,11 @@ def read_state(folder: Path) -> tuple[Plan, StudyState, StudyState]:
     plan = read_plan(folder)
     if not plan.storage and not (plan.folder / "study.db").is_file():
         raise ConfigError([Problem(str(plan.folder), "holds no study.db: the study has not begun, or was moved")])
-    return plan, Study.read(plan.storage_url, plan.name), read_full(plan)
+    search = Study.read(plan.storage_url, plan.name)
+    if search is None:
+        what = f"{plan.storage or 'its study.db'} holds no study {plan.name}: it is another's, or was emptied"
+        raise ConfigError([Problem(str(plan.folder), what)])
+    return plan, search, read_full(plan)
 
 
 def read_plan(folder: Path) -> Plan:
@@ -35,7 +39,7 @@ def open_search(plan: Plan) -> Study:
 
 def read_full(plan: Plan) -> StudyState:
     """The promoted runs; none where nothing was promoted yet."""
-    return Study.read(plan.storage_url, full_study_name(plan))
+    return Study.read(plan.storage_url, full_study_name(plan)) or StudyState()
 
 
 def open_full(plan: Plan) -> Study:

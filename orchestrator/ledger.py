@@ -67,8 +67,10 @@ class Ledger:
         climb(trial)
         self._record(trial, f"{self.stage.label(trial)} {step.reason}")
 
-    def evaluated(self, trial: TrialState, evaluation: Evaluation, slot: str, ended_at: float) -> None:
-        """An evaluation came from `slot`, `ended_at` seconds after the study began."""
+    def evaluated(
+        self, trial: TrialState, evaluation: Evaluation, slot: str, ended_at: float, opening: float = 0.0
+    ) -> None:
+        """An evaluation came from `slot`, `ended_at` seconds after the study began; `opening` the trial took before."""
         if evaluation.epoch in trial.values:
             return
         if trial.number in self._unjudged:  # several at once, which a checkpoint told: the earlier were judged before
@@ -77,6 +79,8 @@ class Ledger:
         trial.values[evaluation.epoch] = evaluation.value
         trial.losses[evaluation.epoch] = evaluation.metrics["val_loss"]
         trial.slots[evaluation.epoch], trial.ended[evaluation.epoch] = slot, round(ended_at, 2)
+        parts = (opening, evaluation.evaluation_seconds, evaluation.checkpoint_seconds)
+        trial.parts[evaluation.epoch] = [round(part, 3) for part in parts]
         trial.step = evaluation.step
         trial.seconds += evaluation.seconds
         self.stage.policy.learn(trial, evaluation.epoch, evaluation.value)
@@ -108,6 +112,11 @@ class Ledger:
             if trial.origin is None:
                 trial.status = PAUSED
                 self._record(trial, f"{self.stage.label(trial)} paused after epoch {trial.epochs}: {why}")
+
+    def wasted(self, trial: TrialState, slot: str, begin: float, end: float, kind: str) -> None:
+        """Between two times a slot worked on a trial for nothing; it is written with what becomes of the trial."""
+        # A list of its own: the one before may be what was written last, and is compared with.
+        trial.wasted = [*trial.wasted, [slot, round(begin, 2), round(end, 2), kind]]
 
     def retries(self, trial: TrialState, line: str) -> None:
         """A slice was lost with its process and is tried again."""

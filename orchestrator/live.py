@@ -1,12 +1,13 @@
-"""What a person sees while a study runs: a live table on a terminal, plain lines elsewhere."""
+"""The live table of a study: who trains what where, how well, how fast, and how long it will take."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -15,102 +16,129 @@ from orchestrator.plan import Plan
 from orchestrator.records import duration
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
-from orchestrator.state import StudyState, TrialState
+from orchestrator.state import PAUSED, RUNNING, StudyState, TrialState
+from orchestrator.views import PlainView, summary_line
+
+_REDRAW_SECONDS = 0.25
+_MISSING = "–"
 
 
-class PlainView:
-    """One line for every evaluation and every change of state, to stderr."""
+@dataclass
+class _Place:
+    """Where a slot is: its last beat, and when and at which step its epoch was first seen."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
-        self.console, self.plan = console, plan
-        self._said: dict[tuple[str, int], int] = {}  # the last epoch of each trial that had its line
-
-    def __enter__(self) -> PlainView:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        return None
-
-    def line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
-        key = (stage.noun, trial.number)
-        if trial.status == "running" and self._said.get(key, 0) < trial.epochs and trial.origin is None:
-            self._said[key] = trial.epochs
-            self.line(f"{stage.label(trial)} epoch {trial.epochs}/{stage.epochs(trial)}: {_result(stage, trial)}")
-
-    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
-        """Steps are too many for lines."""
-
-    def tick(self, stage: Stage) -> None:
-        """Lines come when something happens."""
+    beat: Beat
+    since: float
+    first_step: int
 
 
 class LiveView(PlainView):
-    """The same lines scrolling by above a table of the slots."""
+    """The plain lines scrolling by above a table of the slots and a line about the whole study."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
-        super().__init__(console, plan)
-        self._beats: dict[str, Beat] = {}
-        self._started = time.monotonic()
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[str, _Place] = {}
+        self._paces: dict[tuple[str, int, int], float] = {}  # seconds an epoch, by stage, trial and rung
+        self._trained: dict[tuple[str, int], tuple[int, float]] = {}  # epochs and seconds when last seen
+        self._started, self._drawn = time.monotonic(), 0.0
+        self._live = Live(console=self.console, refresh_per_second=4, transient=True)
 
-    def __enter__(self) -> LiveView:
+    def __enter__(self) -> Self:
         self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._live.stop()
 
+    def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
+        super().changed(stage, trial, final)
+        epochs, seconds = self._trained.get((stage.noun, trial.number), (0, 0.0))
+        if trial.epochs > epochs:
+            pace = (trial.seconds - seconds) / (trial.epochs - epochs)
+            self._paces[stage.noun, trial.number, trial.rung] = pace
+            self._trained[stage.noun, trial.number] = (trial.epochs, trial.seconds)
+
     def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
-        self._beats[slot.name] = beat
+        place = self._places.get(slot.name)
+        if place is None or (place.beat.number, place.beat.epoch) != (beat.number, beat.epoch):
+            self._places[slot.name] = _Place(beat, time.monotonic(), beat.step)
+        else:
+            place.beat = beat
         self.tick(stage)
 
     def tick(self, stage: Stage) -> None:
-        table = Table("slot", "trial", "epoch", "step", stage.plan.metric.label, box=None, padding=(0, 2))
-        for name, beat in sorted(self._beats.items()):
-            trial = stage.state.trials.get(beat.number)
-            if trial is not None and not trial.is_final:
-                epochs = f"{beat.epoch}/{stage.epochs(trial)}"
-                row = (name, stage.label(trial), epochs, f"{beat.step}/{beat.steps}", _result(stage, trial) or "–")
-                table.add_row(*row)
-        self._live.update(Group(table, Text(summary_line(stage.plan, stage.state, self._left(stage)))))
+        now = time.monotonic()
+        if now - self._drawn >= _REDRAW_SECONDS:
+            self._drawn = now
+            self._live.update(Group(self.table(stage), Text(self.footer(stage))))
 
-    def _left(self, stage: Stage) -> str:
-        """Time left, from the epochs that this study has trained so far."""
-        trained = [t for t in stage.state.in_order() if t.origin is None and t.epochs]
-        done = sum(t.epochs for t in trained)
-        if not done:
-            return ""
-        final = [t for t in trained if t.is_final]
-        usual = sum(t.epochs for t in final) / len(final) if final else stage.plan.top.epochs
-        waiting = max(0, stage.plan.n_trials - len(stage.state.trials)) if stage.noun == "trial" else 0
-        running = sum(stage.epochs(t) - t.epochs for t in stage.state.with_status("running", "paused"))
-        left = (waiting * usual + running) * sum(t.seconds for t in trained) / done / stage.plan.places.workers
-        return f"about {duration(left)} left"
+    def table(self, stage: Stage) -> Table:
+        """A row for each slot that was heard of."""
+        metric = stage.plan.metric.label
+        heads = ("slot", "trial", "rung", "epoch", metric, f"best {metric}", "s/epoch", "time left", "budget used")
+        table = Table(box=None, padding=(0, 2))
+        for column, head in enumerate(heads):
+            table.add_column(Text(head), justify="left" if column < 2 else "right", no_wrap=True)
+        for name, place in sorted(self._places.items()):
+            trial = stage.state.trials.get(place.beat.number)
+            idle = trial is None or trial.status != RUNNING
+            cells = ["idle", *[_MISSING] * 7] if idle or trial is None else self._cells(stage, trial, place)
+            table.add_row(*(Text(cell) for cell in (name, *cells)))
+        return table
+
+    def _cells(self, stage: Stage, trial: TrialState, place: _Place) -> list[str]:
+        beat = place.beat
+        rungs, until = stage.rungs, stage.epochs(trial)
+        position = beat.epoch - 1 + (beat.step / beat.steps if beat.steps else 0.0)
+        pace = self._pace(stage, trial, place)
+        best = trial.best(stage.plan.metric.direction == "maximize")
+        return [
+            stage.label(trial),
+            f"{trial.rung}/{len(rungs)}",
+            f"{position:.1f}/{until}",
+            _MISSING if trial.value is None else f"{trial.value:.4g}",
+            _MISSING if best is None else f"{best:.4g}",
+            _MISSING if pace is None else f"{pace:.1f}",
+            _MISSING if pace is None else duration(max(0.0, until - position) * pace),
+            f"{min(1.0, position / rungs[-1].epochs):.0%}",
+        ]
+
+    def _pace(self, stage: Stage, trial: TrialState, place: _Place) -> float | None:
+        """Seconds an epoch on this rung: of the trial's last one there, else from the steps of this one."""
+        known = self._paces.get((stage.noun, trial.number, trial.rung))
+        steps = place.beat.step - place.first_step
+        if known is not None or steps < 1:
+            return known
+        return (time.monotonic() - place.since) / steps * place.beat.steps
+
+    def footer(self, stage: Stage) -> str:
+        """The study in a line: its trials, the best, time left, and what is spent of its limits."""
+        spent = spent_words(stage.plan, stage.state, time.monotonic() - self._started)
+        return summary_line(stage.plan, stage.state, left_words(stage), spent)
 
 
-def open_view(console: Console, plan: Plan) -> PlainView:
-    """The live table where someone looks on, else plain lines."""
-    return LiveView(console, plan) if console.is_terminal else PlainView(console, plan)
+def spent_words(plan: Plan, state: StudyState, seconds: float) -> str:
+    """`4 min of 2.0 h, 0.13 of 0.5 slot-hours`: study time and, where they are limited, what of it is allowed."""
+    limits, elapsed = plan.limits, state.seconds_before + seconds
+    words = duration(elapsed)
+    if limits.timeout_seconds is not None:
+        words += f" of {duration(limits.timeout_seconds)}"
+    if limits.max_gpu_hours is not None:
+        words += f", {state.slot_seconds() / 3600:.2g} of {limits.max_gpu_hours:g} slot-hours"
+    return f"{words} spent"
 
 
-def summary_line(plan: Plan, state: StudyState, left: str = "") -> str:
-    """`5 of 8 trials: 3 completed, 2 pruned; best trial 4: BLEU 41.2`."""
-    counts = Counter(trial.status for trial in state.in_order())
-    words = ", ".join(f"{n} {status}" for status, n in counts.items()) or "none yet"
-    parts = [f"{len(state.trials)} of {max(plan.n_trials, len(state.trials))} trials: {words}"]
-    ranked = state.ranked(plan.metric.direction == "maximize")
-    if ranked:
-        best = ranked[0]
-        parts.append(f"best trial {best.trial_id}: {plan.metric.label} {best.results[best.reached]:.4g}")
-    return "; ".join([*parts, *([left] if left else [])])
-
-
-def _result(stage: Stage, trial: TrialState) -> str:
-    if trial.value is None:
+def left_words(stage: Stage) -> str:
+    """Time left, from the epochs that this study has trained so far; nothing before the first."""
+    trained = [t for t in stage.state.in_order() if t.origin is None and t.epochs]
+    done = sum(t.epochs for t in trained)
+    if not done:
         return ""
-    metric = stage.plan.metric
-    loss = f", loss {trial.loss:.4g}" if trial.loss is not None and metric.name != "loss" else ""
-    return f"{metric.label} {trial.value:.4g}{loss}"
+    final = [t for t in trained if t.is_final]
+    usual = sum(t.epochs for t in final) / len(final) if final else stage.plan.top.epochs
+    waiting = max(0, stage.plan.n_trials - len(stage.state.trials)) if stage.noun == "trial" else 0
+    running = sum(stage.epochs(t) - t.epochs for t in stage.state.with_status(RUNNING, PAUSED))
+    left = (waiting * usual + running) * sum(t.seconds for t in trained) / done / stage.plan.places.workers
+    return f"about {duration(left)} left"

@@ -80,6 +80,27 @@ class StudyLock:
         self._file.flush()
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a driver works on the study, as its lock says. Takes no lock itself: a look must stop nobody."""
+    path = folder / LOCK
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8") or "{}")
+        age = time.time() - path.stat().st_mtime
+    except (OSError, ValueError):
+        return False
+    if not isinstance(holder, dict) or not isinstance(holder.get("pid"), int):
+        return False
+    if holder.get("host") != socket.gethostname():
+        return age < _FOREIGN_SECONDS
+    try:
+        os.kill(holder["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
 def _words(holder: dict[str, object]) -> str:
     if not holder:
         return "another process"

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from orchestrator.folder import read_state
+from orchestrator.lock import is_held
 from orchestrator.records import build_record
 from reports.build import FIGURES, figure
 from reports.record import StudyRecord
@@ -53,4 +54,4 @@ class LoadedStudy:
 def load_study(folder: str | Path) -> LoadedStudy:
     """The study in a folder such as `outputs/quickstart`; `ConfigError` where there is none."""
     plan, search, full = read_state(Path(folder))
-    return LoadedStudy(build_record(plan, search, full, in_progress=False))
+    return LoadedStudy(build_record(plan, search, full, in_progress=is_held(plan.folder)))

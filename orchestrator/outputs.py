@@ -116,6 +116,14 @@ class StudyFiles:
             self._stale_csv = self._stale_report = True
 
 
+def write_all(plan: Plan, search: StudyState, full: StudyState | None, in_progress: bool) -> None:
+    """Both CSV files and the report, on request: what cannot be written is an `OSError`."""
+    record = build_record(plan, search, full, in_progress)
+    write_trials_csv(record, plan.folder / CSV)
+    write_metrics_csv(record, plan.folder / METRICS_CSV)
+    write_report(record, plan.folder / REPORT)
+
+
 def write_best(plan: Plan, trial: TrialState, about: str) -> None:
     """The configuration that `python -m trainer --config best.yaml` trains, with its provenance on top."""
     plain = plan.full_config(trial.overrides, 0).plain()

@@ -11,14 +11,16 @@ from typing import Any
 
 from orchestrator.choice import choose, full_values, mean_of, noise_of
 from orchestrator.plan import Plan
+from orchestrator.samples import Kept, read_samples
 from orchestrator.space import shape_words
 from orchestrator.state import FAILED, StudyState, TrialState
 from orchestrator.timings import study_timings
 from orchestrator.trust import agreements, audit_of
-from reports.record import Box, Decision, Evaluation, FullRun, Metric, Rung, Sample, StudyRecord, Trial
-from trainer.api import METRICS, SAMPLES, known_keys, read_metrics
+from reports.record import Decision, Evaluation, FullRun, Metric, Rung, StudyRecord, Trial, Wasted
+from trainer.api import METRICS, known_keys, read_metrics
 
 ENVIRONMENT = "environment.json"
+MOST_NAMED = 5
 
 
 def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_progress: bool) -> StudyRecord:
@@ -26,6 +28,10 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
     keys = known_keys(plan.base_config.task)
     full = full or StudyState()
     runs = full_values(full)
+    kept = list(_all_samples(plan, search, full))
+    evaluations = [*_evaluations(plan, search), *_full_evaluations(plan, full)]
+    environment, problem = _environment(plan.folder)
+    damage = [*(one.problem for one in kept), problem, _metrics_damage(plan, evaluations)]
     return StudyRecord(
         name=plan.name,
         task=plan.base_config.task,
@@ -43,16 +49,18 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         choice=choose(runs, plan.metric.direction == "maximize"),
         noise=noise_of(runs)[0],
         full_runs=[_full_run(plan, trial) for trial in full.in_order()],
-        evaluations=[*_evaluations(plan, search), *_full_evaluations(plan, full)],
+        evaluations=evaluations,
+        wasted=list(_wasted(search, full)),
         decisions=[
             Decision(sequence, trial.trial_id, line)
             for trial in search.in_order()
             for sequence, line in trial.decisions
         ],
-        samples=list(_all_samples(plan, search, full)),
-        environment=_environment(plan.folder),
+        samples=[sample for one in kept for sample in one.samples],
+        matrices=[one.matrix for one in kept if one.matrix],
+        environment=environment,
         next_steps=next_steps(plan, search, full),
-        warnings=_warnings(plan),
+        warnings=[*_warnings(plan), *filter(None, damage)],
         generated_at=time.strftime("%Y-%m-%d %H:%M:%S"),
         in_progress=in_progress,
     )
@@ -112,7 +120,7 @@ def _full_run(plan: Plan, trial: TrialState) -> FullRun:
         trial_id=trial.source_trial,
         seed_index=trial.seed_index,
         status=trial.status,  # type: ignore[arg-type]
-        folder=f"full/{trial.source_trial:04d}-seed{trial.seed_index}",
+        folder=_run_folder(trial),
         value=trial.value,
         loss=trial.loss,
         best=trial.best(plan.metric.direction == "maximize"),
@@ -133,7 +141,7 @@ def _evaluations(plan: Plan, search: StudyState) -> Iterator[Evaluation]:
 
 def _full_evaluations(plan: Plan, full: StudyState) -> Iterator[Evaluation]:
     for trial in full.in_order():
-        run = f"full/{trial.source_trial:04d}-seed{trial.seed_index}"
+        run = _run_folder(trial)
         yield from _curve(plan, trial, trial.source_trial, plan.folder / run, run)
 
 
@@ -149,31 +157,42 @@ def _curve(plan: Plan, trial: TrialState, trial_id: int, folder: Path, run: str)
         seconds, step = line.get("seconds", 0.0), line.get("step", 0)
         rung = line.get("rung") or next((n for n, r in enumerate(rungs, start=1) if epoch <= r.epochs), trial.rung)
         where, when = trial.slots.get(epoch, ""), trial.ended.get(epoch)
-        yield Evaluation(trial_id, epoch, step, rung, seconds, metrics, run, where, when)
+        opening, evaluating, checkpoint = trial.parts.get(epoch, (0.0, None, 0.0))
+        yield Evaluation(
+            trial_id,
+            epoch,
+            step,
+            rung,
+            seconds,
+            metrics,
+            run,
+            where,
+            when,
+            opening or 0.0,
+            evaluating,
+            checkpoint or 0.0,
+        )
 
 
-def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Sample]:
+def _wasted(search: StudyState, full: StudyState) -> Iterator[Wasted]:
+    for trial in search.in_order():
+        yield from (Wasted(slot, trial.trial_id, begin, end, kind) for slot, begin, end, kind in trial.wasted)
+    for trial in full.in_order():
+        for slot, begin, end, kind in trial.wasted:
+            yield Wasted(slot, trial.source_trial, begin, end, kind, _run_folder(trial))
+
+
+def _run_folder(trial: TrialState) -> str:
+    return f"full/{trial.source_trial:04d}-seed{trial.seed_index}"
+
+
+def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Kept]:
     for trial in search.in_order():
         if trial.status != FAILED and trial.origin is None:
-            yield from _samples(plan.folder / "trials" / f"{trial.trial_id:04d}", trial.trial_id, "")
+            yield read_samples(plan.folder / "trials" / f"{trial.trial_id:04d}", trial.trial_id)
     for trial in full.in_order():
-        run = f"full/{trial.source_trial:04d}-seed{trial.seed_index}"
-        yield from _samples(plan.folder / run, trial.source_trial, run)
-
-
-def _samples(folder: Path, trial_id: int, run: str) -> Iterator[Sample]:
-    path = folder / SAMPLES / "last.json"
-    if not path.is_file():
-        return
-    for found in json.loads(path.read_text(encoding="utf-8"))["samples"]:
-        image = Path(found["image"])
-        texts = tuple(found["references"]), tuple(found["predictions"])
-        boxes = _boxes(found.get("reference_boxes", ())), _boxes(found.get("predicted_boxes", ()))
-        yield Sample(trial_id, image, image.name, *texts, run, *boxes)
-
-
-def _boxes(found: Iterable[Mapping[str, Any]]) -> tuple[Box, ...]:
-    return tuple(Box(box["label"], box["place"], box.get("score")) for box in found)
+        run = _run_folder(trial)
+        yield read_samples(plan.folder / run, trial.source_trial, run)
 
 
 def _searched(plan: Plan) -> dict[str, str]:
@@ -239,12 +258,30 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path) -> tuple[dict[str, str], str]:
+    """What the study was made with, and why that is not known where the file is damaged."""
     path = folder / ENVIRONMENT
     if not path.is_file():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return {str(name): str(value) for name, value in found.items()}
+        return {}, ""
+    try:
+        return {str(name): str(value) for name, value in json.loads(path.read_bytes()).items()}, ""
+    except (OSError, ValueError, AttributeError) as error:
+        return {}, f"{path}: cannot be read ({error}); what the study was made with is not shown"
+
+
+def _metrics_damage(plan: Plan, evaluations: Iterable[Evaluation]) -> str:
+    """Which trials' `metrics.jsonl` lacks evaluations that the study has; folders that are gone may be meant to be."""
+    lacking = dict.fromkeys(
+        e.run or f"trials/{e.trial_id:04d}"
+        for e in evaluations
+        if not e.step and (plan.folder / (e.run or f"trials/{e.trial_id:04d}") / METRICS).is_file()
+    )
+    if not lacking:
+        return ""
+    names = ", ".join(list(lacking)[:MOST_NAMED]) + (
+        f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
+    )
+    return f"{METRICS} of {names} lacks evaluations that the study has; of these only its own value and loss are shown"
 
 
 def _shown(folder: Path) -> str:

@@ -17,8 +17,10 @@ class TrialState:
 
     `untold` are values that a kill left without the rest of their evaluation: the checkpoint tells them again.
 
-    `ended` and `slots`, by epoch, are for those who look on: when an evaluation came, in seconds of the study, and
-    from where. No decision reads them, and they are all that an interruption may change.
+    `ended`, `slots` and `parts`, by epoch, are for those who look on: when an evaluation came, in seconds of the study,
+    from where, and the seconds that opening the trial, evaluating and waiting for the checkpoint took. So is `wasted`:
+    slot, begin, end and kind of what led to no evaluation. No decision reads them, and they are all that an
+    interruption may change.
 
     `spared` says, by rung, as what a trial went on whose rank would not have let it (`policy.trust`).
 
@@ -39,6 +41,8 @@ class TrialState:
     results: dict[int, float] = field(default_factory=dict)
     ended: dict[int, float] = field(default_factory=dict, compare=False)
     slots: dict[int, str] = field(default_factory=dict, compare=False)
+    parts: dict[int, list[float]] = field(default_factory=dict, compare=False)
+    wasted: list[list[Any]] = field(default_factory=list, compare=False)
     untold: dict[int, float] = field(default_factory=dict, compare=False)
     spared: dict[int, str] = field(default_factory=dict)
     eliminated: bool = False

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.folder import read_state
-from orchestrator.live import summary_line
 from orchestrator.records import trial_rows
+from orchestrator.views import summary_line
 
 
 def show_status(folder: Path, console: Console) -> None:

@@ -6,12 +6,10 @@ checkpoint, and told COMPLETE, PRUNED or FAIL once. Everything needed to go on a
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -19,16 +17,10 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
-from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, InterfaceError
-from sqlalchemy.exc import DatabaseError as SqlError
 
+from orchestrator.database import open_storage, retried
 from orchestrator.space import Shape, distribution, optuna_value
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
-from trainer.api import ConfigError, Problem, TrainingError
-
-log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 _STATES = {
     RUNNING: OptunaState.RUNNING,
@@ -38,15 +30,14 @@ _STATES = {
     FAILED: OptunaState.FAIL,
 }
 _STATUSES = {state: status for status, state in _STATES.items()}
-_BUSY_SECONDS = 5.0  # SQLite waits so long by itself, deaf to signals; then `retried` waits
-_PATIENCE_SECONDS = 3600.0  # a database that comes back within the hour costs no trial
-_OPEN_SECONDS = 120.0  # at the start a server that is not there is more likely a mistake
 # What is kept of a trial in one attribute, rewritten with each evaluation.
 _KEPT = (
     "rung", "step", "seconds", "retries", "checkpoint", "device", "failure_kind", "failure_line", "eliminated",
+    "wasted",
 )  # fmt: skip
 _IDENTITY = ("index", "config_key", "origin", "retry_of", "seed_index", "source_trial", "weights")  # never changes
-_BY_NUMBER = ("losses", "results", "ended", "slots", "spared")  # by epoch or by rung, whose numbers JSON makes text
+# By epoch or by rung, whose numbers JSON makes text.
+_BY_NUMBER = ("losses", "results", "ended", "slots", "spared", "parts")
 
 
 class Study:
@@ -77,13 +68,21 @@ class Study:
         return study
 
     @classmethod
-    def read(cls, url: str, name: str) -> StudyState:
-        """What is known of a study, for looking at: creates nothing; empty where there is no such study."""
+    def read(cls, url: str, name: str) -> StudyState | None:
+        """What is known of a study, for looking at: creates nothing; None where there is no such study."""
         storage = open_storage(url)
         study_id = _study_id(storage, name)
-        state = cls(storage, study_id, {}).load(unfinished=True) if study_id is not None else StudyState()
+        state = cls(storage, study_id, {}).load(unfinished=True) if study_id is not None else None
         storage.engine.dispose()
         return state
+
+    @classmethod
+    def existing(cls, url: str, name: str) -> Study:
+        """A study that is there, to show something with it in the dashboard."""
+        storage = open_storage(url)
+        study_id = _study_id(storage, name)
+        assert study_id is not None, f"{name} was opened before"
+        return cls(storage, study_id, {})
 
     def load(self, unfinished: bool = False) -> StudyState:
         """Everything known of all trials, rebuilt from the study alone.
@@ -189,6 +188,28 @@ class Study:
         """Writes how long the study has run over all calls."""
         retried(lambda: self._storage.set_study_user_attr(self._study_id, "seconds", round(seconds, 1)))
 
+    def attach(self, artifact_ids: Mapping[int, str], about: Mapping[str, Any]) -> None:
+        """Shows files with trials in the dashboard: number → the artifact's name. As attributes of the study, since a
+        finished trial takes none any more; the same again writes nothing."""
+        there = retried(lambda: self._storage.get_study_system_attrs(self._study_id))
+        frozen = retried(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False))
+        ids = {trial.number: trial._trial_id for trial in frozen}
+        for number, artifact_id in artifact_ids.items():
+            key = f"dashboard:artifacts:{ids[number]}:{artifact_id}"
+            value = json.dumps({"artifact_id": artifact_id, **about})
+            if there.get(key) != value:
+                retried(lambda k=key, v=value: self._storage.set_study_system_attr(self._study_id, k, v))  # type: ignore[misc]
+
+    def annotate(self, words: str, signature: str) -> None:
+        """Writes the study's note in the dashboard, unless there is one without our signature: a person's own."""
+        from optuna_dashboard import get_note, save_note  # takes its time to import
+
+        name = retried(lambda: self._storage.get_study_name_from_id(self._study_id))
+        study = retried(lambda: optuna.load_study(study_name=name, storage=self._storage))
+        there = retried(lambda: get_note(study))
+        if there != words and (not there or signature in there):
+            retried(lambda: save_note(study, words))
+
     def close(self) -> None:
         self._storage.remove_session()
         self._storage.engine.dispose()
@@ -213,65 +234,6 @@ class Study:
 def _study_id(storage: RDBStorage, name: str) -> int | None:
     studies = retried(storage.get_all_studies)
     return next((study._study_id for study in studies if study.study_name == name), None)
-
-
-def open_storage(url: str) -> RDBStorage:
-    """Optuna's storage behind a URL; SQLite in write-ahead mode with a long busy time-out.
-
-    A power cut may cost the last outcome, which the checkpoint still has; a kill costs nothing.
-    """
-    sqlite = url.startswith("sqlite:///")
-    arguments = {"connect_args": {"timeout": _BUSY_SECONDS}} if sqlite else {"pool_pre_ping": True}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        if sqlite:
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        storage = retried(lambda: RDBStorage(url, engine_kwargs=arguments), _OPEN_SECONDS)
-    except (ImportError, ArgumentError, OSError) as error:
-        raise ConfigError([Problem("--storage", f"{url}: {error}")]) from None
-    if sqlite:
-
-        @event.listens_for(storage.engine, "connect")
-        def _pragmas(connection: Any, _record: Any) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-
-        storage.engine.dispose()  # the connections made so far have the old settings
-    return storage
-
-
-def retried(work: Callable[[], Result], patience_seconds: float = _PATIENCE_SECONDS) -> Result:
-    """Does database work; a locked database or a lost server is waited for, and said once."""
-    deadline = time.monotonic() + patience_seconds
-    pause = 0.1
-    while True:
-        try:
-            return work()
-        except (SqlError, InterfaceError, optuna.exceptions.StorageInternalError) as error:
-            cause = error.__cause__ or error
-            if time.monotonic() > deadline or not _passing(str(cause)):
-                raise DatabaseError(
-                    f"the study's database cannot be used: {first_line(str(cause))}; what it recorded before is "
-                    "intact, and the same command carries on"
-                ) from error
-            if pause == 0.1:
-                log.warning("the study's database does not answer (%s); trying again", first_line(str(cause)))
-            time.sleep(pause)
-            pause = min(pause * 2, 5.0)
-
-
-class DatabaseError(TrainingError):
-    """The study's database refuses: no room, no permission, no server, or no database at all."""
-
-
-def first_line(message: str) -> str:
-    return message.strip().splitlines()[0] if message.strip() else "no reason given"
-
-
-def _passing(message: str) -> bool:
-    """Whether a database error is of a kind that waiting can mend."""
-    words = ("locked", "busy", "connection", "server closed", "terminating", "starting up", "shutting down", "refused")
-    return any(word in message.lower() for word in words)
 
 
 def _trial_state(frozen: FrozenTrial) -> TrialState:

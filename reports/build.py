@@ -35,12 +35,13 @@ SECTIONS: Mapping[str, str] = {
 FIGURES: Mapping[str, str] = {
     "history": "reports.figures:optimisation_history",
     "history_over_time": "reports.figures_time:history_over_time",
-    "curves": "reports.figures:learning_curves",
+    "curves": "reports.figures_curves:learning_curves",
     "rungs": "reports.figures_rungs:rung_flow",
     "importance": "reports.figures_parameters:importance",
     "parallel": "reports.figures_parameters:parallel",
     "contour": "reports.figures_parameters:contour",
-    "slots": "reports.figures_time:slots",
+    "confusion": "reports.figures_classes:confusion",
+    "slots": "reports.figures_slots:slots",
     "cost": "reports.figures_time:cost",
 }
 

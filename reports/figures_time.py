@@ -1,19 +1,16 @@
-"""The plots of what a study took: its slots over time, its cost, its best value over time."""
+"""The plots of what a study took: its cost, its best value over time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
 from reports.figures import add_best, add_marks, best_so_far, hover
 from reports.record import StudyRecord
-from reports.rungs import rung_count
-from reports.spending import Spent, Work, by_status, saved, works
-from reports.style import COLOURS, NEUTRAL, blank_figure, faded, plain, rung_colour, say_empty, value_axis
-from reports.words import duration, finite, plural, shorten
-
-MAX_BARS = 3_000
+from reports.spending import Spent, by_status, saved
+from reports.style import COLOURS, NEUTRAL, blank_figure, faded, say_empty, value_axis
+from reports.words import finite
 
 
 def time_unit(seconds: float) -> tuple[str, float]:
@@ -21,43 +18,6 @@ def time_unit(seconds: float) -> tuple[str, float]:
     if seconds < 180:
         return "seconds", 1.0
     return ("minutes", 60.0) if seconds < 3 * 3600 else ("hours", 3600.0)
-
-
-def slot_gantt(record: StudyRecord, found: Sequence[Work]) -> go.Figure:
-    """Who trained on which slot when, coloured by rung; what is empty was idle, loading or lost."""
-    slots = list(dict.fromkeys(work.slot for work in found))
-    unit, size = time_unit(max((work.end for work in found), default=0.0))
-    figure = blank_figure(f"{unit} of study time", height_px=max(220, 120 + 40 * len(slots)))
-    if not found:
-        return say_empty(figure, "No times are known.")
-    rungs = rung_count(record)
-    drawn = list(found) if len(found) <= MAX_BARS else joined_up(found, MAX_BARS)
-    names = {f"rung {rung}" if rungs > 1 else "search": rung for rung in range(1, rungs + 1)}
-    groups = {name: [w for w in drawn if not w.run and min(w.rung, rungs) == rung] for name, rung in names.items()}
-    groups["promoted"] = [work for work in drawn if work.run]
-    for name, pieces in groups.items():
-        if not pieces:
-            continue
-        colour = COLOURS["promoted"] if name == "promoted" else rung_colour(names[name], rungs)
-        figure.add_bar(
-            base=[work.begin / size for work in pieces],
-            x=[(work.end - work.begin) / size for work in pieces],
-            y=[plain(shorten(work.slot, 30)) for work in pieces],
-            orientation="h",
-            name=name,
-            marker={"color": colour, "line": {"width": 0.5, "color": "#ffffff"}},
-            text=[str(work.trial_id) if work.epochs else "" for work in pieces],
-            textposition="inside",
-            insidetextanchor="middle",
-            textangle=0,
-            insidetextfont={"color": "#ffffff" if names.get(name) == rungs else "#1c2530"},
-            hovertext=[_work_words(work, name) for work in pieces],
-            hovertemplate="%{hovertext}<extra></extra>",
-        )
-    figure.update_layout(barmode="overlay", bargap=0.3, uniformtext={"mode": "hide", "minsize": 9})
-    figure.update_layout(legend={"traceorder": "normal"})
-    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
-    return figure
 
 
 def ended_at(record: StudyRecord) -> dict[int, float]:
@@ -88,35 +48,9 @@ def history_over_time(record: StudyRecord) -> go.Figure:
     return figure
 
 
-def slots(record: StudyRecord) -> go.Figure:
-    """Who trained on which slot when."""
-    return slot_gantt(record, works(record))
-
-
 def cost(record: StudyRecord) -> go.Figure:
     """What the search cost and saved, by status."""
     return cost_bars(by_status(record), saved(record))
-
-
-def joined_up(found: Sequence[Work], limit: int) -> list[Work]:
-    """At most about `limit` pieces: neighbours on a slot become one, with the rung of the first and no trial's name."""
-    size = -(-len(found) // limit)
-    joined: list[Work] = []
-    for slot in dict.fromkeys(work.slot for work in found):
-        mine = [work for work in found if work.slot == slot]
-        for place in range(0, len(mine), size):
-            group = mine[place : place + size]
-            first = group[0]
-            joined.append(Work(slot, first.trial_id, first.rung, first.run, first.begin, group[-1].end, 0))
-    return joined
-
-
-def _work_words(work: Work, name: str) -> str:
-    if not work.epochs:
-        return f"from trial {work.trial_id} on, several"
-    took = duration(work.end - work.begin)
-    where = plain(shorten(work.run, 40)) if work.run else name
-    return f"<b>trial {work.trial_id}</b>, {where}<br>{plural(work.epochs, 'evaluation')} in {took}"
 
 
 def cost_bars(spent: Mapping[str, Spent], more: Spent) -> go.Figure:

@@ -20,5 +20,8 @@ def write_atomically(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # what the reader knows; nobody asked for the temporary file
+        raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -11,12 +11,16 @@ from reports.words import finite
 
 @dataclass(frozen=True)
 class Curve:
-    """The primary metric of one trial by epoch, or of one promoted run where `run` is its folder."""
+    """The primary metric of one trial by epoch, or of one promoted run where `run` is its folder.
+
+    `rungs` are those on which the evaluations were made.
+    """
 
     trial_id: int
     run: str
     epochs: Sequence[int]
     values: Sequence[float]
+    rungs: Sequence[int] = ()
 
 
 def gain(metric: Metric, value: float) -> float:
@@ -74,13 +78,19 @@ def metric_of(metric: Metric, evaluation: Evaluation) -> float | None:
 
 def curves(record: StudyRecord) -> list[Curve]:
     """One curve per trial and promoted run with a finite value, in that order; an epoch stands once."""
-    points: dict[tuple[int, str], dict[int, float]] = {}
+    points: dict[tuple[int, str], dict[int, tuple[float, int]]] = {}
     for evaluation in record.evaluations:
         value = metric_of(record.metric, evaluation)
         if value is not None:
-            points.setdefault((evaluation.trial_id, evaluation.run), {})[evaluation.epoch] = value
+            points.setdefault((evaluation.trial_id, evaluation.run), {})[evaluation.epoch] = (value, evaluation.rung)
     return [
-        Curve(trial_id, run, epochs := sorted(by_epoch), [by_epoch[epoch] for epoch in epochs])
+        Curve(
+            trial_id,
+            run,
+            epochs := sorted(by_epoch),
+            [by_epoch[epoch][0] for epoch in epochs],
+            [by_epoch[epoch][1] for epoch in epochs],
+        )
         for (trial_id, run), by_epoch in sorted(points.items())
     ]
 

@@ -95,6 +95,8 @@ class Evaluation:
 
     `seconds` is the time since the evaluation before it. It was made in the place named `slot`, and ended `ended_at`
     seconds after the study began, the time between two calls left out; empty and None in studies that did not keep it.
+    Of `seconds`, `evaluation_seconds` went into evaluating, None where unknown. On top of them, `opening_seconds` went
+    into opening the trial before and `checkpoint_seconds` into waiting for the checkpoint after.
     """
 
     trial_id: int
@@ -106,6 +108,21 @@ class Evaluation:
     run: str = ""
     slot: str = ""
     ended_at: float | None = None
+    opening_seconds: float = 0.0
+    evaluation_seconds: float | None = None
+    checkpoint_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wasted:
+    """Between `begin` and `end`, in seconds of the study, a slot worked on a trial for nothing: `kind` says why."""
+
+    slot: str
+    trial_id: int
+    begin: float
+    end: float
+    kind: str
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,19 +154,34 @@ class Box:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a model made of a validation sample. `image` is a file; `references`, `predictions` are texts.
+    """What a model made of a validation sample. `image` is a file, None where the sample has none.
 
-    Boxes, where there are any, say the same as the texts and are drawn in their place.
+    `references` and `predictions` are texts: captions, classes. Boxes, where there are any, say the same as the texts
+    and are drawn in their place. `generated` is the file of an image that the model made, to be seen beside `image`.
     """
 
     trial_id: int
-    image: Path
+    image: Path | None
     title: str
     references: Sequence[str] = ()
     predictions: Sequence[str] = ()
     run: str = ""
     reference_boxes: Sequence[Box] = ()
     predicted_boxes: Sequence[Box] = ()
+    generated: Path | None = None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """How often a trial, or the promoted run in the folder `run`, took one class for another.
+
+    `counts` has a row for each true class and a column for each predicted one, both in the order of `labels`.
+    """
+
+    trial_id: int
+    labels: Sequence[str]
+    counts: Sequence[Sequence[float]]
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -233,8 +265,10 @@ class StudyRecord:
     trials: Sequence[Trial] = ()
     full_runs: Sequence[FullRun] = ()
     evaluations: Sequence[Evaluation] = ()
+    wasted: Sequence[Wasted] = ()
     decisions: Sequence[Decision] = ()
     samples: Sequence[Sample] = ()
+    matrices: Sequence[Matrix] = ()
     agreements: Sequence[Agreement] = ()
     audit: Audit | None = None
     choice: Choice | None = None

@@ -1,10 +1,10 @@
-"""What a study spent, on what and where: epochs, images and seconds, by status, by rung and by slot."""
+"""What a study spent and on what: epochs, images and seconds, by status and by rung."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reports.record import STATUSES, Evaluation, Rung, StudyRecord, Trial
 from reports.rungs import own_trials
@@ -24,19 +24,6 @@ class Spent:
         unknown = self.seconds is None or other.seconds is None
         seconds = None if unknown else (self.seconds or 0.0) + (other.seconds or 0.0)
         return Spent(self.trials + other.trials, self.epochs + other.epochs, self.images + other.images, seconds)
-
-
-@dataclass(frozen=True)
-class Work:
-    """Evaluations of one trial on one slot without a pause between them: `begin` to `end` in seconds of the study."""
-
-    slot: str
-    trial_id: int
-    rung: int
-    run: str
-    begin: float
-    end: float
-    epochs: int
 
 
 def by_status(record: StudyRecord) -> dict[str, Spent]:
@@ -93,41 +80,6 @@ def saved(record: StudyRecord) -> Spent:
 def full_runs(record: StudyRecord) -> Spent:
     """What the promoted runs cost."""
     return sum((Spent(1, run.epochs, 0, finite(run.seconds) or 0.0) for run in record.full_runs), Spent())
-
-
-def works(record: StudyRecord) -> list[Work]:
-    """Who was where when, in the order of the slots and of time; empty where the record does not know.
-
-    Evaluations that follow each other on a slot are one piece of work if they are of one trial on one rung and no
-    pause lies between them. What a killed study told again from a checkpoint stands where it was told.
-    """
-    timed = [e for e in record.evaluations if e.slot and finite(e.ended_at) is not None]
-    found: list[Work] = []
-    for e in sorted(timed, key=lambda e: (_slot_key(e.slot), e.ended_at or 0.0, e.epoch)):
-        end, seconds = e.ended_at or 0.0, max(0.0, finite(e.seconds) or 0.0)
-        last = found[-1] if found and found[-1].slot == e.slot else None
-        begin = max(0.0, end - seconds, last.end if last else 0.0)
-        same = last is not None and (last.trial_id, last.rung, last.run) == (e.trial_id, e.rung, e.run)
-        if last is not None and same and begin - last.end <= 1.0 + 0.05 * seconds:
-            found[-1] = replace(last, end=end, epochs=last.epochs + 1)
-        else:
-            found.append(Work(e.slot, e.trial_id, e.rung, e.run, begin, end, 1))
-    return found
-
-
-def utilisation(found: Sequence[Work]) -> dict[str, float]:
-    """Slot → the share of the time, from the first piece of work on any slot to the last, in which it worked."""
-    begin, end = min(work.begin for work in found), max(work.end for work in found)
-    busy: dict[str, float] = {}
-    for work in found:
-        busy[work.slot] = busy.get(work.slot, 0.0) + work.end - work.begin
-    return {slot: seconds / (end - begin) if end > begin else 1.0 for slot, seconds in busy.items()}
-
-
-def _slot_key(slot: str) -> tuple[str, int, str]:
-    """`slot 10` after `slot 9`."""
-    name = slot.rstrip("0123456789")
-    return (name, int(slot[len(name) :][:9] or 0), slot)
 
 
 def _spent(trial: Trial, images: Mapping[int, int]) -> Spent:

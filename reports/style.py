@@ -5,10 +5,12 @@ The palette is Okabe and Ito's (2008), which people with any form of colour blin
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import plotly.graph_objects as go
 
 from reports.record import Metric
-from reports.words import metric_format, visible
+from reports.words import DECIMALS, metric_format, visible
 
 # Drawn in this order: what matters most comes last and lies on top.
 COLOURS = {
@@ -28,6 +30,8 @@ SYMBOLS = {
     "promoted": "star",
 }
 NEUTRAL = "#7a8594"
+# What a slot's time goes into beside training, which has the colour of its rung.
+SLOT_COLOURS = {"opening": "#aab3be", "evaluation": "#56b4e9", "checkpoint": "#009e73", "lost": "#d55e00"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 CLEAR = "rgba(0,0,0,0)"
 # Low to high, where a colour stands for an amount; both ends show on white and on black.
@@ -76,6 +80,9 @@ def faded(colour: str, opacity: float = 0.4) -> str:
 def value_axis(figure: go.Figure, metric: Metric, values: list[float]) -> None:
     """Format the y axis for the metric. A loss that spans two powers of ten or more gets a log scale."""
     figure.update_yaxes(tickformat=metric_format(metric, trimmed=True), rangemode="nonnegative")
+    decimals = DECIMALS.get(metric.name)
+    if decimals is not None and values and max(values) - min(values) < 10 * 10.0**-decimals:
+        figure.update_yaxes(tickformat=".4~g")  # so near together, ticks of the usual decimals would read the same
     if metric.direction == "minimize" and values and 0 < min(values) * 100 <= max(values):
         figure.update_yaxes(type="log", dtick=1)
 
@@ -83,6 +90,20 @@ def value_axis(figure: go.Figure, metric: Metric, values: list[float]) -> None:
 def count_axis(figure: go.Figure, last: int) -> None:
     """Let the x axis count whole things up to `last`: a short axis would else have ticks between them."""
     figure.update_xaxes(tickformat="d", dtick=1 if last <= 12 else None)
+
+
+def switch(figure: go.Figure, views: Mapping[str, Sequence[bool]]) -> None:
+    """Buttons below the plot, each showing some of the traces; the first view is the one to begin with.
+
+    Plotly's pressed button is light, whatever is said, so that its text is dark in light and dark pages.
+    """
+    buttons = [
+        {"label": name, "method": "restyle", "args": [{"visible": list(shown)}]} for name, shown in views.items()
+    ]
+    look = {"bgcolor": "#dde3e8", "bordercolor": NEUTRAL, "font": {"color": "#1c2530", "size": 12}}
+    place = {"x": 1, "xanchor": "right", "y": 0, "yanchor": "top", "pad": {"t": 46, "l": 0, "r": 0, "b": 0}}
+    menu = {"type": "buttons", "direction": "right", "buttons": buttons, "showactive": True, "active": 0}
+    figure.update_layout(updatemenus=[{**menu, **look, **place}], margin={"b": 92})
 
 
 def say_empty(figure: go.Figure, words: str) -> go.Figure:

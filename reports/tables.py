@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,8 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
 
 def write_trials_csv(record: StudyRecord, path: Path) -> None:
     """Write the CSV, whole or not at all. Texts that a spreadsheet would run get a leading apostrophe."""
-    sheet = io.StringIO()
-    writer = csv.writer(sheet, lineterminator="\n")
-    writer.writerow(columns(record))
-    writer.writerows([_text(cell) for cell in _row(record, trial)] for trial in record.trials)
-    write_atomically(path, sheet.getvalue())
+    lines = [_line(columns(record)), *(_line(_row(record, trial)) for trial in record.trials)]
+    write_atomically(path, "".join(lines))
 
 
 def metric_columns(record: StudyRecord) -> list[str]:
@@ -83,11 +81,8 @@ def metrics_frame(record: StudyRecord) -> pd.DataFrame:
 def write_metrics_csv(record: StudyRecord, path: Path) -> None:
     """Write every evaluation as CSV, whole or not at all, with the same care for spreadsheets."""
     names = metric_columns(record)
-    sheet = io.StringIO()
-    writer = csv.writer(sheet, lineterminator="\n")
-    writer.writerow([_text(name) for name in names])
-    writer.writerows([_text(cell) for cell in _evaluation_row(names, point)] for point in record.evaluations)
-    write_atomically(path, sheet.getvalue())
+    lines = [_line(names), *(_line(_evaluation_row(names, point)) for point in record.evaluations)]
+    write_atomically(path, "".join(lines))
 
 
 AGREEMENT_COLUMNS = (
@@ -181,6 +176,12 @@ def _param(value: Any) -> Cell:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     return canonical_json(value)
+
+
+def _line(cells: Iterable[Cell]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(map(_text, cells))  # quotes what holds either line end
+    return f"{line.getvalue()[:-2]}\n"
 
 
 def _text(cell: Cell) -> str:

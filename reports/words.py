@@ -57,6 +57,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def signed(value: float | None) -> str:
+    """Two decimals, with a minus sign as wide as a plus: `0.67`, `−0.14`."""
+    return MISSING if value is None else f"{value:.2f}".replace("-", "−")
+
+
 def plural(count: int, noun: str, many: str = "") -> str:
     """`1 trial`, `1,200 trials`; `many` where the plural is not noun + s."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"

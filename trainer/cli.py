@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import signal
@@ -20,6 +18,7 @@ from trainer import api
 from trainer.console import RunConsole, data_progress
 from trainer.describe import canonical_yaml, commented_yaml, configuration_markdown
 from trainer.errors import CheckpointError, ConfigError, DataError, DeviceError, Problem, TrainingError
+from trainer.textfiles import csv_text
 
 app = typer.Typer(
     add_completion=False,
@@ -127,14 +126,11 @@ def predict(
         rows = list(api.predict(checkpoint, folder, api.parse_assignments(assignments or ())))
         if not rows:
             raise DataError(f"{folder}: nothing in it to predict for")
-        table = io.StringIO()
-        writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        table = csv_text(list(rows[0]), rows)
         if output is None:
-            typer.echo(table.getvalue(), nl=False)
+            typer.echo(table, nl=False)
         else:
-            output.write_text(table.getvalue(), encoding="utf-8")
+            output.write_text(table, encoding="utf-8")
         return 0
 
     _guarded(work, debug)

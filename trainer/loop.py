@@ -20,6 +20,7 @@ import operator
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import torch
 
@@ -67,15 +68,20 @@ def _train_epochs(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -
 def _save(run: Run, hooks: Hooks, writer: RunWriter, best: bool = False) -> None:
     """Starts the next checkpoint, once the one before is whole and what waited for it is reported."""
     _report(run, hooks, writer)
+    started = time.monotonic()
     writer.save(run, best=best)
+    run.waited += time.monotonic() - started
 
 
 def _report(run: Run, hooks: Hooks, writer: RunWriter) -> None:
     """Waits for the checkpoint under way, then reports its evaluation: none that a lost file would take back."""
     evaluations, run.unreported = run.unreported, []
+    started = time.monotonic()
     writer.wait()
+    run.waited += time.monotonic() - started
     for evaluation in evaluations:
-        hooks.report(evaluation)
+        hooks.report(replace(evaluation, checkpoint_seconds=round(run.waited, 4)))
+        run.waited = 0.0
 
 
 def _ending(run: Run, until_epoch: int) -> Ending | None:
@@ -136,8 +142,8 @@ def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
         if stop or (save_every is not None and progress.step % save_every == 0):
             _read_losses(run, recent)
             progress.seconds += time.monotonic() - started
-            started = time.monotonic()
             _save(run, hooks, writer)
+            started = time.monotonic()
         if stop:
             return False
     _read_losses(run, recent)
@@ -228,8 +234,9 @@ def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) ->
         return
     started = time.monotonic()
     scores = evaluate(run, hooks)
-    progress.seconds += time.monotonic() - started
-    evaluation = _record(run, epoch, train_loss, scores)
+    took = time.monotonic() - started
+    progress.seconds += took
+    evaluation = _record(run, epoch, train_loss, scores, took)
     improved = (on_interval or last) and _improves(run, evaluation)
     if on_interval:
         _judge(run, evaluation, train_loss, improved)
@@ -250,7 +257,7 @@ def _scores(run: Run) -> Scores:
         return run.task.evaluate(model, (to_device(batch, run.device) for batch in batches))
 
 
-def _record(run: Run, epoch: int, train_loss: float, scores: Scores) -> Evaluation:
+def _record(run: Run, epoch: int, train_loss: float, scores: Scores, took: float) -> Evaluation:
     progress = run.progress
     metrics = {"train_loss": train_loss, **scores.metrics, "lr": run.rate()}
     if run.device.type == "cuda":
@@ -262,7 +269,8 @@ def _record(run: Run, epoch: int, train_loss: float, scores: Scores) -> Evaluati
             raise NonFiniteLoss(what, metrics.get(name, math.nan), epoch, progress.step)
     seconds = progress.seconds - progress.seconds_at_evaluation
     progress.seconds_at_evaluation = progress.seconds
-    evaluation = Evaluation(epoch, progress.step, progress.rung, round(seconds, 4), metrics[primary], metrics)
+    value, seconds, took = metrics[primary], round(seconds, 4), round(took, 4)
+    evaluation = Evaluation(epoch, progress.step, progress.rung, seconds, value, metrics, took)
     run.history.append(evaluation)
     return evaluation
 

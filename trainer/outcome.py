@@ -9,7 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation. `value` is the primary metric, `seconds` the time since the evaluation before it."""
+    """One evaluation. `value` is the primary metric, `seconds` the time since the evaluation before it.
+
+    Of them `evaluation_seconds` went into evaluating. `checkpoint_seconds`, known once it is reported, is the time on
+    top that the training waited for the evaluation's checkpoint.
+    """
 
     epoch: int
     step: int
@@ -17,6 +21,8 @@ class Evaluation:
     seconds: float
     value: float
     metrics: Mapping[str, float]
+    evaluation_seconds: float = 0.0
+    checkpoint_seconds: float = field(default=0.0, compare=False)  # told again from a checkpoint, it is not known
 
     def line(self) -> dict[str, Any]:
         """As it stands in `metrics.jsonl`."""

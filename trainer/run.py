@@ -86,6 +86,7 @@ class Run:
     history: list[Evaluation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     unreported: list[Evaluation] = field(default_factory=list)  # until their checkpoint's file is whole
+    waited: float = 0.0  # seconds for checkpoints since the last report
 
     def __post_init__(self) -> None:
         self.autocast = self.precision.autocast()

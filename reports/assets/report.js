@@ -28,7 +28,7 @@
     const canvas = figure.querySelector(".canvas");
     const spec = unfolded(JSON.parse(figure.querySelector("script").textContent));
     // A finger on a plot should scroll the page, not draw a zoom frame.
-    const touch = matchMedia("(pointer: coarse)").matches;
+    const touch = matchMedia("(pointer: coarse), (hover: none)").matches;
     if (touch) spec.layout.dragmode = false;
     const config = {
       responsive: true, displaylogo: false, displayModeBar: touch ? false : "hover",

@@ -6,7 +6,7 @@ from reports.figures_rungs import rank_scatter
 from reports.markup import Section, esc, paragraph, table
 from reports.record import Agreement, Audit, Estimate, StudyRecord
 from reports.render import figure_html
-from reports.words import MISSING, metric_text, plural
+from reports.words import MISSING, metric_text, plural, signed
 
 MAX_PAIRS = 6
 _HOW = {
@@ -24,7 +24,8 @@ def section(record: StudyRecord) -> Section | None:
     pairs = record.agreements[:MAX_PAIRS]
     if not pairs and record.audit is None:
         return None
-    plots = "".join(_plot(record, pair, place) for place, pair in enumerate(pairs))
+    known = [pair for pair in pairs if pair.lower_values.keys() & pair.upper_values.keys()]
+    plots = "".join(_plot(record, pair, place) for place, pair in enumerate(known))
     rows = [_row(record, pair) for pair in pairs]
     return Section(
         "Agreement between rungs",
@@ -42,7 +43,7 @@ def section(record: StudyRecord) -> Section | None:
 
 
 def _plot(record: StudyRecord, pair: Agreement, place: int) -> str:
-    said = f"τ = {_number(pair.tau.value)}" + (f" (95 %: {_interval(pair.tau)})" if pair.tau.low is not None else "")
+    said = f"τ = {signed(pair.tau.value)}" + (f" (95 %: {_interval(pair.tau)})" if pair.tau.low is not None else "")
     return figure_html(
         f"agreement-{place + 1}",
         rank_scatter(record, pair.lower_values, pair.upper_values, (pair.lower, pair.upper)),
@@ -57,10 +58,10 @@ def _row(record: StudyRecord, pair: Agreement) -> tuple[str, ...]:
         f"{pair.seen:,}",
         f"{pair.compared:,}",
         f"{pair.anchors:,}",
-        _number(pair.naive.value),
-        _number(pair.tau.value),
+        signed(pair.naive.value),
+        signed(pair.tau.value),
         _interval(pair.tau),
-        _number(pair.rho.value),
+        signed(pair.rho.value),
         _HOW[pair.method],
         f"{pair.overlap:.0%} of {pair.top}",
         esc(metric_text(record.metric, pair.regret)),
@@ -70,7 +71,7 @@ def _row(record: StudyRecord, pair: Agreement) -> tuple[str, ...]:
 def _warning(pair: Agreement) -> str:
     return (
         f'<p class="note warn"><strong>{esc(pair.lower)} does not foretell {esc(pair.upper)}.</strong> '
-        f"τ is {_number(pair.tau.value)}, at most {_number(pair.tau.high)} (95 %): the next study is better off "
+        f"τ is {signed(pair.tau.value)}, at most {signed(pair.tau.high)} (95 %): the next study is better off "
         "without it.</p>"
     )
 
@@ -87,8 +88,4 @@ def _audit_words(record: StudyRecord, audit: Audit) -> str:
 
 
 def _interval(found: Estimate) -> str:
-    return MISSING if found.low is None else f"{_number(found.low)} to {_number(found.high)}"
-
-
-def _number(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.2f}".replace("-", "−")
+    return MISSING if found.low is None else f"{signed(found.low)} to {signed(found.high)}"

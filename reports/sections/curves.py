@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.figures import learning_curves
+from reports.figures_curves import learning_curves
 from reports.markup import Section, esc
 from reports.ranking import curves
 from reports.record import StudyRecord
@@ -22,6 +22,7 @@ def section(record: StudyRecord) -> Section | None:
         caption += " Dashed: promoted runs at full budget."
     if len(record.rungs) > 1:
         caption += " The bands are the rungs: values on both sides of an edge do not compare."
+        caption += " The buttons choose the colours: what became of the trials, or the rungs."
     caption += " Click on a name in the legend to hide it, twice to see it alone."
     alt = f"Learning curves: {label} by epoch for {plural(len(every), 'run')}."
     return Section("Learning curves", figure_html("curves", learning_curves(record), alt, caption))

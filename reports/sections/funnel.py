@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from reports.figures_rungs import highest_rungs, rung_flow
-from reports.markup import Section, esc, paragraph, table
+from reports.markup import Section, esc, paragraph, scroller, table
 from reports.ranking import gain, middle_of
 from reports.record import StudyRecord
 from reports.render import figure_html
@@ -28,9 +28,10 @@ def section(record: StudyRecord) -> Section | None:
         "the others rest and may still rise."
     )
     alt = f"How {trials} moved over {plural(rung_count(record), 'rung')}."
+    flow = figure_html("funnel", rung_flow(record), alt, caption)
     return Section(
         "Over the rungs",
-        paragraph(esc(rose)) + figure_html("funnel", rung_flow(record), alt, caption) + _table(record),
+        paragraph(esc(rose)) + scroller("Flow over the rungs", f'<div class="broad">{flow}</div>') + _table(record),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from reports.cards import anchor, roles_of
 from reports.markup import Section, chip, esc, paragraph, scroller
 from reports.ranking import Curve, central_range, curves, ordered, thinned
 from reports.record import StudyRecord, Trial
@@ -87,6 +88,7 @@ def _columns(record: StudyRecord) -> list[_Column]:
         _number(metric.label, lambda trial: trial.value, lambda value: metric_text(metric, value), "num strong"),
         _number("Best", lambda trial: trial.best, lambda value: metric_text(metric, value)),
         _Column("Curve", lambda trial: _spark(record, by_trial.get(trial.trial_id), scale), sortable=False),
+        *([_samples_column(record)] if record.samples else []),
         *(_param_column(key) for key in record.parameters),
     ]
     if metric.name != "loss":
@@ -98,6 +100,20 @@ def _columns(record: StudyRecord) -> list[_Column]:
         _number("Time", lambda trial: trial.seconds, duration),
         _Column("Reason", _reason, kind="wide"),
     ]
+
+
+def _samples_column(record: StudyRecord) -> _Column:
+    """Links to the samples in this page, and to their files where the report still lies beside them."""
+    kept = {sample.trial_id for sample in record.samples if not sample.run}
+    shown = {trial_id for trial_id, run in roles_of(record) if not run}
+
+    def cell(trial: Trial) -> str:
+        links = [f'<a href="#{anchor(trial.trial_id)}">shown</a>'] if trial.trial_id in shown else []
+        if trial.trial_id in kept and trial.folder:
+            links.append(f'<a href="{esc(quote(trial.folder))}/samples/">files</a>')
+        return " ".join(links) or MISSING
+
+    return _Column("Samples", cell, sortable=False)
 
 
 def _number(

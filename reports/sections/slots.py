@@ -1,48 +1,63 @@
-"""What ran where, and how well the slots were used."""
+"""What ran where, and what the slots' time went into."""
 
 from __future__ import annotations
 
-from reports.figures_time import MAX_BARS, slot_gantt
+from reports.figures_slots import MAX_BARS, slot_gantt
 from reports.markup import Section, esc, paragraph, table
 from reports.record import StudyRecord
 from reports.render import figure_html
-from reports.spending import utilisation, works
-from reports.words import duration, plural, shorten
+from reports.slottime import KINDS, shares, span, stretches
+from reports.words import duration, joined, plural, shorten
 
 MAX_SLOTS = 100
+_HEADS = ("Slot", "In use", "Training", "Evaluation", "Checkpoints", "Opening trials", "Lost or failed", "Idle")
+_COLUMNS = ("training", "evaluation", "checkpoint", "opening", "lost", "idle")
 
 
 def section(record: StudyRecord) -> Section | None:
     """The slots over time and their utilisation; None where the study did not keep the times."""
-    found = works(record)
+    found = stretches(record)
     if not found:
         return None
-    shares = utilisation(found)
-    mean = sum(shares.values()) / len(shares)
-    retries = sum(trial.retries for trial in record.trials)
-    span = max(work.end for work in found) - min(work.begin for work in found)
+    by_slot = shares(found)
+    begin, end = span(found)
     caption = (
-        "Each bar is one trial on one rung, from the start of its first epoch to its last evaluation; the number is "
-        "the trial's. Between the bars a slot was idle, loading data, or lost its process. The time between two calls "
-        "is left out."
+        "Training has the colour of its rung; the numbers are the trials'. In use is the time that training and "
+        "evaluation took. A slot waits for a checkpoint only as far as it could not be written beside the training. "
+        "Opening a trial is loading its data and model. What is lost came to no evaluation. The time between two "
+        "calls is left out."
     )
     if len(found) > MAX_BARS:
-        caption += f" Of {len(found):,} bars, neighbours are drawn as one."
+        caption += f" Of {len(found):,} stretches of time neighbours are drawn as one, coloured by their first rung."
     rows = [
         (
             esc(shorten(slot, 40)),
-            f"{sum(work.slot == slot for work in found):,}",
-            duration(sum(work.end - work.begin for work in found if work.slot == slot)),
-            f"{share:.0%}",
+            f"<strong>{part['training'] + part['evaluation']:.0%}</strong>",
+            *(f"{part[kind]:.0%}" for kind in _COLUMNS),
         )
-        for slot, share in list(shares.items())[:MAX_SLOTS]
+        for slot, part in list(by_slot.items())[:MAX_SLOTS]
     ]
-    words = f"{plural(len(shares), 'slot')} worked for {mean:.0%} of {duration(span)}"
-    again = f" {plural(retries, 'slice')} lost a process and went on from a checkpoint." if retries else ""
-    alt = f"Trials on {plural(len(shares), 'slot')} over {duration(span)}."
+    alt = f"What {plural(len(by_slot), 'slot')} did over {duration(end - begin)}."
     return Section(
         "Slots over time",
-        paragraph(f"{words}.{again}")
+        paragraph(_words(by_slot, end - begin), _retries(record))
         + figure_html("slots", slot_gantt(record, found), alt, caption)
-        + table("Use of the slots", ("Slot", "Pieces of work", "Training", "Use"), rows, numeric=(1, 2, 3)),
+        + table("What the slots' time went into", _HEADS, rows, numeric=range(1, len(_HEADS))),
     )
+
+
+def _words(by_slot: dict[str, dict[str, float]], seconds: float) -> str:
+    """How well the slots were used, and where the rest went."""
+    mean = {kind: sum(part[kind] for part in by_slot.values()) / len(by_slot) for kind in (*KINDS, "idle")}
+    used = mean["training"] + mean["evaluation"]
+    names = {"checkpoint": "waiting for checkpoints", "opening": "opening trials", "lost": "what was lost or failed"}
+    rest = [f"{words} {mean[kind]:.0%}" for kind, words in names.items() if mean[kind] >= 0.005]
+    rest += [f"idle {mean['idle']:.0%}"] if mean["idle"] >= 0.005 else []
+    slots = plural(len(by_slot), "slot")
+    sentence = f"{slots} trained or evaluated for <strong>{used:.0%}</strong> of {duration(seconds)}"
+    return f"{sentence} (the rest: {joined(rest)})." if rest else f"{sentence}."
+
+
+def _retries(record: StudyRecord) -> str:
+    count = sum(trial.retries for trial in record.trials)
+    return f"{plural(count, 'slice')} lost a process and went on from a checkpoint." if count else ""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from reports.markup import Section, chip, code, command, definitions, esc, paragraph
 from reports.ranking import gain, median_value, peers, ranked
 from reports.record import STATUSES, StudyRecord, Trial
-from reports.words import duration, finite, joined, metric_text, param_text, plural, shorten
+from reports.rungs import own_trials
+from reports.spending import saved
+from reports.words import duration, finite, joined, metric_text, param_text, plural, shorten, signed
 
 MAX_KEYS_NAMED = 8
 
@@ -22,6 +24,7 @@ def section(record: StudyRecord) -> Section | None:
                 _tiles(record, competitors),
                 paragraph(*_searched(record)),
                 _found(record, competitors),
+                paragraph(*_trust(record, competitors)),
                 paragraph(*_cost(record)),
                 paragraph(_promoted(record)),
                 _next_steps(record),
@@ -94,20 +97,46 @@ def _found(record: StudyRecord, competitors: list[Trial]) -> str:
     return paragraph(*sentences, kind="lead") + title + definitions(params)
 
 
+def _trust(record: StudyRecord, competitors: list[Trial]) -> list[str]:
+    """How far the lead can be trusted: how large it is, and whether a cheap rung foretold a dear one."""
+    sentences = []
+    rivals = [trial for trial in competitors[1:] if trial.rung == competitors[0].rung] if competitors else []
+    if rivals:
+        first, second = (gain(record.metric, finite(trial.value) or 0.0) for trial in (competitors[0], rivals[0]))
+        group = [gain(record.metric, finite(trial.value) or 0.0) for trial in (competitors[0], *rivals)]
+        lead = esc(metric_text(record.metric, first - second))
+        sentences.append(
+            f"The lead over the second, trial {rivals[0].trial_id}, is {lead}; from the best to the worst of the "
+            f"{len(group)} on this rung it is {esc(metric_text(record.metric, max(group) - min(group)))}. Each "
+            "was trained once: another seed may reverse a small lead."
+        )
+    # The dearest comparison comes last: the search and full training, else the lowest and the highest rung.
+    if record.agreements:
+        pair = record.agreements[-1]
+        tau = pair.tau
+        if tau.value is not None:
+            interval = f" (95 %: {signed(tau.low)} to {signed(tau.high)})" if tau.low is not None else ""
+            sure = "too few to tell" if tau.low is None or tau.low <= 0 else "more than by chance"
+            sentences.append(
+                f'The orders on {esc(pair.lower)} and {esc(pair.upper)} <a href="#agreement">agree</a> by a Kendall’s '
+                f"τ of {signed(tau.value)} over {plural(pair.compared, 'trial')}{interval}: {sure}."
+            )
+    return sentences
+
+
 def _cost(record: StudyRecord) -> list[str]:
+    trained = sum(trial.epochs for trial in record.trials if trial.duplicate_of is None)
     sentences = []
     # A trial pruned at the very end, below the threshold, saved nothing; a copy never trained.
-    pruned = [
-        trial
-        for trial in record.trials
-        if trial.status == "pruned" and trial.duplicate_of is None and trial.epochs < record.epochs_per_trial
-    ]
-    saved = sum(record.epochs_per_trial - trial.epochs for trial in pruned)
-    if saved:
-        full = sum(trial.epochs for trial in record.trials) + saved
+    more = saved(record)
+    if more.epochs:
+        stopped = {trial.status for trial in own_trials(record) if trial.status in ("paused", "pruned")}
+        how = joined(
+            [word for status, word in (("paused", "Pausing"), ("pruned", "pruning")) if status in stopped], "or"
+        )
         sentences.append(
-            f"Pruning {plural(len(pruned), 'trial')} early saved {plural(saved, 'epoch')}, "
-            f"{saved / full:.0%} of what training them to the end would have taken."
+            f"{how[:1].upper()}{how[1:]} {plural(more.trials, 'trial')} early saved {plural(more.epochs, 'epoch')}, "
+            f"{more.epochs / (trained + more.epochs):.0%} of what training them to the end would have taken."
         )
     paused = sum(trial.status == "paused" for trial in record.trials)
     if paused:

@@ -7,11 +7,11 @@ import shutil
 import socket
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from fault_parts import StudyBox, wait_for
+from fault_parts import OVERRIDES, NewBox, StudyBox, wait_for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -21,21 +21,30 @@ FLAGS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def address(oracle: StudyBox) -> Iterator[str]:
+@contextmanager
+def dashboard(box: StudyBox) -> Iterator[str]:
+    """The address of the dashboard on a study, as long as the block lasts."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = oracle.start(command=("dashboard", str(oracle.study), "--port", str(port)))
+    server = box.start(command=("dashboard", str(box.study), "--port", str(port)))
 
     def answers() -> bool:
         with closing(socket.socket()) as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     wait_for(answers, "the dashboard")
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait(30)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def address(oracle: StudyBox) -> Iterator[str]:
+    with dashboard(oracle) as found:
+        yield found
 
 
 def ask(url: str) -> Any:
@@ -130,3 +139,44 @@ def test_a_person_sees_every_trial_with_its_epochs(address: str, browser: Any, o
     for number in range(5):
         assert f"trial #{number}" in page, "its curve has a name in the legend"
     assert "Params = [training.optimizer.lr:" in page
+
+
+RUNNING = {
+    "overrides": {**OVERRIDES, "training.epochs": 400},
+    "budget": {"epochs": 15, "subset": 40},
+    "search": {"pruner": "none"},
+    "trials": [{"training.optimizer.lr": 0.001 * (1 + n)} for n in range(80)],
+}
+
+
+def test_a_person_looks_on_while_the_study_runs(box: NewBox, browser: Any) -> None:
+    one = box(RUNNING, "--workers", "1")
+    run = one.start()
+    wait_for(lambda: one.study.joinpath("study.db").exists() and one.trial(1).joinpath("metrics.jsonl").exists(), "it")
+    with dashboard(one) as address:
+        study_id = wait_for(lambda: studies(address).get("small"), "the study")
+
+        def trials() -> list[Any]:
+            found: list[Any] = ask(f"{address}/api/studies/{study_id}?after=0")["trials"]
+            return found
+
+        wait_for(lambda: any(trial["artifacts"] for trial in trials()), "a picture of what a trial predicts")
+        seen = {trial["number"]: len(trial["intermediate_values"]) for trial in trials()}
+        page = shown(browser, f"{address}/dashboard/studies/{study_id}", "Intermediate values")
+        assert "trial #0" in page
+        running = max(seen)
+        page = shown(browser, f"{address}/dashboard/studies/{study_id}/trials?numbers={running}", "Running")
+        assert f"Trial {running} (trial_id=" in page
+        assert "training.optimizer.lr" in page
+        pictured = next(trial for trial in trials() if trial["artifacts"])
+        page = shown(
+            browser, f"{address}/dashboard/studies/{study_id}/trials?numbers={pictured['number']}", "samples.png"
+        )
+        name = pictured["artifacts"][0]["artifact_id"]
+        wide = f"const i = document.querySelector('img[src*=\"{name}\"]'); return i && i.complete && i.naturalWidth"
+        wait_for(lambda: browser.execute_script(wide), "the picture on the trial's page", 30.0)
+        more = lambda: {t["number"]: len(t["intermediate_values"]) for t in trials()} != seen  # noqa: E731
+        wait_for(more, "further epochs, while someone looks")
+        assert run.poll() is None, "it still runs"
+    run.terminate()
+    one.ended(run, 143)

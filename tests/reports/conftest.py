@@ -14,6 +14,8 @@ KINDS = (
     "captioning",
     "ladder",
     "detection",
+    "classification",
+    "diffusion",
     "empty",
     "all_failed",
     "one_trial",
@@ -31,6 +33,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StudyRecord]:
     with_folder: dict[str, Callable[[Path], StudyRecord]] = {
         "captioning": report_records.captioning,
         "detection": report_records.detection,
+        "classification": report_records.classification,
+        "diffusion": report_records.diffusion,
         "ladder": report_records.ladder,
         "hostile": report_records.hostile,
     }

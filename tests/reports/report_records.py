@@ -19,6 +19,7 @@ from reports.record import (
     Estimate,
     Evaluation,
     FullRun,
+    Matrix,
     Metric,
     Rung,
     Sample,
@@ -29,6 +30,7 @@ from reports.record import (
 
 BLEU = Metric("bleu", "BLEU", "maximize")
 MAP = Metric("map", "mAP", "maximize")
+ACCURACY = Metric("accuracy", "accuracy", "maximize")
 LOSS = Metric("loss", "validation loss", "minimize")
 
 HOSTILE = """<script>alert("x")</script>'"`&amp; =HYPERLINK("http://example.invalid") 🐙 \u202e\u2028"""
@@ -250,6 +252,47 @@ def detection(folder: Path) -> StudyRecord:
     )  # fmt: skip
 
 
+def classification(folder: Path) -> StudyRecord:
+    """A finished classification study: classes below the images, and the confusion of the best and of another."""
+    trials, points = search(ACCURACY, top=0.9, seed=4)
+    best, *_, worst = sorted(
+        (trial for trial in trials if trial.value is not None), key=lambda trial: trial.value, reverse=True
+    )
+    samples = [
+        Sample(trial_id, image, image.name, ["circle"], [f"{predicted} {0.5 + place / 10:.2f}"])
+        for place, image in enumerate(draw_image(folder / f"classed{place}.png", place) for place in range(2))
+        for trial_id, predicted in ((best.trial_id, "circle"), (worst.trial_id, "star"))
+    ]
+    labels = ["circle", "star", "traffic light"]
+    matrices = [
+        Matrix(worst.trial_id, labels, [[0, 9, 0], [9, 0, 0], [0, 0, 9]]),
+        Matrix(best.trial_id, labels, [[18, 2, 0], [1, 9, 0], [0, 0, 0]]),
+    ]
+    return StudyRecord(
+        "classification", "classification", ACCURACY, budget_words="5 epochs, 500 images @96 px", epochs_per_trial=5,
+        parameters=PARAMETERS, trials=trials, evaluations=points, samples=samples, matrices=matrices,
+    )  # fmt: skip
+
+
+def diffusion(folder: Path) -> StudyRecord:
+    """A finished diffusion study: images that the best and the worst trial made, one of them lost."""
+    trials, points = search(LOSS, seed=4)
+    best, *_, worst = sorted((trial for trial in trials if trial.value is not None), key=lambda trial: trial.value)
+    samples = []
+    for place, caption in enumerate(CAPTIONS[:3]):
+        image = draw_image(folder / f"real{place}.png", place, (128, 128)) if place < 2 else None
+        title = image.name if image else f"sample {place + 1}"
+        for trial_id in (best.trial_id, worst.trial_id):
+            made = folder / f"made{trial_id}-{place}.png"
+            if (trial_id, place) != (worst.trial_id, 1):
+                draw_image(made, 100 * trial_id + place, (128, 128))
+            samples.append(Sample(trial_id, image, title, [caption], [], generated=made))
+    return StudyRecord(
+        "diffusion", "diffusion", LOSS, budget_words="5 epochs, 500 images @64 px", epochs_per_trial=5,
+        parameters=PARAMETERS, trials=trials, evaluations=points, samples=samples,
+    )  # fmt: skip
+
+
 def empty() -> StudyRecord:
     """A study that has been planned and nothing more."""
     return StudyRecord(name="empty", task="captioning", metric=BLEU, planned_trials=20, in_progress=True)
@@ -323,6 +366,8 @@ def hostile(folder: Path) -> StudyRecord:
         Sample(3, folder, HOSTILE, ["a directory for an image"], []),
         Sample(3, boxed, HOSTILE, [], [], "", [Box(HOSTILE, (1, 1, 9, 9))], hostile_boxes),
         Sample(3, broken, HOSTILE, [HOSTILE], [HOSTILE], "", [Box(HOSTILE, (1, 1, 9, 9))], hostile_boxes),
+        Sample(3, None, HOSTILE + "made", [HOSTILE, long], [HOSTILE], "", generated=boxed),
+        Sample(3, broken, HOSTILE + "unmade", [HOSTILE], [long], "", generated=folder / "gone <b>.png"),
     ]
     return StudyRecord(
         name=HOSTILE,
@@ -343,6 +388,7 @@ def hostile(folder: Path) -> StudyRecord:
         ],
         decisions=[Decision(1, 1, HOSTILE)],
         samples=samples,
+        matrices=[Matrix(1, [HOSTILE, long, HOSTILE], [[math.nan, 1e300, -1], [0, 0, 0], [3, 4, math.inf]], HOSTILE)],
         environment={HOSTILE: HOSTILE},
         next_steps=[(HOSTILE, HOSTILE)],
         warnings=[HOSTILE],

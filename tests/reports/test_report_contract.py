@@ -54,7 +54,7 @@ def test_the_page_is_sound(record: StudyRecord) -> None:
     assert max(reader.ids.values()) == 1
     anchors = [link[1:] for link in reader.links if link.startswith("#")]
     assert not set(anchors) - set(reader.ids)
-    assert all(link.startswith(("#", "data:", "trials/", "%")) for link in reader.links)
+    assert all(link.startswith(("#", "data:", "trials/", "full/", "%")) for link in reader.links)
     assert page.count("plotly.js v") == (1 if reader.json else 0)
     assert "default-src 'none'" in page
 
@@ -94,14 +94,14 @@ def test_a_thousand_trials_of_a_hundred_reports_are_quick_and_small() -> None:
         Evaluation(
             trial.trial_id, epoch, epoch, 1 + (epoch > 10) + (epoch > 30), 1.0,
             {"bleu": trial.trial_id % 37 + epoch / 7.3}, "", f"slot {trial.trial_id % 8}",
-            trial.trial_id * 13 + epoch * 1.0,
+            trial.trial_id * 13 + epoch * 1.0, 0.5 if epoch == 1 else 0.0, 0.2, 0.1,
         )
         for trial in record.trials
         for epoch in range(1, 101)
     ]  # fmt: skip
     rungs = [Rung(f"{epochs} epochs", epochs, 100) for epochs in (10, 30, 100)]
     record = replace(record, evaluations=points, rungs=rungs, log_parameters=("optim.lr",))
-    begun = time.perf_counter()
+    begun = time.process_time()  # of this process alone: the machine may have other things to do
     page = build_report(record)
-    assert time.perf_counter() - begun < 10
+    assert time.process_time() - begun < 10
     assert len(page.encode()) < 10e6

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from report_records import BLEU, HOSTILE
 
-from reports.figures import MAX_POINTS, THINNED_CURVES, learning_curves, optimisation_history
+from reports.figures import optimisation_history
+from reports.figures_curves import MAX_POINTS, THINNED_CURVES, learning_curves
 from reports.record import Evaluation, StudyRecord, Trial
 from reports.render import figure_json
 from reports.style import COLOURS
@@ -133,3 +134,27 @@ def test_json_is_rounded_and_folded() -> None:
     ((count, text),) = trace["text"]["runs"]
     assert count == 21
     assert text.startswith("<b>trial 1</b> (completed)")
+
+
+def test_curves_are_coloured_by_status_or_by_rung(ladder: StudyRecord) -> None:
+    figure = learning_curves(ladder)
+    by_status, by_rung = (button.args[0]["visible"] for button in figure.layout.updatemenus[0].buttons)
+    names = [trace.name for trace in figure.data]
+    assert [trace.visible for trace in figure.data] == by_status, "what is seen at first"
+    assert {name for name, shown in zip(names, by_status, strict=True) if shown} >= {"completed", "paused", "promoted"}
+    seen = [name for name, shown in zip(names, by_rung, strict=True) if shown]
+    assert seen == ["promoted", "rung 1", "rung 2", "rung 3"]
+    second = figure.data[names.index("rung 2")]
+    assert set(second.x) - {None} == {1, 2}, "a piece begins where the one before it ended"
+    points = [value for name in ("rung 1", "rung 2", "rung 3") for value in figure.data[names.index(name)].y]
+    assert set(points) == {v for name in ("completed", "paused", "failed") for v in figure.data[names.index(name)].y}
+
+
+def test_without_a_ladder_there_is_no_switch(captioning: StudyRecord) -> None:
+    assert not learning_curves(captioning).layout.updatemenus
+
+
+def test_ticks_of_near_values_are_told_apart(captioning: StudyRecord) -> None:
+    near = [replace(trial, value=0.1 * (trial.trial_id % 3)) for trial in captioning.trials]
+    assert optimisation_history(replace(captioning, trials=near, full_runs=[])).layout.yaxis.tickformat == ".4~g"
+    assert optimisation_history(captioning).layout.yaxis.tickformat == ".1~f"

@@ -9,10 +9,12 @@ from report_reader import drawn, said
 from report_records import BLEU
 
 from reports.figures_rungs import rank_scatter, rung_flow
-from reports.figures_time import history_over_time, joined_up, slot_gantt
-from reports.record import Evaluation, Rung, StudyRecord, Trial
+from reports.figures_slots import joined_up, slot_gantt
+from reports.figures_time import history_over_time
+from reports.record import Evaluation, Rung, StudyRecord, Trial, Wasted
 from reports.rungs import comparable, values_by_rung
-from reports.spending import Spent, by_rung, by_status, saved, utilisation, works
+from reports.slottime import shares, stretches, works
+from reports.spending import Spent, by_rung, by_status, saved
 
 RUNGS = (Rung("1 epoch, 100 images @48", 1, 100), Rung("3 epochs, 200 images @48", 3, 200))
 
@@ -60,31 +62,59 @@ def test_what_was_spent_and_saved(small: StudyRecord) -> None:
 
 
 def test_where_the_slots_were(small: StudyRecord) -> None:
-    found = works(small)
-    assert [(w.slot, w.trial_id, w.rung, w.begin, w.end, w.epochs) for w in found] == [
+    found = stretches(small)
+    assert [(w.slot, w.trial_id, w.rung, w.begin, w.end, w.epochs) for w in works(found)] == [
         ("a", 1, 1, 0.0, 10.0, 1),
         ("a", 3, 1, 10.0, 20.0, 1),
         ("a", 1, 2, 20.0, 40.0, 2),
         ("b", 2, 1, 10.0, 20.0, 1),
     ]
-    assert utilisation(found) == {"a": 1.0, "b": 0.25}
-    assert "2 slots worked for 62% of 40 s. 1 slice lost a process" in said("slots", small)
+    assert {one.kind for one in found} == {"training"}, "all that a study knows which kept no more"
+    by_slot = shares(found)
+    assert (by_slot["a"]["training"], by_slot["b"]["training"], by_slot["b"]["idle"]) == (1.0, 0.25, 0.75)
+    assert "2 slots trained or evaluated for 62% of 40 s (the rest: idle 38%). 1 slice lost a process" in said(
+        "slots", small
+    )
     assert drawn("slots", replace(small, evaluations=[replace(e, slot="") for e in small.evaluations])) is None
+
+
+def test_a_slots_time_is_split_by_what_it_went_into(small: StudyRecord) -> None:
+    whole = Evaluation(1, 1, 1, 1, 10.0, {"bleu": 1.0}, "", "a", 20.0, 4.0, 3.0, 2.0)
+    lost = [Wasted("a", 2, 18.0, 30.0, "lost"), Wasted("b", 2, 0.0, 10.0, "hung")]
+    record = replace(small, evaluations=[whole], wasted=lost)
+    found = stretches(record)
+    assert [(one.slot, one.kind, one.begin, one.end) for one in found] == [
+        ("a", "opening", 4.0, 8.0),
+        ("a", "training", 8.0, 15.0),
+        ("a", "evaluation", 15.0, 18.0),
+        ("a", "checkpoint", 18.0, 20.0),
+        ("a", "lost", 20.0, 30.0),
+        ("b", "lost", 0.0, 10.0),
+    ]
+    part = shares(found)["a"]
+    assert sum(part.values()) == pytest.approx(1.0)
+    assert part["idle"] == pytest.approx(4.0 / 30.0)
+    names = [trace.name for trace in slot_gantt(record, found).data]
+    assert names[:2] == ["idle", "rung 1"]
+    assert names[2:6] == ["opening", "evaluation", "checkpoint", "lost"]
+    assert "trained or evaluated for 17% of 30 s (the rest: waiting for checkpoints 3%, opening trials 7%" in said(
+        "slots", record
+    )
 
 
 def test_what_is_told_again_from_a_checkpoint_overlaps_nothing() -> None:
     points = [point(1, epoch, 1, 1.0, 100.0) for epoch in (1, 2, 3)] + [point(2, 1, 1, 1.0, 300.0, "a 10")]
     record = StudyRecord("s", "c", BLEU, trials=[Trial(1, "running", {})], evaluations=points)
-    assert [(w.begin, w.end, w.epochs) for w in works(record)] == [(90.0, 100.0, 3), (290.0, 300.0, 1)]
+    assert [(w.begin, w.end) for w in works(stretches(record))] == [(90.0, 100.0), (290.0, 300.0)]
 
 
 def test_very_many_pieces_of_work_are_drawn_as_fewer(small: StudyRecord) -> None:
     points = [point(n % 2 + 1, n, 1, 1.0, 10.0 * n, f"slot {n % 3}") for n in range(1, 9_001)]
-    found = works(replace(small, evaluations=points))
-    drawn_as = joined_up(found, 300)
+    found = stretches(replace(small, evaluations=points))
+    drawn_as = joined_up(works(found), 300)
     assert len(drawn_as) <= 303
     assert [w.slot for w in drawn_as] == sorted(w.slot for w in drawn_as)
-    assert sum(len(trace.x) for trace in slot_gantt(small, found).data) <= 3_003
+    assert sum(len(trace.x) for trace in slot_gantt(small, found).data) <= 3_006
 
 
 def test_the_flow_over_the_rungs(small: StudyRecord) -> None:

@@ -118,7 +118,7 @@ def test_an_image_stands_once_with_what_each_trial_made_of_it(captioning: StudyR
     assert reader.tags["img"] == 4
     assert text.count("a purple hexagon in the lower left corner") == 1
     for words in ("promoted · trial 7 · BLEU 31.4", "best · trial 7 · BLEU 20.2", "worst · trial 2 · BLEU"):
-        assert text.count(words) == 4
+        assert text.count(words) == 4 + 1, "below each image, and once in the list of whose they are"
 
 
 def test_titles_group_images(captioning: StudyRecord) -> None:
@@ -175,6 +175,19 @@ def test_records_do_not_depend_on_the_folder(tmp_path: Path) -> None:
 
 def test_a_trial_links_to_its_folder_and_nowhere_else(ladder: StudyRecord) -> None:
     links = read(body("leaders", ladder)).links
-    assert sorted(links) == [f"trials/{trial.trial_id:04d}/" for trial in ladder.trials]
+    folders = [f"trials/{trial.trial_id:04d}/" for trial in ladder.trials]
+    shown = {sample.trial_id for sample in ladder.samples}
+    samples = [link for n in shown for link in (f"#samples-of-{n}", f"trials/{n:04d}/samples/")]
+    assert sorted(links) == sorted(folders + samples)
+    assert {link[1:] for link in samples if link[0] == "#"} <= set(read(body("samples", ladder)).ids)
     trial = Trial(1, "completed", {}, value=1.0, folder="javascript:alert(1)")
     assert read(body("leaders", replace(ladder, trials=[trial]))).links == ["javascript%3Aalert%281%29/"]
+
+
+def test_the_summary_says_how_far_to_trust_the_lead(ladder: StudyRecord) -> None:
+    text = said("summary", ladder)
+    assert "The lead over the second, trial 10, is 4.3; from the best to the worst of the 4 on this rung it is" in text
+    assert (
+        "The orders on rung 3 and full training agree by a Kendall’s τ of 0.50 over 4 trials: too few to tell" in text
+    )
+    assert "Pausing 7 trials early saved 21 epochs" in text

@@ -191,3 +191,21 @@ def test_decisions_stand_in_the_order_of_the_log() -> None:
     record = StudyRecord("s", "c", BLEU, decisions=[Decision(2, 1, "later"), Decision(1, 4, "first")])
     assert decisions_frame(record)["line"].tolist() == ["first", "later"]
     assert decisions_frame(record)["trial_id"].tolist() == [4, 1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['=HYPERLINK("http://x.invalid","x")', "<script>alert(1)</script>", "two \"quotes\", 'one'", "🐙 \u202e", "a\rb\nc",
+     "\r=1+1", "x" * 10_000],
+    ids=["formula", "script", "quotes", "emoji", "line ends", "a line end before a formula", "long"],
+)  # fmt: skip
+def test_strangers_texts_come_back_as_text_from_every_column(text: str, tmp_path: Path) -> None:
+    trial = Trial(1, "failed", {"p": text}, reason=text, checkpoint=text)
+    (row,) = written(study(trial, parameters=["p"]), tmp_path)
+    shown = f"'{text}" if text.startswith(("=", "\r")) else text
+    assert (row["param_p"], row["reason"], row["checkpoint"]) == (shown, shown, shown)
+    point = Evaluation(1, 1, 1, 1, 1.0, {text: 2.0}, text, text)
+    write_metrics_csv(StudyRecord("s", "c", BLEU, evaluations=[point]), tmp_path / "metrics.csv")
+    with (tmp_path / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        (line,) = csv.DictReader(file)
+    assert (line["slot"], line["run"], line[shown]) == (shown, shown, "2.0")

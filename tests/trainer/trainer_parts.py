@@ -94,7 +94,7 @@ def training_state(folder: Path, name: str = "last.pth") -> dict[str, Any]:
     state = load_checkpoint(folder / name)
     del state["config"]
     state["progress"] = {k: v for k, v in state["progress"].items() if not k.startswith("seconds")}
-    state["history"] = [{k: v for k, v in item.items() if k != "seconds"} for item in state["history"]]
+    state["history"] = [{k: v for k, v in item.items() if not k.endswith("seconds")} for item in state["history"]]
     return state
 
 

@@ -1,0 +1,95 @@
+"""What a run keeps for people to look at, `samples/last.json`, as reports see it.
+
+`{"epoch": 3, "samples": [{"image", "references", "predictions", "reference_boxes", "predicted_boxes", "generated"}, …],
+"matrix": {"labels": […], "counts": [[…], …]}}`: images are paths, absolute or from the file's own folder, `generated`
+one that the model made; of the matrix rows are true classes, columns predicted ones. What is absent is not shown.
+A damaged file is said, not raised: a report must not end a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError, model_validator
+
+from reports.record import Box, Matrix, Sample
+from trainer.api import SAMPLES
+
+
+class _Box(BaseModel):
+    label: str
+    place: list[float]  # left, top, width, height
+    score: float | None = None
+
+
+class _Sample(BaseModel):
+    image: Path | None = None
+    references: list[str] = []
+    predictions: list[str] = []
+    reference_boxes: list[_Box] = []
+    predicted_boxes: list[_Box] = []
+    generated: Path | None = None
+
+
+class _Matrix(BaseModel):
+    labels: list[str]
+    counts: list[list[float]]
+
+    @model_validator(mode="after")
+    def _square(self) -> _Matrix:
+        if not self.labels or {len(self.counts), *map(len, self.counts)} != {len(self.labels)}:
+            raise ValueError(f"must have a row and a column for each of the {len(self.labels)} labels")
+        return self
+
+
+class _File(BaseModel):
+    samples: list[_Sample] = []
+    matrix: _Matrix | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The samples of one run and its confusion matrix; `problem` says why they could not be read."""
+
+    samples: Sequence[Sample] = ()
+    matrix: Matrix | None = None
+    problem: str = ""
+
+
+def samples_stamp(folder: Path) -> int | None:
+    """When the run in `folder` last wrote its samples; None where it kept nothing. For telling old from new only."""
+    try:
+        return (folder / SAMPLES / "last.json").stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def read_samples(folder: Path, trial_id: int, run: str = "") -> Kept:
+    """What the run in `folder` kept; nothing where it kept nothing."""
+    path = folder / SAMPLES / "last.json"
+    if not path.is_file():
+        return Kept()
+    try:
+        found = _File.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return Kept(problem=f"{path}: {f'{where}: ' if where else ''}{first['msg']}; its samples are not shown")
+    except OSError as error:
+        return Kept(problem=f"{path}: {error.strerror or error}; its samples are not shown")
+    matrix = Matrix(trial_id, found.matrix.labels, found.matrix.counts, run) if found.matrix else None
+    return Kept([_sample(one, place, path.parent, trial_id, run) for place, one in enumerate(found.samples)], matrix)
+
+
+def _sample(one: _Sample, place: int, folder: Path, trial_id: int, run: str) -> Sample:
+    title = one.image.name if one.image else f"sample {place + 1}"
+    # An absolute path stays what it is.
+    image, generated = (folder / path if path else None for path in (one.image, one.generated))
+    boxes = _boxes(one.reference_boxes), _boxes(one.predicted_boxes)
+    return Sample(trial_id, image, title, tuple(one.references), tuple(one.predictions), run, *boxes, generated)
+
+
+def _boxes(found: Sequence[_Box]) -> tuple[Box, ...]:
+    return tuple(Box(box.label, tuple(box.place), box.score) for box in found)

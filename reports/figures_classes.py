@@ -1,0 +1,117 @@
+"""Which class was taken for which: a confusion matrix drawn, and its commonest mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from reports.ranking import ranked
+from reports.record import Matrix, StudyRecord
+from reports.style import SEQUENCE, blank_figure, plain, say_empty
+from reports.words import finite, shorten
+
+MAX_CLASSES = 40  # drawn; more could not be told apart
+MAX_COUNTED = 12  # classes up to which each cell holds its count
+MAX_LABEL = 24
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """`count` samples of the class `truth` were taken for `predicted`: a `share` of that class."""
+
+    truth: str
+    predicted: str
+    count: float
+    share: float
+
+
+def shown_matrix(record: StudyRecord) -> Matrix | None:
+    """The matrix of the best trial that has one, else of the first promoted run."""
+    of_trials = {matrix.trial_id: matrix for matrix in record.matrices if not matrix.run}
+    best = next((of_trials[trial.trial_id] for trial in ranked(record) if trial.trial_id in of_trials), None)
+    return best or next((matrix for matrix in record.matrices if matrix.run), None)
+
+
+def confusion(record: StudyRecord) -> go.Figure:
+    """Which class the best trial took for which."""
+    matrix = shown_matrix(record)
+    if matrix is None:
+        return say_empty(blank_figure(), "No confusion matrix was kept.")
+    return confusion_of(matrix)
+
+
+def confusion_of(matrix: Matrix) -> go.Figure:
+    """Rows are true classes, columns predicted ones, the colour a share of the row.
+
+    Of more than 40 classes those with most mistakes are drawn, and the axis says so.
+    """
+    places = _most_mistaken(matrix)
+    names = [plain(shorten(matrix.labels[place], MAX_LABEL)) for place in places]
+    # Two classes may share their first letters; plotly would make one row of two equal names.
+    ticks = list(range(len(places)))
+    left_out = (
+        f" ({len(places)} of {len(matrix.labels):,}, most mistaken first)" if len(places) < len(matrix.labels) else ""
+    )
+    figure = blank_figure("predicted class", f"true class{left_out}", height_px=max(280, 130 + 26 * len(places)))
+    counts = [[_count(matrix, row, column) for column in places] for row in places]
+    totals = [sum(_count(matrix, row, column) for column in range(len(matrix.labels))) for row in places]
+    few = len(places) <= MAX_COUNTED
+    figure.add_heatmap(
+        x=ticks,
+        y=ticks,
+        z=[[count / total if total else None for count in row] for row, total in zip(counts, totals, strict=True)],
+        text=[
+            [f"{count:g}" if few and total else "" for count in row] for row, total in zip(counts, totals, strict=True)
+        ],
+        texttemplate="%{text}",
+        customdata=[
+            [[true, name, count] for name, count in zip(names, row, strict=True)]
+            for true, row in zip(names, counts, strict=True)
+        ],
+        hovertemplate="%{customdata[2]} × %{customdata[0]} taken for %{customdata[1]}, %{z:.1%}<extra></extra>",
+        colorscale=[[share, colour] for share, colour in SEQUENCE],
+        zmin=0,
+        zmax=1,
+        xgap=1,
+        ygap=1,
+        colorbar={
+            "title": {"text": "share of<br>true class"},
+            "tickformat": ".0%",
+            "thickness": 12,
+        },
+    )
+    for axis in (figure.update_xaxes, figure.update_yaxes):
+        axis(tickvals=ticks, ticktext=names, showgrid=False)
+    figure.update_xaxes(tickangle=0 if few and max(map(len, names)) <= 8 else -45)
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def mistakes(matrix: Matrix, most: int) -> list[Mistake]:
+    """The commonest mistakes, the most frequent first."""
+    found = []
+    for row, truth in enumerate(matrix.labels):
+        total = sum(_count(matrix, row, column) for column in range(len(matrix.labels)))
+        found += [
+            Mistake(truth, predicted, count, count / total)
+            for column, predicted in enumerate(matrix.labels)
+            if column != row and (count := _count(matrix, row, column)) > 0
+        ]
+    return sorted(found, key=lambda mistake: (-mistake.count, -mistake.share))[:most]
+
+
+def _most_mistaken(matrix: Matrix) -> Sequence[int]:
+    classes = range(len(matrix.labels))
+    if len(classes) <= MAX_CLASSES:
+        return classes
+    wrong = {
+        place: sum(_count(matrix, place, other) + _count(matrix, other, place) for other in classes if other != place)
+        for place in classes
+    }
+    return sorted(classes, key=lambda place: -wrong[place])[:MAX_CLASSES]
+
+
+def _count(matrix: Matrix, row: int, column: int) -> float:
+    return max(0.0, finite(matrix.counts[row][column]) or 0.0)
