@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -34,7 +34,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 
 
 # These are no longer the data trained on.
-_OTHER_DATA = ("data.images_dir", "data.caption_file", "data.annotations", "data.scenes")
+_OTHER_DATA = ("data.images_dir", "data.caption_file", "data.annotations", "data.dataset_path", "data.scenes")
 
 
 @app.command()
@@ -113,18 +113,20 @@ def evaluate(
 
 @app.command()
 def predict(
-    folder: Annotated[Path, typer.Argument(help="a folder of images")],
+    folder: Annotated[Path, typer.Argument(help="a folder of images; of prompts (*.txt) where images are made")],
     checkpoint: Checkpoint,
     assignments: Assignments = None,
     output: Annotated[Path | None, typer.Option(help="CSV to write; without it, stdout")] = None,
     debug: Debug = False,
 ) -> None:
-    """Predict for a folder of images, as CSV."""
+    """Predict for a folder of images, as CSV; images that are made lie in a folder named like it, or predictions/."""
 
     def work() -> int:
         if output is not None and not output.parent.is_dir():
             raise ConfigError([Problem("--output", f"{output.parent}: no such folder")])
-        rows = list(api.predict(checkpoint, folder, api.parse_assignments(assignments or ())))
+        pictures = output.with_suffix("") if output is not None else Path("predictions")
+        found = api.predict(checkpoint, folder, api.parse_assignments(assignments or ()))
+        rows = [_with_pictures(row, number, pictures) for number, row in enumerate(found, start=1)]
         table = io.StringIO()
         writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -136,6 +138,23 @@ def predict(
         return 0
 
     _guarded(work, debug)
+
+
+def _with_pictures(row: Mapping[str, str | bytes], number: int, folder: Path) -> dict[str, str]:
+    """A row with the paths of its pictures, which are written on the way, in their place."""
+    cells: dict[str, str] = {}
+    for name, value in row.items():
+        if isinstance(value, bytes):
+            first = Path(str(next(iter(row.values())))).stem
+            path = folder / f"{number:04d}-{first}.png"
+            try:
+                folder.mkdir(exist_ok=True)
+                path.write_bytes(value)
+            except OSError as error:
+                raise ConfigError([Problem("--output", f"{path} cannot be written ({error.strerror})")]) from None
+            value = str(path)
+        cells[name] = value
+    return cells
 
 
 def _settings(path: Path, assignments: Sequence[str] | None, flags: dict[str, Any]) -> api.RunConfig:

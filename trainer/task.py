@@ -74,7 +74,11 @@ class TaskFiles(Protocol):
 
 @dataclass(frozen=True)
 class Scores:
-    """What an evaluation found: named numbers (`val_loss` always), and samples for a person to look at."""
+    """What an evaluation found: named numbers (`val_loss` always), and samples for a person to look at.
+
+    A sample has `image`, `references` and `predictions`; one that was generated has `generated` beside them. An image
+    that is no file yet is the `bytes` of a PNG: whoever keeps the samples writes it and puts its path there.
+    """
 
     metrics: Mapping[str, float]
     samples: Sequence[Mapping[str, Any]] = ()
@@ -140,8 +144,9 @@ class Task(Protocol):
         """Scores over validation batches; called in evaluation mode, without gradients, under autocast."""
         ...
 
-    def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
-        """Rows of named cells, at least one for each image of a folder, in the order of their names."""
+    def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:
+        """Rows of named cells, at least one for each image (or text, where images are made) of a folder, in the order
+        of their names, which the first cell gives. A cell of `bytes` is a PNG, which is written beside the table."""
         ...
 
     def extras(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from detection_parts import TINY_DETECTION
+from diffusion_parts import TINY_DIFFUSION
 from PIL import Image
 from trainer_parts import TINY, same
 
@@ -23,7 +24,7 @@ from trainer.data import EpochBatches, build_loader, part_sizes
 from trainer.run import open_run, task_for
 from trainer.task import Rows, Task
 
-CONFIGS: dict[str, dict[str, Any]] = {"captioning": TINY, "detection": TINY_DETECTION}
+CONFIGS: dict[str, dict[str, Any]] = {"captioning": TINY, "detection": TINY_DETECTION, "diffusion": TINY_DIFFUSION}
 
 
 @pytest.fixture(params=sorted(CONFIGS), scope="module")
@@ -153,15 +154,16 @@ def test_a_model_lives_on_from_its_checkpoint_alone(
         assert reborn.evaluate(twin.eval(), batches_of(rows.val, 4)) == task.evaluate(
             model.eval(), batches_of(rows.val, 4)
         )
-    for name in ("b.png", "a.png", "notes.txt"):
-        if name.endswith("png"):
-            Image.new("RGB", (50, 30), (200, 10, 10)).save(tmp_path / name)
-        else:
-            (tmp_path / name).write_text("no image")
+    for name in ("b", "a"):  # images, or prompts where images are made
+        Image.new("RGB", (50, 30), (200, 10, 10)).save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text("a red circle")
+    (tmp_path / "notes.md").write_text("neither")
     with torch.inference_mode():
         found = list(reborn.predict(twin, tmp_path, torch.device("cpu")))
-    assert [row["image"] for row in found] == ["a.png", "b.png"]
-    assert all(isinstance(value, str) for row in found for value in row.values())
+    names = [next(iter(row.values())) for row in found]
+    assert [Path(str(name)).stem for name in names] == ["a", "b"]
+    for value in (value for row in found for value in row.values()):
+        assert isinstance(value, str) or Image.open(io.BytesIO(value)).format == "PNG"
 
 
 def test_everything_is_all_usable_images(config: Any) -> None:

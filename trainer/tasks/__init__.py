@@ -26,6 +26,7 @@ def _entry(folder: str, prefix: str) -> TaskEntry:
 TASKS: dict[str, TaskEntry] = {
     "captioning": _entry("captioning", "Captioning"),
     "detection": _entry("detection", "Detection"),
+    "diffusion": _entry("diffusion", "Diffusion"),
 }
 
 
