@@ -59,7 +59,8 @@ def train(
 
     def work() -> int:
         settings = _settings(config, assignments, {k: v for k, v in flags.items() if v is not None})
-        return _train(settings, api.assumptions(api.read_config_file(config), settings.task), debug)
+        said = api.parse_assignments(assignments or ())
+        return _train(settings, api.assumptions(api.read_config_file(config), settings.task, said), debug)
 
     _guarded(work, debug)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer.errors import ConfigError, Problem
 from trainer.frozen import weights_digest
+from trainer.randomness import untouched
 from trainer.tasks.diffusion.config_parts import PRETRAINED_FACTOR, VaeSettings
 from trainer.tasks.diffusion.fetching import explained, quiet, shared_part, subfolder_of
 from trainer.tasks.diffusion.tinyvae import TinyVae, Trained
@@ -78,7 +79,8 @@ class Autoencoder:
 
 def builtin_autoencoder(settings: VaeSettings, channels: int, trained: Trained) -> Autoencoder:
     """The tiny one, as it was trained."""
-    net = TinyVae(settings, channels)
+    with untouched():
+        net = TinyVae(settings, channels)
     net.load_state_dict(dict(trained.state))
     return Autoencoder(net.to(memory_format=torch.channels_last), trained.scaling, settings.use_slicing)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from trainer.checkpoint import first_line
 from trainer.errors import ConfigError, Problem
 from trainer.imagefiles import file_stats
+from trainer.randomness import untouched
 from trainer.tasks import load
 
 Part = TypeVar("Part")
@@ -22,7 +23,8 @@ def shared_part(key: Hashable, folder: Path, make: Callable[[], Part]) -> Part:
     state = tuple(sorted(file_stats(folder))) if folder.is_dir() else ()
     whole = (key, state)
     if whole not in _parts:
-        made = make()
+        with untouched():
+            made = make()
         while len(_parts) >= _KEPT:
             del _parts[next(iter(_parts))]
         _parts[whole] = made

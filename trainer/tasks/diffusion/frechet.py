@@ -16,6 +16,7 @@ from trainer.cache import Images
 from trainer.checkpoint import UNREADABLE, first_line
 from trainer.data import normalise
 from trainer.errors import ConfigError, DataError, Problem
+from trainer.randomness import untouched
 from trainer.splits import Indices
 
 Generate = Callable[[Sequence[str], Indices], Tensor]  # captions, image numbers → uint8 [n, side, side, 3]
@@ -34,7 +35,8 @@ class Frechet:
     ) -> None:
         self.name = f"frechet_{backbone}"
         self.images, self.numbers, self.captions = images, numbers, captions
-        self._net = _backbone(backbone, weights)
+        with untouched():
+            self._net = _backbone(backbone, weights)
         self._real: Tensor | None = None
 
     @torch.no_grad()

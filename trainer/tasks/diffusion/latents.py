@@ -82,7 +82,7 @@ def with_latents(
     kept = _kept("latents", [get().digest, *said], used, encoded, _BLOCK_IMAGES, device, limit_gb, progress)
     if isinstance(kept, str):
         note = f"the autoencoder runs in every epoch: its latents are not cached ({kept})"
-        return replace(rows, cached=False, notes=(*rows.notes, note))
+        return replace(rows, notes=(note,))
     store, note = kept
     sides: list[TrainRows | ValRows] = []
     for side in (train, val):
@@ -91,7 +91,7 @@ def with_latents(
         known.shown.latents = KeptLatents(store, used)
         sides.append(known)
     note = f"latents of {note}" if note else ""
-    return Rows(sides[0], sides[1], cached=True, notes=(*rows.notes, note))
+    return Rows(sides[0], sides[1], cached=True, notes=(note,))
 
 
 def with_texts(

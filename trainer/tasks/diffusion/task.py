@@ -77,7 +77,7 @@ class DiffusionTask:
         if limit_gb <= 0.0:
             return rows
         device = _device_of(model)
-        rows = with_latents(self.frozen.autoencoder, rows, device, limit_gb, progress)
+        rows = with_latents(self.frozen.autoencoder, rows, device, limit_gb, progress)  # with notes of its own only
         if self.config.text_encoder.type == "pretrained":
             prompts = self.config.evaluation.prompts or ()
             rows, self.kept_texts = with_texts(self.frozen.text, rows, prompts, device, limit_gb, progress)

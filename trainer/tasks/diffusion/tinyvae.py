@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer import randomness
 from trainer.arraystore import OnProgress
 from trainer.cache import cache_dir, decode, images_key
 from trainer.checkpoint import UNREADABLE
 from trainer.errors import ConfigError, DataError, Problem
 from trainer.filelock import locked
 from trainer.frozen import computed_by
+from trainer.randomness import untouched
 from trainer.tasks.diffusion.config_parts import VaeSettings
 
 VERSION = 1  # goes up whenever the same settings and images would give other weights
@@ -172,12 +172,9 @@ def _trained(
     settings: VaeSettings, channels: int, images: NDArray[np.uint8], device: torch.device, tell: OnProgress
 ) -> Trained:
     """Absolute error of the pixels and a little divergence; the run's random generators are left as they were."""
-    before = randomness.capture()
-    try:
+    with untouched():
         torch.manual_seed(settings.seed)
         net = TinyVae(settings, channels).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    finally:
-        randomness.restore(before)
     net.start_from(_pixels(_few(images), device))
     optimizer = torch.optim.AdamW(net.parameters(), lr=settings.lr, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
