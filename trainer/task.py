@@ -76,8 +76,8 @@ class TaskFiles(Protocol):
 class Scores:
     """What an evaluation found: named numbers (`val_loss` always), and samples for a person to look at.
 
-    A sample has `image`, `references` and `predictions`; one that was generated has `generated` beside them. An image
-    that is no file yet is the `bytes` of a PNG: whoever keeps the samples writes it and puts its path there.
+    A sample may have `image` (a file), `references` and `predictions` (texts), and `generated`, an image that the model
+    made: the `bytes` of a PNG, which whoever keeps the samples writes beside them, its name in their place.
     """
 
     metrics: Mapping[str, float]

@@ -136,13 +136,13 @@ def write_samples(folder: Path, epoch: int, samples: Sequence[Mapping[str, Any]]
 
 
 def _as_file(folder: Path, value: Any) -> Any:
-    """The path of a picture, which is written where it is not there yet; anything else as it is."""
+    """The name of a picture's file, which is written where it is not there yet; anything else as it is."""
     if not isinstance(value, bytes):
         return value
-    path = folder / f"{hashlib.sha256(value).hexdigest()[:16]}.png"
-    if not path.is_file():
-        write_whole(path, value)
-    return str(path)
+    name = f"{hashlib.sha256(value).hexdigest()[:16]}.png"
+    if not (folder / name).is_file():
+        write_whole(folder / name, value)
+    return name
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def test_each_form_gives_the_same_images_and_captions(kind: str, tmp_path: Path)
 
 
 def test_coco_as_it_is_unpacked(tmp_path: Path) -> None:
-    """Captions in `annotations/`, of several files those of the training images, which lie in a folder of their name."""
+    """Captions in `annotations/`, of several files those of the training images, in a folder of their name."""
     rows = write_captions(tmp_path / "coco")
     (tmp_path / "coco" / "images").rename(tmp_path / "coco" / "train2017")
     named = write_coco_captions(tmp_path / "coco", coco_captions(rows), "annotations/captions_train2017.json")

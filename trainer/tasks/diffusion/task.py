@@ -208,10 +208,10 @@ class DiffusionTask:
             return []
         keys = _fixed_keys(SAMPLE_STREAM, np.arange(len(captions)))
         pictures = [as_png(image) for image in self._generated(model, captions, keys)]
-        shown = pictures if asked is not None else files  # without a real image beside it, it is its own
+        beside = [{} for _ in captions] if asked is not None else [{"image": file} for file in files]
         return [
-            {"image": image, "references": [caption], "predictions": [], "generated": picture}
-            for image, caption, picture in zip(shown, captions, pictures, strict=True)
+            {**image, "references": [caption], "predictions": [], "generated": picture}
+            for image, caption, picture in zip(beside, captions, pictures, strict=True)
         ]
 
     def _open_frechet(self, images: Images, numbers: Indices, table: CaptionTable) -> None:
