@@ -59,8 +59,8 @@ def save_published(folder: Path) -> dict[str, str]:
     return {"vae.pretrained_model_name": str(folder / "vae"), "text_encoder.pretrained_model_name": str(text)}
 
 
-def settings_of(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
-    """One configuration for both epochs."""
+def settings_of(folder: Path, asked: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """One configuration for both epochs: a file's, and what is laid over it."""
     data = {
         "data.scenes.images": round(asked.images / 0.9),
         "data.image_size": asked.size,
@@ -70,9 +70,9 @@ def settings_of(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
         "training.epochs": 1_000_000,
     }
     if asked.builtin:
-        return {**read_yaml(SMALL), **data}
+        return read_yaml(SMALL), data
     model = {"model.hidden_size": 384, "model.num_layers": 8, "model.num_heads": 6, "training.precision": "auto"}
-    return {"task": "diffusion", "data.scenes.size": 64, **data, **model, **save_published(folder)}
+    return {"task": "diffusion"}, {"data.scenes.size": 64, **data, **model, **save_published(folder)}
 
 
 def epoch_seconds(run: Run) -> float:
@@ -96,7 +96,7 @@ def measure(asked: argparse.Namespace) -> None:
         said: list[str] = []
         runs = {}
         for label, cache_gb in (("first", 8.0), ("cached", 8.0), ("encoding", 0.0)):
-            config = resolve_config(settings, {"data.cache_gb": cache_gb})
+            config = resolve_config(*settings, {"data.cache_gb": cache_gb})
             prepare_data(config, lambda _done, _of: None)
             runs[label] = open_run(config, None, 1, said.append)
         seconds: dict[str, list[float]] = {"cached": [], "encoding": []}
