@@ -35,7 +35,7 @@ from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, Study
 from orchestrator.timings import known_timings, remember
 from orchestrator.views import View, summary_line
 from orchestrator.watcher import Watcher, Watchers
-from trainer.api import ConfigError, Problem, RunConfig, prepare_data
+from trainer.api import ConfigError, Problem, RunConfig, check_data, prepare_data
 
 DONE, FAILURE, USAGE, TOO_MANY_FAILURES = 0, 1, 2, 3
 
@@ -53,8 +53,13 @@ def run(request: Request, view: View, force: bool = False) -> int:
 
 
 def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: bool = False) -> int:
-    """`promote`: full training of the best, later."""
+    """`promote`: full training of the best, later, on the data that the search was made on."""
     plan = read_plan(folder)
+    now = check_data(plan.base_config).fingerprint
+    if now != plan.data_fingerprint:
+        what = f"the data changed since the search ({plan.data_fingerprint} then, {now} now)"
+        advice = "bring it back, or accept it with the search's own command and --force"
+        raise ConfigError([Problem(f"study {plan.name}", f"{what}; {advice}")])
     with StudyLock(folder):
         return _work(plan, view, top, seeds, search=False, from_checkpoint=from_checkpoint)
 

@@ -144,7 +144,7 @@ def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> _Base:
     config = None
     with mistakes.collected("base configuration"):
         config = resolve_config(merged)
-    return _Base(task, config, merged, canonical, assumptions(source, task))
+    return _Base(task, config, merged, canonical, assumptions(source, task, file.overrides, assignments))
 
 
 def _full_data(base: RunConfig | None, mistakes: Mistakes) -> DataSummary | None:

@@ -237,8 +237,9 @@ def evaluate(checkpoint: Path, overrides: Mapping[str, Any], everything: bool | 
     return evaluate_checkpoint(checkpoint, overrides, everything)
 
 
-def predict(checkpoint: Path, folder: Path, overrides: Mapping[str, Any]) -> Iterable[Mapping[str, str]]:
-    """One row for each image of a folder, from a checkpoint alone."""
+def predict(checkpoint: Path, folder: Path, overrides: Mapping[str, Any]) -> Iterable[Mapping[str, str | bytes]]:
+    """Rows for each image of a folder, or for each text where images are made, from a checkpoint alone. A cell of
+    `bytes` is a PNG."""
     from trainer.inference import predict_folder
 
     return predict_folder(checkpoint, folder, overrides)

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -54,7 +54,8 @@ def train(
 
     def work() -> int:
         settings = _settings(config, assignments, {k: v for k, v in flags.items() if v is not None})
-        return _train(settings, api.assumptions(api.read_config_file(config), settings.task), debug)
+        said = api.parse_assignments(assignments or ())
+        return _train(settings, api.assumptions(api.read_config_file(config), settings.task, said), debug)
 
     _guarded(work, debug)
 
@@ -112,18 +113,20 @@ def evaluate(
 
 @app.command()
 def predict(
-    folder: Annotated[Path, typer.Argument(help="a folder of images")],
+    folder: Annotated[Path, typer.Argument(help="a folder of images; of prompts (*.txt) where images are made")],
     checkpoint: Checkpoint,
     assignments: Assignments = None,
     output: Annotated[Path | None, typer.Option(help="CSV to write; without it, stdout")] = None,
     debug: Debug = False,
 ) -> None:
-    """Predict for a folder of images, as CSV."""
+    """Predict for a folder of images, as CSV; images that are made lie in a folder named like it, or predictions/."""
 
     def work() -> int:
         if output is not None and not output.parent.is_dir():
             raise ConfigError([Problem("--output", f"{output.parent}: no such folder")])
-        rows = list(api.predict(checkpoint, folder, api.parse_assignments(assignments or ())))
+        pictures = output.with_suffix("") if output is not None else Path("predictions")
+        found = api.predict(checkpoint, folder, api.parse_assignments(assignments or ()))
+        rows = [_with_pictures(row, number, pictures) for number, row in enumerate(found, start=1)]
         if not rows:
             raise DataError(f"{folder}: nothing in it to predict for")
         table = csv_text(list(rows[0]), rows)
@@ -134,6 +137,23 @@ def predict(
         return 0
 
     _guarded(work, debug)
+
+
+def _with_pictures(row: Mapping[str, str | bytes], number: int, folder: Path) -> dict[str, str]:
+    """A row with the paths of its pictures, which are written on the way, in their place."""
+    cells: dict[str, str] = {}
+    for name, value in row.items():
+        if isinstance(value, bytes):
+            first = Path(str(next(iter(row.values())))).stem
+            path = folder / f"{number:04d}-{first}.png"
+            try:
+                folder.mkdir(exist_ok=True)
+                path.write_bytes(value)
+            except OSError as error:
+                raise ConfigError([Problem("--output", f"{path} cannot be written ({error.strerror})")]) from None
+            value = str(path)
+        cells[name] = value
+    return cells
 
 
 def _settings(path: Path, assignments: Sequence[str] | None, flags: dict[str, Any]) -> api.RunConfig:

@@ -78,7 +78,7 @@ def canonical_yaml(source: Mapping[str, Any], overrides: Mapping[str, Any]) -> s
         for parent in parents:
             node = node.setdefault(parent, {})
         node[name] = str(said[path]) if isinstance(said[path], Path) else said[path]
-    return "".join(f"# {line}\n" for line in assumptions(source, task)) + dump_yaml(nested)
+    return "".join(f"# {line}\n" for line in assumptions(source, task, overrides)) + dump_yaml(nested)
 
 
 def _scalar(value: Any) -> str:

@@ -32,10 +32,10 @@ def evaluate_checkpoint(path: Path, overrides: Mapping[str, Any], everything: bo
     return scores.metrics
 
 
-def predict_folder(path: Path, folder: Path, overrides: Mapping[str, Any]) -> Iterable[Mapping[str, str]]:
-    """One row for each image of a folder."""
+def predict_folder(path: Path, folder: Path, overrides: Mapping[str, Any]) -> Iterable[Mapping[str, str | bytes]]:
+    """At least one row for each image, or prompt, of a folder; a cell of `bytes` is a PNG."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of images")
+        raise DataError(f"{folder}: no such folder")
     _, task, model, precision = _load(path, overrides)
     with torch.inference_mode(), precision.autocast():
         yield from task.predict(model, folder, precision.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 def uniforms(seed: int, epoch: int, indices: NDArray[np.int64], draws: int) -> NDArray[np.float64]:
@@ -41,6 +43,38 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(before)
+
+
+def normals(keys: Tensor, count: int) -> Tensor:
+    """Standard normal numbers as a pure function of each key, on the keys' device.
+
+    The same counter-based generator as `uniforms`, and Box and Muller's (1958) transform of both halves of its
+    numbers: a sample's noise is its own however a batch is cut up, and nothing has to be carried to the device.
+    keys: int64 [batch]; returns float32 [batch, count], the first numbers the same for any `count`.
+    """
+    pairs = torch.arange(1, (count + 1) // 2 + 1, device=keys.device) * _signed(0xD1342543DE82EF95)
+    bits = _mixed(_mixed(keys)[:, None] + pairs)  # [batch, pairs]
+    first = (_shifted(bits, 32).float() + 0.5) * 2.0**-32
+    second = ((bits & 0xFFFFFFFF).float() + 0.5) * 2.0**-32
+    radius, angle = (-2.0 * first.log()).sqrt(), 2.0 * math.pi * second
+    return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1).flatten(1)[:, :count]
+
+
+def _mixed(value: Tensor) -> Tensor:
+    """`_mix` on tensors: int64 wraps around as uint64 does."""
+    value = value + _signed(0x9E3779B97F4A7C15)
+    value = (value ^ _shifted(value, 30)) * _signed(0xBF58476D1CE4E5B9)
+    value = (value ^ _shifted(value, 27)) * _signed(0x94D049BB133111EB)
+    return value ^ _shifted(value, 31)
+
+
+def _shifted(value: Tensor, places: int) -> Tensor:
+    """To the right without the sign."""
+    return (value >> places) & ((1 << (64 - places)) - 1)
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
 
 
 def seed_all(seed: int, deterministic: bool) -> None:
@@ -87,3 +121,13 @@ def restore(state: dict[str, Any]) -> None:
     )
     if "cuda" in state and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([item.cpu() for item in state["cuda"]])
+
+
+@contextmanager
+def untouched() -> Iterator[None]:
+    """Leaves every generator as it was, whatever draws within: a network that is made only to be filled."""
+    before = capture()
+    try:
+        yield
+    finally:
+        restore(before)

@@ -145,6 +145,35 @@ RENAMES: dict[str, Rename] = {
     )
 }
 
+
+def _noise_or_rate(value: Any) -> dict[str, Any]:
+    """In an older diffusion file `scheduler` is the noise's, and the one that trains is always DDPM."""
+    if isinstance(value, str) and value.lower() in ("ddpm", "ddpmscheduler"):
+        return {}
+    return {"training.scheduler.type": _mapped(value, _SCHEDULERS)}
+
+
+# What a spelling means in the older files of one task only: task → spelling → row.
+TASK_RENAMES: dict[str, dict[str, Rename]] = {
+    "diffusion": {
+        row.old: row
+        for row in (
+            *(
+                Rename(f"scheduler.{name}", _to(f"diffusion.{name}"))
+                for name in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type")
+            ),
+            Rename("scheduler.type", _noise_or_rate),
+        )
+    },
+}
+# Keys of which an older file of a task need not say any, and what is told then.
+LEFT_OPEN: dict[str, tuple[frozenset[str], str]] = {
+    "diffusion": (
+        frozenset({"data.val_split", "data.train_split", "dataset.val_part"}),
+        "data.train_split is not said: 0.9, so that data.val_split = 0.1 of the images are only validated on",
+    ),
+}
+
 Pairs = list[tuple[str, Any]]
 
 
@@ -177,13 +206,15 @@ def combined(pairs: Pairs, problems: list[Problem], whole_file: bool) -> Pairs:
     return [(key, value) for key, value in pairs if key not in gone] + more
 
 
-def assumed(pairs: Pairs) -> list[str]:
+def assumed(pairs: Pairs, task: str) -> list[str]:
     """What an older file left open and was taken in its place, in words."""
     said = dict(pairs)
-    if not _lacks_second_rate(said):
-        return []
-    rate = f"{ENCODER_LR} = {_tenth(said)}, a tenth of the other"
-    return [f"optimizer.lr_type: split names no second rate: {rate}"]
+    keys, words = LEFT_OPEN.get(task, (frozenset(), ""))
+    lines = [words] if keys and not keys & said.keys() else []
+    if _lacks_second_rate(said):
+        rate = f"{ENCODER_LR} = {_tenth(said)}, a tenth of the other"
+        lines.append(f"optimizer.lr_type: split names no second rate: {rate}")
+    return lines
 
 
 def _one_of(said: Mapping[str, Any], key: str, known: tuple[str, ...], problems: list[Problem]) -> Any:
@@ -213,9 +244,9 @@ CANONICAL_VALUES: dict[str, Mapping[Any, Any]] = {
 }
 
 
-def canonical(key: str, value: Any) -> dict[str, Any]:
+def canonical(key: str, value: Any, task: str) -> dict[str, Any]:
     """Canonical key → value for one dotted key in any accepted spelling; an unknown key comes back as it is."""
-    row = RENAMES.get(key)
+    row = TASK_RENAMES.get(task, {}).get(key) or RENAMES.get(key)
     if row is not None:
         return row.convert(value)
     values = CANONICAL_VALUES.get(key)

@@ -82,9 +82,9 @@ def canonical_overrides(layer: Mapping[str, Any], task: str, whole_file: bool = 
     return found
 
 
-def assumptions(source: Mapping[str, Any], task: str) -> list[str]:
-    """What an older file left open, and what was taken in its place."""
-    return assumed(_flatten(source, "", task, []))
+def assumptions(source: Mapping[str, Any], task: str, *layers: Mapping[str, Any]) -> list[str]:
+    """What an older file left open, and the layers over it too, and what was taken in its place."""
+    return assumed([pair for layer in (source, *layers) for pair in _flatten(layer, "", task, [])], task)
 
 
 def resolve_config(source: Mapping[str, Any], *layers: Mapping[str, Any]) -> RunConfigLike:
@@ -136,7 +136,7 @@ def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem], whole
     found: Dotted = {}
     spelt: dict[str, str] = {}
     for spelling, value in combined(_flatten(layer, "", task, problems), problems, whole_file):
-        for key, converted in canonical(spelling, value).items():
+        for key, converted in canonical(spelling, value, task).items():
             if key in spelt:
                 both = f"{spelt[key]} and {spelling}" if spelt[key] != spelling else spelling
                 problems.append(Problem(spelling, f"is said twice ({both} are the same key)"))

@@ -76,8 +76,10 @@ class TaskFiles(Protocol):
 class Scores:
     """What an evaluation found: named numbers (`val_loss` always), and samples for a person to look at.
 
-    A sample is `image` (a file), `references` and `predictions` (texts), and may have boxes. `matrix` counts what was
-    taken for what: `labels`, and `counts` with a row for each true label and a column for each predicted one.
+    A sample may have `image` (a file), `references` and `predictions` (texts), boxes, and `generated`, an image that
+    the model made: the `bytes` of a PNG, which whoever keeps the samples writes beside them, its name in their place.
+    `matrix` counts what was taken for what: `labels`, and `counts` with a row for each true label and a column for each
+    predicted one.
     """
 
     metrics: Mapping[str, float]
@@ -145,8 +147,9 @@ class Task(Protocol):
         """Scores over validation batches; called in evaluation mode, without gradients, under autocast."""
         ...
 
-    def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
-        """Rows of named cells, at least one for each image of a folder, in the order of their names."""
+    def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:
+        """Rows of named cells, at least one for each image (or text, where images are made) of a folder, in the order
+        of their names, which the first cell gives. A cell of `bytes` is a PNG, which is written beside the table."""
         ...
 
     def extras(self) -> dict[str, Any]:

@@ -256,5 +256,5 @@ def same(one: Any, other: Any) -> bool:
 def _without_clocks(state: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint without what may differ between two equal runs: folders and times."""
     progress = {name: value for name, value in state["progress"].items() if not name.startswith("seconds")}
-    history = [{name: value for name, value in item.items() if name != "seconds"} for item in state["history"]]
+    history = [{name: value for name, value in item.items() if "seconds" not in name} for item in state["history"]]
     return {**state, "config": None, "progress": progress, "history": history}

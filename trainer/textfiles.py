@@ -15,11 +15,11 @@ METRICS, SAMPLES = "metrics.jsonl", "samples"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replaces a small file in one move."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replaces a small file in one move; a text as UTF-8."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)  # of a write that failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -66,15 +67,7 @@ class RunWriter:
                 with (self.log_folder / METRICS).open("a", encoding="utf-8") as file:
                     file.write(f"{json.dumps(evaluation.line())}\n")
             if scores.samples or scores.matrix:
-                folder = self.log_folder / SAMPLES
-                folder.mkdir(exist_ok=True)
-                content = {"epoch": evaluation.epoch, "samples": list(scores.samples)}
-                if scores.matrix:
-                    content["matrix"] = dict(scores.matrix)
-                text = json.dumps(content, ensure_ascii=False)
-                write_whole(folder / "last.json", text)
-                if improved:
-                    write_whole(folder / "best.json", text)
+                write_samples(self.log_folder / SAMPLES, evaluation.epoch, scores, improved)
 
     def save(self, run: Run, best: bool = False) -> None:
         """Writes `last.pth`; an improvement also becomes `best.pth`, a due epoch `checkpoint_epoch_N.pth`.
@@ -123,6 +116,34 @@ class RunWriter:
         """An earlier run's checkpoints must never be taken for this run's."""
         for name in (LAST, PREVIOUS, BEST):
             (self.folder / name).unlink(missing_ok=True)
+
+
+def write_samples(folder: Path, epoch: int, scores: Scores, improved: bool) -> None:
+    """`last.json` and, of an improvement, `best.json`, with the pictures that they name beside them.
+
+    A picture is named by its content, so that each of the files always names its own; what none names is removed.
+    """
+    folder.mkdir(exist_ok=True)
+    kept = [{name: _as_file(folder, value) for name, value in sample.items()} for sample in scores.samples]
+    matrix = {"matrix": dict(scores.matrix)} if scores.matrix else {}
+    text = json.dumps({"epoch": epoch, "samples": kept, **matrix}, ensure_ascii=False)
+    for name in ("last.json", "best.json") if improved else ("last.json",):
+        write_whole(folder / name, text)
+    best = folder / "best.json"
+    named = text + (best.read_text(encoding="utf-8") if best.is_file() else "")
+    for picture in folder.glob("*.png"):
+        if picture.name not in named:
+            picture.unlink(missing_ok=True)
+
+
+def _as_file(folder: Path, value: Any) -> Any:
+    """The name of a picture's file, which is written where it is not there yet; anything else as it is."""
+    if not isinstance(value, bytes):
+        return value
+    name = f"{hashlib.sha256(value).hexdigest()[:16]}.png"
+    if not (folder / name).is_file():
+        write_whole(folder / name, value)
+    return name
 
 
 @contextmanager

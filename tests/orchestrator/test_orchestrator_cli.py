@@ -339,6 +339,29 @@ def test_promoting_more_trains_only_what_is_new(command: Command, finished_copy:
     assert said(finished_copy)[-1].startswith("best in full training: trial ")
 
 
+def test_promoting_from_the_checkpoint_is_said_everywhere(command: Command, finished_copy: Path) -> None:
+    result = command("promote", finished_copy, "--top", "1", "--seeds", "2", "--from", "checkpoint")
+    assert result.exit_code == 0, result.output
+    warm = next(path for path in (finished_copy / "full").iterdir() if path.name.endswith("seed1"))
+    assert "starts from the weights of" in (warm / "log.txt").read_text(encoding="utf-8")
+    winner = next(row for row in rows(finished_copy) if row["seeds"])
+    assert (winner["seeds"], bool(winner["full_bleu_std"])) == ("2", True)
+    text = (finished_copy / "report.html").read_text(encoding="utf-8")
+    assert "started from the weights that the search had trained" in text
+    assert "From seed to seed one configuration spreads by" in text
+
+
+def test_other_data_than_the_searchs_is_refused(command: Command, finished_copy: Path) -> None:
+    plan = finished_copy / "plan.yaml"
+    found = read_yaml(plan)["data_fingerprint"]
+    plan.write_text(plan.read_text(encoding="utf-8").replace(found, "another"), encoding="utf-8")
+    before = tree(finished_copy)
+    result = command("promote", finished_copy, "--top", "2")
+    assert result.exit_code == 2
+    assert "the data changed since the search (another then" in result.output
+    assert tree(finished_copy) == before
+
+
 def test_that_a_run_was_promoted_stands_in_the_study_not_in_its_folder(command: Command, finished_copy: Path) -> None:
     (finished_copy / "full").rename(finished_copy / "kept")
     result = command("promote", finished_copy, "--top", "1")

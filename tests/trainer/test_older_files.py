@@ -64,6 +64,23 @@ MEANT: dict[str, dict[str, Any]] = {
         "criterion": {"type": "cross_entropy"},
         "checkpoint": {"dir": "models"},
     },
+    "diffusion": {
+        "experiment_name": "dit_coco_256",
+        "data": {"dataset_name": "coco", "dataset_path": "coco", "image_size": 256, "val_split": 0.1, "num_workers": 8},
+        "model": {"hidden_size": 768, "num_layers": 16, "num_heads": 12, "patch_size": 2},
+        "vae": {"pretrained_model_name": "stabilityai/sd-vae-ft-mse", "use_slicing": False},
+        "text_encoder": {"pretrained_model_name": "openai/clip-vit-large-patch14"},
+        "diffusion": {
+            "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+            "prediction_type": "epsilon",
+        },
+        "training": {
+            "epochs": 1000, "batch_size": 96, "precision": "bf16", "grad_clip": 1.0, "ema_decay": 0.9999,
+            "optimizer": {"lr": 1e-4}, "scheduler": {"type": "cosine", "warmup_steps": 500},
+        },
+        "checkpoint": {"every_n_epochs": 10, "every_n_steps": 500},
+        "logging": {"every_n_steps": 50},
+    },
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import sys
 
 from classification_parts import TINY_CLASSIFICATION
 from detection_parts import TINY_DETECTION
+from diffusion_parts import TINY_DIFFUSION
 from trainer_parts import TINY
 
 from trainer.api import tasks
@@ -23,6 +24,10 @@ class TestDetection(TaskContract):
 
 class TestClassification(TaskContract):
     config = TINY_CLASSIFICATION
+
+
+class TestDiffusion(TaskContract):
+    config = TINY_DIFFUSION
 
 
 def test_every_task_is_greeted() -> None:

@@ -36,6 +36,7 @@ TASKS: dict[str, TaskEntry] = {
     "captioning": _entry("captioning", "Captioning"),
     "detection": _entry("detection", "Detection"),
     "classification": _entry("classification", "Classification"),
+    "diffusion": _entry("diffusion", "Diffusion"),
 }
 
 

@@ -16,11 +16,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainer.arraystore import ArrayStore, Layout, NoRoomError, OnProgress
 from trainer.cache import held_store, images_key, shared_store
 from trainer.data import normalise
+from trainer.frozen import computed_by, weights_digest
 from trainer.splits import Indices
 from trainer.task import Rows
 from trainer.tasks.captioning.model import Encoder
@@ -56,7 +57,7 @@ def with_features(encoder: Encoder, rows: Rows, limit_gb: float, progress: OnPro
     both: tuple[TrainRows | ValRows, ...] = (train, val)
     used = [np.unique(np.array([row[0] for row in side.rows], dtype=np.int64)) for side in both]
     work = _Encoding(encoder, [side.seen for side in both], used)
-    key = work.key(_digest(encoder.backbone))
+    key = work.key(weights_digest(encoder.backbone))
     held = held_store(key)
     try:
         layout = held.layout if held else Layout(key, len(work.images), work.shape(), "float16")
@@ -93,10 +94,10 @@ class _Encoding:
         self.corners = np.concatenate(corners)
 
     def key(self, weights: str) -> str:
-        """Other threads and other devices add in another order, so each has a store of its own."""
+        """What the features hang on; see `computed_by`."""
         chosen, places = np.unique(self.images, return_inverse=True)
         images = images_key([self.source.paths[image] for image in chosen.tolist()], self.source.size_px)
-        where = [torch.__version__, self.device.type, torch.get_num_threads()]
+        where = computed_by(self.device)
         digest = hashlib.sha256(json.dumps([VERSION, weights, images, self.crops.crop_px, where]).encode())
         digest.update(places.astype("<i8").tobytes() + self.corners.astype("<i8").tobytes())
         return digest.hexdigest()[:32]
@@ -119,11 +120,3 @@ class _Encoding:
             raise _TooLargeError("they are too large for a float16, or no numbers")
         found: NDArray[np.float16] = maps.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return found
-
-
-def _digest(module: nn.Module) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name, value in module.state_dict().items():
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

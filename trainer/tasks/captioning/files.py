@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,36 +13,14 @@ import numpy as np
 from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import Images, shared_images
-from trainer.csvfile import csv_rows
+from trainer.captionfiles import CaptionTable, read_captions
 from trainer.errors import DataError
-from trainer.imagefiles import existing, fingerprint, listed, unreadable
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.captioning.config import CaptioningConfig
 
-HEADER = ["image", "caption"]
 RESIZE_PART = 256 / 224  # images are squeezed to this much more than the crop
-
-
-@dataclass(frozen=True)
-class CaptionTable:
-    """Usable images in the order in which the CSV first names them, each with its captions."""
-
-    images: tuple[Path, ...]
-    captions: tuple[tuple[str, ...], ...]
-    skipped: int
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """What tells one state of the files from another."""
-
-    images_dir: Path
-    caption_file: Path
-    policy: str
-    fingerprint: str
 
 
 def scenes_spec(config: CaptioningConfig) -> ScenesSpec | None:
@@ -65,53 +41,7 @@ def data_paths(config: CaptioningConfig) -> tuple[Path, Path]:
 
 def read_table(config: CaptioningConfig) -> CaptionTable:
     """The usable images with their captions; `DataError` names what is wrong by file and row."""
-    images_dir, caption_file = data_paths(config)
-    if not caption_file.is_file():
-        raise DataError(f"{caption_file}: no such caption file (data.caption_file)")
-    if not images_dir.is_dir():
-        raise DataError(f"{images_dir}: no such folder of images (data.images_dir)")
-    return _read(Stamp(images_dir, caption_file, config.data.bad_samples, fingerprint(images_dir, caption_file)))
-
-
-@lru_cache(maxsize=8)
-def _read(stamp: Stamp) -> CaptionTable:
-    skip = stamp.policy == "skip"
-    wrong: list[str] = []
-    by_image: dict[str, list[str]] = {}
-    for row, cells in csv_rows(stamp.caption_file, HEADER):
-        problem = _problem(cells)
-        if problem:
-            wrong.append(f"row {row}: {problem}")
-        else:
-            by_image.setdefault(cells[0].strip(), []).append(" ".join(cells[1].split()))
-    if wrong and not skip:
-        raise DataError(f"{stamp.caption_file}: {listed(wrong, 'unusable row')}")
-    names, missing = existing(by_image, stamp.images_dir)
-    if missing and not skip:
-        hint = "data.bad_samples=skip leaves them out"
-        raise DataError(f"{stamp.images_dir}: {listed(missing, 'missing image')}; {hint}")
-    if skip:
-        bad = unreadable(names, stamp.images_dir, stamp.fingerprint)
-        names = [name for name in names if name not in bad]
-        missing += sorted(bad)
-    if not names:
-        raise DataError(f"{stamp.caption_file}: no usable caption in it ({len(wrong) + len(missing)} left out)")
-    return CaptionTable(
-        tuple(stamp.images_dir / name for name in names),
-        tuple(tuple(by_image[name]) for name in names),
-        len(wrong) + len(missing),
-        stamp.fingerprint,
-    )
-
-
-def _problem(cells: Sequence[str]) -> str:
-    if len(cells) != len(HEADER):
-        return f"{len(cells)} cells instead of 2 (a caption with commas needs quotes)"
-    if [cell.strip() for cell in cells] == HEADER:
-        return "the header a second time"
-    if not cells[0].strip():
-        return "no image name"
-    return "" if cells[1].strip() else f"empty caption of {cells[0]}"
+    return read_captions(*data_paths(config), config.data.bad_samples)
 
 
 def resize_px(image_size: int) -> int:

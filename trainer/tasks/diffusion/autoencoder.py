@@ -1,0 +1,117 @@
+"""Images to latents and back, by a frozen autoencoder: a published one, or one trained on the data (`tinyvae`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from trainer.errors import ConfigError, Problem
+from trainer.frozen import weights_digest
+from trainer.randomness import untouched
+from trainer.tasks.diffusion.config_parts import PRETRAINED_FACTOR, VaeSettings
+from trainer.tasks.diffusion.fetching import explained, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.tinyvae import TinyVae, Trained
+
+
+class Published(NamedTuple):
+    """Where the weights of a repository stand today. Its `scaling_factor` holds for latents of that model."""
+
+    name: str
+    subfolder: str | None
+    scaling_factor: float | None
+
+
+_STABLE_DIFFUSION_1 = 0.18215  # also what the library assumes where a configuration says nothing
+# Repositories that were withdrawn, and the mirrors of the same weights; and those with several models in folders.
+PUBLISHED: dict[str, Published] = {
+    "runwayml/stable-diffusion-v1-5": Published(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5", "vae", _STABLE_DIFFUSION_1
+    ),
+    "runwayml/stable-diffusion-inpainting": Published(
+        "stable-diffusion-v1-5/stable-diffusion-inpainting", "vae", _STABLE_DIFFUSION_1
+    ),
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": Published(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5", "vae", _STABLE_DIFFUSION_1
+    ),
+    "CompVis/stable-diffusion-v1-4": Published("CompVis/stable-diffusion-v1-4", "vae", _STABLE_DIFFUSION_1),
+}
+
+
+class Autoencoder:
+    """A frozen autoencoder. Latents are scaled to a deviation of about 1, and rounded to float16 as a cache keeps them.
+
+    `digest` names its weights and scale. It moves to the device of what it is given.
+    """
+
+    def __init__(self, net: Any, scaling: float, sliced: bool = False) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.scaling = scaling
+        self.digest = f"{weights_digest(net)}-{scaling!r}"
+        self.slicing(sliced)
+
+    def slicing(self, wanted: bool) -> None:
+        """Whether images are decoded one at a time."""
+        self.net.use_slicing = wanted
+
+    def encode(self, images: Tensor) -> Tensor:
+        """uint8 [batch, side, side, 3] → float16 [batch, channels, side / factor, side / factor].
+
+        The mean of the posterior: its deviation is tiny, and what is kept must not be a draw.
+        """
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+            mean: Tensor = self._on(images.device).encode(pixels).latent_dist.mode()
+            return (mean * self.scaling).half()
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents as from `encode`, of any kind of float → uint8 [batch, side, side, 3]."""
+        with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
+            pixels: Tensor = self._on(latents.device).decode(latents.float() / self.scaling).sample
+            return ((pixels + 1.0) * 127.5).round_().clamp_(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
+
+    def _on(self, device: torch.device) -> Any:
+        return self.net.to(device)
+
+
+def builtin_autoencoder(settings: VaeSettings, channels: int, trained: Trained) -> Autoencoder:
+    """The tiny one, as it was trained."""
+    with untouched():
+        net = TinyVae(settings, channels)
+    net.load_state_dict(dict(trained.state))
+    return Autoencoder(net.to(memory_format=torch.channels_last), trained.scaling, settings.use_slicing)
+
+
+def pretrained_autoencoder(settings: VaeSettings, channels: int) -> Autoencoder:
+    """The autoencoder that the configuration names, once a process; `ConfigError` where it cannot be had or does not
+    fit."""
+    asked = settings.pretrained_model_name
+    published = PUBLISHED.get(asked, Published(asked, None, None))
+    subfolder = settings.subfolder or published.subfolder or subfolder_of(published.name, "vae")
+
+    def load() -> Autoencoder:
+        with explained("vae", asked, "an autoencoder"), quiet():
+            net: Any = AutoencoderKL.from_pretrained(published.name, **({"subfolder": subfolder} if subfolder else {}))
+        _check(net, asked, channels)
+        return Autoencoder(net, settings.scaling_factor or published.scaling_factor or net.config.scaling_factor)
+
+    key = ("vae", published.name, subfolder, settings.scaling_factor, channels)
+    found = shared_part(key, Path(published.name), load)
+    found.slicing(settings.use_slicing)
+    return found
+
+
+def _check(net: Any, name: str, channels: int) -> None:
+    factor = 2 ** (len(net.config.block_out_channels) - 1)
+    wrong = []
+    if factor != PRETRAINED_FACTOR:
+        wrong.append(Problem("vae.pretrained_model_name", f"{name} has {factor} pixels a side of a latent, not "
+                             f"{PRETRAINED_FACTOR}"))  # fmt: skip
+    if net.config.latent_channels != channels:
+        what = f"is {channels}, but the latents of {name} have {net.config.latent_channels} channels"
+        wrong.append(Problem("model.in_channels", what))
+    if wrong:
+        raise ConfigError(wrong)

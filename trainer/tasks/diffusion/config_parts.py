@@ -1,0 +1,88 @@
+"""The configuration of what a diffusion run makes latents and vectors with: the VAE and the text encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import field_validator, model_validator
+
+from trainer.config import Section, setting
+
+PRETRAINED_FACTOR = 8  # pixels a side of a latent, of every published Stable Diffusion VAE
+
+
+def _hub_or_folder(value: str) -> str:
+    """A folder's path made absolute; anything else is a hub's name."""
+    folder = Path(value).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else value
+
+
+class VaeSettings(Section):
+    """What makes latents of images; frozen."""
+
+    type: Literal["pretrained", "builtin"] = setting(
+        "pretrained", "a published autoencoder, or a tiny one that is trained on the training images once and kept"
+    )
+    pretrained_model_name: str = setting(
+        "stabilityai/sd-vae-ft-mse", "a hub's name, or a folder with config.json and weights", min_length=1
+    )
+    subfolder: str | None = setting(None, "where in it the autoencoder is; null = at the top, or in vae/")
+    scaling_factor: float | None = setting(
+        None, "latents are multiplied by it; null = what the autoencoder says", search=(0.01, 10.0), gt=0.0
+    )
+    use_slicing: bool = setting(False, "decode one image at a time: slower, in less memory")
+    downsample_factor: Literal[2, 4, 8] = setting(8, "builtin: pixels a side of a latent")
+    width: int = setting(64, "builtin: channels of its network; a multiple of 8", search=(8, 256), ge=8, le=512)
+    train_steps: int = setting(400, "builtin: steps that it is trained for", search=(1, 100_000), ge=1)
+    batch_size: int = setting(16, "builtin: images a step", search=(1, 512), ge=1)
+    lr: float = setting(2e-3, "builtin: highest learning rate", scale="log", search=(1e-6, 1.0), gt=0.0)
+    kl_weight: float = setting(
+        1e-4, "builtin: weight of the latents' divergence from N(0, 1)", search=(0.0, 1.0), ge=0.0
+    )
+    seed: int = setting(0, "builtin: its weights and batches", ge=0)
+
+    @field_validator("pretrained_model_name")
+    @classmethod
+    def _absolute_folder(cls, value: str) -> str:
+        return _hub_or_folder(value)
+
+    @field_validator("width")
+    @classmethod
+    def _whole_groups(cls, value: int) -> int:
+        if value % 8:
+            raise ValueError("must be a multiple of 8, the groups of its normalisation")
+        return value
+
+    @property
+    def factor(self) -> int:
+        """Pixels a side of a latent."""
+        return PRETRAINED_FACTOR if self.type == "pretrained" else self.downsample_factor
+
+
+class TextEncoderSettings(Section):
+    type: Literal["pretrained", "builtin"] = setting(
+        "pretrained", "a published CLIP text model, frozen, or a small one that is trained with the rest"
+    )
+    pretrained_model_name: str = setting(
+        "openai/clip-vit-large-patch14", "a hub's name, or a folder with a saved text model and its tokenizer",
+        min_length=1,
+    )  # fmt: skip
+    subfolder: str | None = setting(None, "where in it the text model is; null = at the top, or in text_encoder/")
+    max_length: int | None = setting(
+        None, "longest caption in tokens, the rest is cut; null = what the model takes (builtin: 48)", ge=3, le=4096
+    )
+    width: int = setting(128, "builtin: width of its layers", scale="log", search=(16, 2048), ge=4)
+    num_layers: int = setting(2, "builtin: transformer layers", search=(0, 24), ge=0)
+    num_heads: int = setting(4, "builtin: heads of each attention", search=(1, 32), ge=1)
+
+    @field_validator("pretrained_model_name")
+    @classmethod
+    def _absolute_folder(cls, value: str) -> str:
+        return _hub_or_folder(value)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.type == "builtin" and self.width % self.num_heads:
+            raise ValueError(f"width={self.width} is not divisible by num_heads={self.num_heads}")
+        return self

@@ -1,0 +1,104 @@
+"""Image-text data as files: the built-in scenes, or a data set by name. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from trainer import builtin
+from trainer.arraystore import OnProgress
+from trainer.cache import Images, shared_images
+from trainer.captionfiles import CaptionTable, read_captions
+from trainer.errors import DataError
+from trainer.scenes import ScenesSpec
+from trainer.splits import Selection, asked_too_much, select
+from trainer.task import LOSS, DataSummary, Metric
+from trainer.tasks.diffusion.config import DiffusionConfig
+from trainer.tasks.diffusion.sources import read_source, source_words
+
+
+def scenes_spec(config: DiffusionConfig) -> ScenesSpec | None:
+    """The built-in data, where no files are named."""
+    return builtin.scenes_spec(config.data.scenes, config.data.named_files)
+
+
+def read_table(config: DiffusionConfig) -> CaptionTable:
+    """The usable images with their captions; `DataError` names what is wrong."""
+    spec = scenes_spec(config)
+    if spec is None:
+        return read_source(config.data)
+    files = builtin.drawn_files(spec)
+    return read_captions(files.images_dir, files.caption_file, config.data.bad_samples)
+
+
+def open_images(
+    config: DiffusionConfig, table: CaptionTable, used: Iterable[int], side: int, progress: OnProgress | None = None
+) -> Images:
+    """The images of a run, squeezed to squares of `side` pixels."""
+    return shared_images(table.images, used, side, config.data.cache_gb, progress)
+
+
+def draw_scenes(config: DiffusionConfig, progress: OnProgress | None = None) -> None:
+    """Makes sure of the built-in data, where no files are named."""
+    builtin.draw_scenes(scenes_spec(config), progress)
+
+
+class DiffusionFiles:
+    """`TaskFiles` of diffusion."""
+
+    # The value of a trial is its loss; hundreds of generated images would cost more than the training.
+    CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {
+        "metrics.frechet_backbone": None,
+        "metrics.frechet_weights": None,
+    }
+
+    @staticmethod
+    def metric(_config: DiffusionConfig) -> Metric:
+        """The denoising loss on validation images, at noise and noise levels that never change."""
+        return LOSS
+
+    @staticmethod
+    def check(config: DiffusionConfig) -> DataSummary:
+        spec = scenes_spec(config)
+        if spec is not None:  # known without drawing them
+            images, skipped, stamp = spec.images, 0, spec.key
+            words = builtin.scenes_words(spec, "data.dataset_path")
+        else:
+            table = read_table(config)
+            images, skipped, stamp = len(table.images), table.skipped, table.fingerprint
+            captions = sum(len(texts) for texts in table.captions)
+            words = f"{images} images, {captions} captions from {source_words(config.data)}"
+        chosen = select(config, images)
+        return DataSummary(
+            train_split_images=len(chosen.train_split),
+            train_images=len(chosen.train),
+            train_rows=len(chosen.train),
+            val_images=len(chosen.val),
+            skipped=skipped,
+            fingerprint=stamp,
+            words=words,
+            warnings=_warnings(config, chosen, skipped),
+        )
+
+    @staticmethod
+    def prepare(config: DiffusionConfig, progress: OnProgress) -> None:
+        draw_scenes(config, progress)
+        with suppress(DataError):  # what cannot be read is for the run that wants it to say
+            table = read_table(config)
+            open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
+
+
+def _warnings(config: DiffusionConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:
+    said = []
+    if skipped:
+        said.append(f"{skipped} unusable {'file or entry' if skipped == 1 else 'files or entries'} left out "
+                    "(data.bad_samples=skip)")  # fmt: skip
+    said += asked_too_much(config, chosen)
+    if config.training.optimizer.encoder_lr is not None:
+        said.append("training.optimizer.encoder_lr has no effect: nothing that is trained here is pretrained")
+    frechet = config.metrics
+    if frechet.frechet_backbone and frechet.frechet_images > len(chosen.val):
+        what = f"metrics.frechet_images={frechet.frechet_images} is more than the {len(chosen.val)} validation images"
+        said.append(f"{what}: all are used")
+    return tuple(said)

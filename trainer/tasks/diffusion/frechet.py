@@ -1,0 +1,105 @@
+"""Fréchet distance of generated to real images in the features of a classifier (Heusel et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model, list_models
+
+from trainer.cache import Images
+from trainer.checkpoint import UNREADABLE, first_line
+from trainer.data import normalise
+from trainer.errors import ConfigError, DataError, Problem
+from trainer.randomness import untouched
+from trainer.splits import Indices
+
+Generate = Callable[[Sequence[str], Indices], Tensor]  # captions, image numbers → uint8 [n, side, side, 3]
+_CLASSIFIER = ("fc", "classifier", "heads", "head")
+
+
+class Frechet:
+    """The distance between Gaussians fitted to the features of both sides: real images, as many from their captions.
+
+    It depends on the backbone, the images' size and their number (few images, a larger distance): compare only what is
+    equal in all three. It is no FID, which means Inception's features.
+    """
+
+    def __init__(
+        self, backbone: str, weights: Path | None, images: Images, numbers: Indices, captions: Sequence[str]
+    ) -> None:
+        self.name = f"frechet_{backbone}"
+        self.images, self.numbers, self.captions = images, numbers, captions
+        with untouched():
+            self._net = _backbone(backbone, weights)
+        self._real: Tensor | None = None
+
+    @torch.no_grad()
+    def distance(self, generate: Generate, batch: int, device: torch.device) -> float:
+        """Of images that `generate` makes in batches; the real images' features are computed once."""
+        net = self._net.to(device)
+        if self._real is None:
+            self._real = self._features(net, (self._pixels(part) for part, _ in self._parts(batch)), device)
+        made = self._features(net, (generate(captions, part) for part, captions in self._parts(batch)), device)
+        return frechet_distance(self._real, made)
+
+    def _parts(self, size: int) -> Iterator[tuple[Indices, Sequence[str]]]:
+        for first in range(0, len(self.numbers), size):
+            yield self.numbers[first : first + size], self.captions[first : first + size]
+
+    def _pixels(self, numbers: Indices) -> Tensor:
+        return torch.from_numpy(np.stack([self.images[number] for number in numbers.tolist()]))
+
+    @staticmethod
+    def _features(net: nn.Module, images: Iterator[Tensor], device: torch.device) -> Tensor:
+        """float64 [images, features]"""
+        with torch.autocast(device.type, enabled=False):
+            return torch.cat([net(normalise(few.to(device))).flatten(1).double().cpu() for few in images])
+
+
+def frechet_distance(one: Tensor, other: Tensor) -> float:
+    """|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) of features [images, features] in float64.
+
+    The trace of the root is the sum of the singular values of the product of the centred features, whichever of images
+    and features are more.
+    """
+    centred = [each - each.mean(dim=0) for each in (one, other)]
+    scaled = [each / (len(each) - 1) ** 0.5 for each in centred]
+    means = (one.mean(dim=0) - other.mean(dim=0)).square().sum()
+    spreads = scaled[0].square().sum() + scaled[1].square().sum()
+    both = torch.linalg.svdvals(scaled[0] @ scaled[1].T).sum()
+    return max(0.0, float(means + spreads - 2.0 * both))
+
+
+def _backbone(name: str, weights: Path | None) -> nn.Module:
+    """A torchvision classifier without its last layer."""
+    where = "metrics.frechet_backbone"
+    if name not in list_models():
+        raise ConfigError([Problem(where, f"{name} is no model of torchvision (such as resnet18)")])
+    try:
+        net: Any = get_model(name, weights=None if weights is not None else "DEFAULT")
+    except (URLError, OSError, ValueError) as error:
+        fix = "give a file with metrics.frechet_weights=PATH"
+        raise ConfigError(
+            [Problem(where, f"the weights of {name} could not be had ({first_line(error)}); {fix}")]
+        ) from None
+    if weights is not None:
+        _load(net, weights)
+    for last in _CLASSIFIER:
+        if hasattr(net, last):
+            setattr(net, last, nn.Identity())
+            frozen: nn.Module = net.eval().requires_grad_(False)
+            return frozen
+    raise ConfigError([Problem(where, f"{name} is no classifier whose features could be taken")])
+
+
+def _load(net: nn.Module, path: Path) -> None:
+    try:
+        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, *UNREADABLE) as error:
+        raise DataError(f"{path}: no weights of metrics.frechet_backbone ({first_line(error)})") from None

@@ -1,0 +1,40 @@
+"""Generated images as PNG, and prompts as text files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from trainer.errors import DataError
+from trainer.imagefiles import listed
+
+
+def as_png(pixels: Tensor) -> bytes:
+    """uint8 [height, width, 3] as a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.numpy()).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def prompts_in(folder: Path) -> list[tuple[str, str]]:
+    """Name and words of each text file of a folder, by name; `DataError` where there is none, or one without words."""
+    paths = sorted(folder.glob("*.txt"))
+    if not paths:
+        raise DataError(f"{folder}: no prompt in it (*.txt, one prompt a file)")
+    found: list[tuple[str, str]] = []
+    wrong: list[str] = []
+    for path in paths:
+        try:
+            text = " ".join(path.read_text(encoding="utf-8").split())
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        if text:
+            found.append((path.name, text))
+        else:
+            wrong.append(path.name)
+    if wrong:
+        raise DataError(f"{folder}: {listed(wrong, 'file')} without readable words")
+    return found

@@ -1,0 +1,153 @@
+"""Diffusion rows, fetched a batch at a time. A row is an image; an epoch shows it with one of its captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.cache import Images
+from trainer.data import Batch, RowKey, batches_of, parts_of
+from trainer.randomness import uniforms
+from trainer.splits import Indices
+from trainer.tasks.captioning.rows import padded
+from trainer.tasks.captioning.vocabulary import PAD, Vocabulary
+
+_KEYS = 2.0**53  # a uniform number as a whole one, the key of a sample's noise
+
+
+class Latents(Protocol):
+    """What a frozen autoencoder makes of the images."""
+
+    def batch(self, images: Indices) -> Tensor:
+        """float16 [images, channels, h, w]"""
+        ...
+
+
+class Texts(Protocol):
+    """What a batch holds of its captions."""
+
+    def batch(self, captions: Sequence[str]) -> Batch: ...
+
+
+class Words:
+    """Captions as word numbers, for a text encoder that is trained: `words` [batch, longest]."""
+
+    def __init__(self, vocabulary: Vocabulary, length: int) -> None:
+        self.vocabulary, self.length = vocabulary, length
+
+    def batch(self, captions: Sequence[str]) -> Batch:
+        numbers = [self.vocabulary.encode(caption)[: self.length] for caption in captions]
+        return {"words": padded(numbers, self.vocabulary.word_to_idx[PAD])}
+
+
+class Plain:
+    """Captions as they are, for a frozen text model whose vectors are not kept."""
+
+    def batch(self, captions: Sequence[str]) -> Batch:
+        return {"captions": list(captions)}
+
+
+class Shown:
+    """What a batch shows of its images: pixels, or latents where they are known."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self.latents: Latents | None = None
+
+    def batch(self, indices: Indices) -> Batch:
+        """images: uint8 [batch, side, side, 3]; or latents: float16 [batch, channels, h, w]"""
+        if self.latents is not None:
+            return {"latents": self.latents.batch(indices)}
+        return {"images": torch.from_numpy(np.stack([self.images[index] for index in indices.tolist()]))}
+
+
+class TrainRows:
+    """Training images by number. What is random of a row is a function of (seed, epoch, image).
+
+    `levels` of noise; `dropout`: share of captions left empty; `plain`: always the first caption, never an empty one.
+    """
+
+    def __init__(
+        self,
+        shown: Shown,
+        rows: Indices,
+        captions: Sequence[Sequence[str]],
+        texts: Texts,
+        *,
+        levels: int,
+        seed: int,
+        dropout: float,
+        plain: bool,
+    ) -> None:
+        self.shown, self.rows, self.captions, self.texts = shown, rows, captions, texts
+        self.levels, self.seed, self.dropout, self.plain = levels, seed, dropout, plain
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
+        """As `Shown` and `Texts` say, and: levels, noise: int64 [batch], how much noise, and the key of which."""
+        chosen = self.rows[[row for _, row in keys]]
+        draws = uniforms(self.seed, keys[0][0], chosen, 4)
+        pairs = zip(chosen.tolist(), draws, strict=True)
+        return {
+            **self.shown.batch(chosen),
+            **self.texts.batch([self._caption(image, *draw[2:]) for image, draw in pairs]),
+            "levels": torch.from_numpy((draws[:, 0] * self.levels).astype(np.int64)),
+            "noise": torch.from_numpy((draws[:, 1] * _KEYS).astype(np.int64)),
+            "weight": len(chosen),
+        }
+
+    def _caption(self, image: int, pick: float, drop: float) -> str:
+        captions = self.captions[image]
+        if self.plain:
+            return captions[0]
+        return "" if drop < self.dropout else captions[int(pick * len(captions))]
+
+
+VAL_STREAM = 1 << 41  # apart from every epoch
+
+
+class ValRows:
+    """Validation images by number, each with its first caption, at noise that is a function of its number alone."""
+
+    def __init__(
+        self, shown: Shown, rows: Indices, captions: Sequence[Sequence[str]], texts: Texts, *, levels: int, ranges: int
+    ) -> None:
+        self.shown, self.rows, self.captions, self.texts = shown, rows, captions, texts
+        self.levels, self.ranges = levels, ranges
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
+        """As `Shown` and `Texts` say, and: levels, noise: int64 [batch, ranges], for each of so many equal ranges of
+        the levels one in it, and the key of the noise; numbers: int64 [batch] of the images among all usable ones."""
+        chosen = self.rows[[row for _, row in keys]]
+        captions = [self.captions[image][0] for image in chosen.tolist()]
+        draws = uniforms(0, VAL_STREAM, chosen, 2 * self.ranges)
+        levels = (np.arange(self.ranges) + draws[:, ::2]) / self.ranges * self.levels
+        return {
+            **self.shown.batch(chosen),
+            **self.texts.batch(captions),
+            "levels": torch.from_numpy(levels.astype(np.int64)),
+            "noise": torch.from_numpy((draws[:, 1::2] * _KEYS).astype(np.int64)),
+            "numbers": torch.from_numpy(chosen),
+            "references": captions,
+            "files": [str(self.shown.images.paths[image]) for image in chosen.tolist()],
+            "weight": len(chosen),
+        }
+
+
+def parted(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
+    """A batch of training or validation rows in parts of so many images; `whole_weight` is that batch's weight."""
+    pieces: dict[str, Sequence[Any]] = {
+        name: parts_of(value, sizes) for name, value in batch.items() if isinstance(value, Tensor | list)
+    }
+    pieces["weight"] = list(sizes)
+    pieces["whole_weight"] = [batch["weight"]] * len(sizes)
+    return batches_of(pieces)

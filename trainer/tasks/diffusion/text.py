@@ -1,0 +1,119 @@
+"""Captions to vectors: a published text model, frozen, or a small one that is trained with the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trainer.errors import ConfigError, Problem
+from trainer.frozen import weights_digest
+from trainer.tasks import load
+from trainer.tasks.diffusion.config_parts import TextEncoderSettings
+from trainer.tasks.diffusion.fetching import explained, quiet, shared_part, subfolder_of
+
+BUILTIN_LENGTH = 48  # tokens, where text_encoder.max_length does not say
+_KINDS = ("clip", "clip_text_model")
+_BLOCK = 64
+
+
+class Text(NamedTuple):
+    """What a model attends to: vectors [batch, tokens, width], and which of them are words [batch, tokens]."""
+
+    vectors: Tensor
+    known: Tensor
+
+
+def text_of(vectors: Tensor) -> Text:
+    """Vectors whose padding is all zeros, which a text model's output never is."""
+    return Text(vectors.float(), vectors.ne(0.0).any(dim=-1))
+
+
+class LearnedText(nn.Module):
+    """Word embeddings, positions and a few transformer layers (pre-norm), on the captioning vocabulary."""
+
+    def __init__(self, words: int, pad: int, settings: TextEncoderSettings, dropout: float) -> None:
+        super().__init__()
+        self.pad = pad
+        self.embed = nn.Embedding(words, settings.width, padding_idx=pad)
+        self.places = nn.Parameter(torch.randn(settings.max_length or BUILTIN_LENGTH, settings.width) * 0.02)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                settings.width,
+                settings.num_heads,
+                4 * settings.width,
+                dropout,
+                "gelu",
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(settings.num_layers)
+        )
+        self.norm = nn.LayerNorm(settings.width)
+
+    def forward(self, words: Tensor) -> Text:
+        """Word numbers [batch, tokens], padded at the end."""
+        known = words != self.pad
+        vectors = self.embed(words) + self.places[: words.shape[1]]
+        for layer in self.layers:
+            vectors = layer(vectors, src_key_padding_mask=~known)
+        return Text(self.norm(vectors), known)
+
+
+class FrozenText:
+    """A published CLIP text model (Radford et al. 2021) with its tokenizer. `digest` names its weights and length."""
+
+    def __init__(self, net: Any, tokenizer: Any, length: int) -> None:
+        self.net, self.tokenizer, self.length = net.eval().requires_grad_(False), tokenizer, length
+        self.width: int = net.config.hidden_size
+        self.digest = f"{weights_digest(net)}-{length}"
+
+    def encode(self, captions: Sequence[str], device: torch.device) -> Tensor:
+        """float16 [captions, length, width]: the last layer's output, zeros behind the last token."""
+        found = [self._block(captions[n : n + _BLOCK], device) for n in range(0, len(captions), _BLOCK)]
+        return torch.cat(found)
+
+    def release(self) -> None:
+        """Gives the device's memory back; the next `encode` takes it again."""
+        self.net.to("cpu")
+
+    def _block(self, captions: Sequence[str], device: torch.device) -> Tensor:
+        tokens = self.tokenizer(
+            list(captions), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
+        ).to(device)
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            vectors: Tensor = self.net.to(device)(input_ids=tokens.input_ids).last_hidden_state
+            kept: Tensor = (vectors * tokens.attention_mask[:, :, None]).half()
+        return kept
+
+
+def pretrained_text(settings: TextEncoderSettings) -> FrozenText:
+    """The text model that the configuration names, once a process; `ConfigError` where it cannot be had."""
+    name = settings.pretrained_model_name
+    subfolder = settings.subfolder or subfolder_of(name, "text_encoder")
+    # Where a model is one of several in a repository, its tokenizer has a folder of its own beside it.
+    inside = {"subfolder": subfolder} if subfolder else {}
+    words_inside = {"subfolder": "tokenizer"} if subfolder == "text_encoder" else inside
+
+    def load_both() -> FrozenText:
+        with explained("text_encoder", name, "a text model"), quiet():
+            kind = load("transformers:AutoConfig").from_pretrained(name, **inside).model_type
+            if kind not in _KINDS:
+                what = f"{name} is a {kind}; the text models that can be used are CLIP's"
+                raise ConfigError([Problem("text_encoder.pretrained_model_name", what)])
+            tokenizer = load("transformers:AutoTokenizer").from_pretrained(name, **words_inside)
+            net = load("transformers:CLIPTextModel").from_pretrained(name, **inside)
+        return FrozenText(net, tokenizer, _length(settings, net.config.max_position_embeddings))
+
+    return shared_part(("text", name, subfolder, settings.max_length), Path(name), load_both)
+
+
+def _length(settings: TextEncoderSettings, most: int) -> int:
+    asked = settings.max_length or most
+    if asked > most:
+        what = f"{asked} is more than the {most} tokens that {settings.pretrained_model_name} takes"
+        raise ConfigError([Problem("text_encoder.max_length", what)])
+    return asked
