@@ -201,6 +201,8 @@ def warm_up() -> None:
     import trainer.run
     import trainer.writer  # noqa: F401
 
+    for task in tasks():
+        known_keys(task)  # read off the schema once, and not in every copy
     assert not torch.cuda.is_initialized(), "a process that has touched CUDA cannot be copied"  # type: ignore[no-untyped-call]
 
 
