@@ -112,9 +112,9 @@ def test_a_file_without_a_task_asks_for_one(name: str) -> None:
     assert result.stderr.strip() == f"error: task: is missing; name one of: {', '.join(tasks())}"
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name not in tasks()])
-def test_a_task_that_is_not_there_is_said_with_those_that_are(name: str) -> None:
-    result = printed(name, f"task={name}")
+def test_a_task_that_is_not_there_is_said_with_those_that_are() -> None:
+    name = "segmentation"
+    result = printed("captioning", f"task={name}")
     assert result.exit_code == 2
     known = f"the tasks are {', '.join(tasks())}, and package.module:object for one of your own"
     assert result.stderr.strip() == f"error: task: unknown task '{name}'; {known}"
