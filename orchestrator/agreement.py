@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 Values = Mapping[int, float]  # by trial
 
 SAMPLES = 1000  # of the bootstrap
-LEAST = 4  # trials in common, below which nothing is estimated
+LEAST = 3  # trials in common, below which nothing is estimated
 MOST = 300  # trials in common; of more, so many are drawn
 POOR = 0.3
 
@@ -61,7 +61,7 @@ def compare(
     samples: int = SAMPLES,
     everyone: int | None = None,
 ) -> Ranks | None:
-    """How alike two rungs order trials; None where fewer than four have values on both.
+    """How alike two rungs order trials; None where fewer than three have values on both.
 
     `chances`, by trial, are those of having come to the upper rung: 1 where not named. `everyone` is how many trials
     there were before anyone was left behind, where they are more than those on the lower rung.

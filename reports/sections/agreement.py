@@ -14,8 +14,8 @@ _HOW = {
     "anchors": "weighted by the chances of those that went on by lot",
     "model": "under a normal model, as nobody went on by lot: take it as a hint",
 }
-_HEADS = ("Budgets", "Seen", "Compared", "By lot", "τ as it is", "τ corrected", "95 %", "ρ corrected", "How",
-          "Best in common", "Cost of choosing by the lower")  # fmt: skip
+_HEADS = ("Budgets", "Seen", "Compared", "By lot", "τ as it is", "τ corrected", "95 %", "ρ corrected",
+          "Best in common", "Cost of choosing by the lower", "How corrected")  # fmt: skip
 
 
 def section(record: StudyRecord) -> Section | None:
@@ -37,7 +37,7 @@ def section(record: StudyRecord) -> Section | None:
         + "".join(_warning(pair) for pair in pairs if pair.poor)
         + (f'<div class="plots">{plots}</div>' if plots else "")
         + (table("Agreement of each pair of budgets, with 95 % bootstrap intervals over trials", _HEADS, rows,
-                 numeric=(1, 2, 3, 4, 5, 6, 7, 10), wide=(8,)) if rows else "")
+                 numeric=(1, 2, 3, 4, 5, 6, 7, 8, 9), wide=(10,)) if rows else "")
         + (_audit_words(record, record.audit) if record.audit is not None else ""),
     )  # fmt: skip
 
@@ -62,9 +62,9 @@ def _row(record: StudyRecord, pair: Agreement) -> tuple[str, ...]:
         signed(pair.tau.value),
         _interval(pair.tau),
         signed(pair.rho.value),
-        _HOW[pair.method],
         f"{pair.overlap:.0%} of {pair.top}",
         esc(metric_text(record.metric, pair.regret)),
+        _HOW[pair.method],
     )
 
 
@@ -77,11 +77,12 @@ def _warning(pair: Agreement) -> str:
 
 
 def _audit_words(record: StudyRecord, audit: Audit) -> str:
+    were = "was" if audit.audited == 1 else "were"
     wrong = "none of them ended" if not audit.wrong else f"{audit.wrong} of them ended"
     by = f", by at most {esc(metric_text(record.metric, audit.most))}" if audit.wrong else ""
     low, high = (f"{part:.0%}" if part is not None else MISSING for part in (audit.share.low, audit.share.high))
     return paragraph(
-        f"Audit: {plural(audit.audited, 'trial')} that would have rested or been pruned were trained to the end by "
+        f"Audit: {plural(audit.audited, 'trial')} that would have rested or been pruned {were} trained to the end by "
         f"lot; {wrong} better than the best of those that came there by rank{by}. Of all that were stopped, "
         f"{low} to {high} (95 %) would have."
     )
