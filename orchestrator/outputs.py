@@ -121,6 +121,7 @@ def write_all(plan: Plan, search: StudyState, full: StudyState | None, in_progre
     record = build_record(plan, search, full, in_progress)
     write_trials_csv(record, plan.folder / CSV)
     write_metrics_csv(record, plan.folder / METRICS_CSV)
+    write_agreement_csv(record, plan.folder / AGREEMENT_CSV)
     write_report(record, plan.folder / REPORT)
 
 

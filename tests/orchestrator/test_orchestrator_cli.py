@@ -351,6 +351,15 @@ def test_promoting_from_the_checkpoint_is_said_everywhere(command: Command, fini
     assert "From seed to seed one configuration spreads by" in text
 
 
+def test_report_writes_every_table_again(command: Command, finished_copy: Path) -> None:
+    tables = ("trials.csv", "metrics.csv", "agreement.csv")
+    before = {name: (finished_copy / name).read_bytes() for name in tables}
+    for name in tables:
+        (finished_copy / name).unlink()
+    assert command("report", finished_copy).exit_code == 0
+    assert {name: (finished_copy / name).read_bytes() for name in tables} == before
+
+
 def test_other_data_than_the_searchs_is_refused(command: Command, finished_copy: Path) -> None:
     plan = finished_copy / "plan.yaml"
     found = read_yaml(plan)["data_fingerprint"]
