@@ -51,7 +51,7 @@ def _row(record: StudyRecord, run: FullRun) -> tuple[str, ...]:
         str(run.trial_id),
         str(run.seed_index),
         chip(run.status),
-        f"<strong>{esc(metric_text(record.metric, run.value))}</strong>",
+        f"<strong>{esc(metric_text(record.metric, run.value))}</strong>{_like_the_best(record, run)}",
         esc(metric_text(record.metric, run.best)),
         esc(metric_text(record.metric, before)),
         f"{run.epochs:,} of {run.total_epochs:,}" if run.total_epochs else f"{run.epochs:,}",
@@ -59,6 +59,14 @@ def _row(record: StudyRecord, run: FullRun) -> tuple[str, ...]:
         code(shorten(run.folder, 80)),
         esc(shorten(run.reason, 300)) or MISSING,
     )
+
+
+def _like_the_best(record: StudyRecord, run: FullRun) -> str:
+    """A mark on what is no further from the best mean than one configuration's seeds are from each other."""
+    value, choice = finite(run.value), record.choice
+    if record.noise is None or choice is None or choice.mean.value is None or value is None:
+        return ""
+    return " ≈" if run.trial_id != choice.trial_id and abs(value - choice.mean.value) < record.noise else ""
 
 
 def _start_words(record: StudyRecord) -> str:
@@ -89,8 +97,11 @@ def _choice_words(record: StudyRecord) -> str:
             lines.append(f"{ahead}: a clear winner.")
     if record.noise is not None:
         spread = esc(metric_text(record.metric, record.noise))
-        lines.append(f"From seed to seed one configuration spreads by {spread} (standard deviation): differences "
-                     "smaller than that, anywhere in this report, mean nothing.")  # fmt: skip
+        lines.append(
+            f"From seed to seed one configuration spreads by {spread} (standard deviation): differences smaller than "
+            "that, anywhere in this report, mean nothing; ≈ marks the runs that are no further than that from the best "
+            "mean."
+        )
     return paragraph(" ".join(lines))
 
 

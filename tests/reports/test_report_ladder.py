@@ -166,6 +166,10 @@ def test_the_choice_is_said_with_its_doubt(ladder: StudyRecord) -> None:
     assert "a tie" in said("promoted", replace(ladder, choice=replace(choice, tie=True)))
     assert "whether that is luck" in said("promoted", replace(ladder, choice=replace(choice, tie=None)))
     assert "differences smaller than that" in said("promoted", ladder)
+    assert "31.4 ≈" not in said("promoted", ladder), "the choice is not marked as like itself"
+    other = [replace(run, trial_id=99, value=30.2) if run.status == "failed" else run for run in ladder.full_runs]
+    near = [replace(run, status="completed") for run in other]
+    assert "30.2 ≈" in said("promoted", replace(ladder, full_runs=near))
 
 
 def test_the_history_over_time(small: StudyRecord) -> None:
