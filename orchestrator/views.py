@@ -106,28 +106,17 @@ class QuietView(PlainView):
             self._loud.print(text, soft_wrap=True)
 
 
-class JsonView:
+class JsonView(PlainView):
     """One JSON object a line, to stdout: `said`, `evaluation` and `trial`. A reader that goes away stops no study."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__()
         self.console = stderr_console(quiet=True)
         self._stream: TextIO | None = stream or sys.stdout
-        self._said: dict[tuple[str, int], int] = {}
         self._told: dict[tuple[str, int], tuple[Any, ...]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def say(self, text: str, urgent: bool = False) -> None:
         self._write("said", text=text, urgent=urgent)
-
-    def line(self, text: str) -> None:
-        self.say(text)
 
     def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
         about = {"stage": stage.noun, "trial_id": trial.source_trial or trial.trial_id}
@@ -143,12 +132,6 @@ class JsonView:
         if self._told.get(key) != now:
             self._told[key] = now
             self._write("trial", **about, status=trial.status, rung=trial.rung, value=trial.value, reason=trial.reason)
-
-    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
-        """Steps are too many for lines."""
-
-    def tick(self, stage: Stage) -> None:
-        """Lines come when something happens."""
 
     def _write(self, event: str, **about: Any) -> None:
         if self._stream is None:
@@ -178,7 +161,7 @@ def summary_line(plan: Plan, state: StudyState, *more: str) -> str:
     ranked = state.ranked(plan.metric.direction == "maximize")
     if ranked:
         best = ranked[0]
-        parts.append(f"best trial {best.trial_id}: {plan.metric.label} {best.results[best.reached]:.4g}")
+        parts.append(f"best trial {best.trial_id}: {plan.metric.label} {best.result:.4g}")
     return "; ".join([*parts, *filter(None, more)])
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+
 from trainer.arraystore import OnProgress
 from trainer.cache import cache_dir
 from trainer.config import ScenesSettings
@@ -34,6 +37,13 @@ def draw_scenes(spec: ScenesSpec | None, progress: OnProgress | None = None) -> 
         ensure_scenes(spec, cache_dir(), progress)
     except ScenesError as error:
         raise DataError(str(error)) from None
+
+
+def prepare(spec: ScenesSpec | None, open_all: Callable[[], object], progress: OnProgress | None = None) -> None:
+    """Builds what the data still lack: the scenes, and with `open_all` the caches of what a run reads."""
+    draw_scenes(spec, progress)
+    with suppress(DataError):  # what cannot be read is for the run that wants it to say
+        open_all()
 
 
 def scenes_words(spec: ScenesSpec, keys: str) -> str:

@@ -143,10 +143,16 @@ class OptimizerSettings(Section):
         return {name: getattr(self, name) for name in sorted(names) if getattr(self, name) is not None}
 
 
+ScheduleName = Literal["reduce_on_plateau", "step", "cosine", "one_cycle", "constant"]
+
+
+def schedule_name(usual: ScheduleName) -> Any:
+    """The schedule's name, with a task's own usual one."""
+    return setting(usual, "how the learning rate changes over `training.schedule_epochs`")
+
+
 class SchedulerSettings(Section):
-    type: Literal["reduce_on_plateau", "step", "cosine", "one_cycle", "constant"] = setting(
-        "reduce_on_plateau", "how the learning rate changes over `training.schedule_epochs`"
-    )
+    type: ScheduleName = schedule_name("reduce_on_plateau")
     factor: float = setting(0.5, "reduce_on_plateau: the rate is multiplied by it", gt=0.0, lt=1.0)
     patience: int = setting(2, "reduce_on_plateau: evaluations without a lower validation loss", ge=0)
     min_lr: float = setting(1e-7, "reduce_on_plateau: never below it", ge=0.0)

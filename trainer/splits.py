@@ -7,6 +7,7 @@ split already, the first two steps keep the proportion of the two sides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from trainer.config import RunConfig
 from trainer.errors import DataError
+from trainer.task import DataSummary
 
 Indices = NDArray[np.int64]
 
@@ -37,6 +39,21 @@ class Selection:
     def used(self) -> Indices:
         """Every image that is looked at."""
         return np.concatenate([self.train, self.val])
+
+    def summary(
+        self, words: str, fingerprint: str, skipped: int, warnings: Sequence[str], train_rows: int | None = None
+    ) -> DataSummary:
+        """These images in numbers; a training image is one row unless `train_rows` says how many all are."""
+        return DataSummary(
+            train_split_images=len(self.train_split),
+            train_images=len(self.train),
+            train_rows=len(self.train) if train_rows is None else train_rows,
+            val_images=len(self.val),
+            skipped=skipped,
+            fingerprint=fingerprint,
+            words=words,
+            warnings=tuple(warnings),
+        )
 
 
 def select(config: RunConfig, n_images: int, held_out: int = 0) -> Selection:

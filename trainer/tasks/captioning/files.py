@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +13,6 @@ from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import Images, shared_images
 from trainer.captionfiles import CaptionTable, read_captions
-from trainer.errors import DataError
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
@@ -56,11 +54,6 @@ def open_images(
     return shared_images(table.images, used, resize_px(side), config.data.cache_gb, progress)
 
 
-def draw_scenes(config: CaptioningConfig, progress: OnProgress | None = None) -> None:
-    """Makes sure of the built-in data, where no files are named."""
-    builtin.draw_scenes(scenes_spec(config), progress)
-
-
 class CaptioningFiles:
     """`TaskFiles` of captioning."""
 
@@ -87,23 +80,17 @@ class CaptioningFiles:
             )
             words = f"{len(table.images)} images, {counts.sum()} captions from {config.data.caption_file}"
         chosen = select(config, len(counts))
-        return DataSummary(
-            train_split_images=len(chosen.train_split),
-            train_images=len(chosen.train),
-            train_rows=int(counts[chosen.train].sum()),
-            val_images=len(chosen.val),
-            skipped=skipped,
-            fingerprint=stamp,
-            words=words,
-            warnings=_warnings(config, chosen, skipped),
+        return chosen.summary(
+            words, stamp, skipped, _warnings(config, chosen, skipped), int(counts[chosen.train].sum())
         )
 
     @staticmethod
     def prepare(config: CaptioningConfig, progress: OnProgress) -> None:
-        draw_scenes(config, progress)
-        with suppress(DataError):  # what cannot be read is for the run that wants it to say
+        def open_all() -> None:
             table = read_table(config)
             open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
+
+        builtin.prepare(scenes_spec(config), open_all, progress)
 
 
 def _warnings(config: CaptioningConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import decode
 from trainer.criterion import summed_loss, with_reduction
@@ -21,7 +22,7 @@ from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tasks.captioning.decode import beam_search
 from trainer.tasks.captioning.features import with_features
-from trainer.tasks.captioning.files import CaptioningFiles, draw_scenes, open_images, read_table, resize_px
+from trainer.tasks.captioning.files import CaptioningFiles, open_images, read_table, resize_px, scenes_spec
 from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.rows import Crops, TrainRows, ValRows, parted
 from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
@@ -38,7 +39,7 @@ class CaptioningTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        draw_scenes(self.config)
+        builtin.draw_scenes(scenes_spec(self.config))
         table = read_table(self.config)
         chosen = select(self.config, len(table.images))
         data = self.config.data

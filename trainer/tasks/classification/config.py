@@ -13,9 +13,11 @@ from trainer.config import (
     CriterionSettings,
     DataSettings,
     RunConfig,
+    ScheduleName,
     SchedulerSettings,
     Section,
     TrainingSettings,
+    schedule_name,
     setting,
 )
 from trainer.tasks.classification.catalogue import backbone_names
@@ -150,9 +152,7 @@ class Mixing(Section):
 
 
 class ClassificationScheduler(SchedulerSettings):
-    type: Literal["reduce_on_plateau", "step", "cosine", "one_cycle", "constant"] = setting(
-        "one_cycle", "how the learning rate changes over `training.schedule_epochs`"
-    )
+    type: ScheduleName = schedule_name("one_cycle")
 
 
 class ClassificationTraining(TrainingSettings):

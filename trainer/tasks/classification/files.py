@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -190,11 +189,6 @@ def open_pictures(
     return Pictures(images, behind)
 
 
-def draw_scenes(config: ClassificationConfig, progress: OnProgress | None = None) -> None:
-    """Makes sure of the built-in data, where no files are named."""
-    builtin.draw_scenes(scenes_spec(config), progress)
-
-
 class ClassificationFiles:
     """`TaskFiles` of classification."""
 
@@ -226,24 +220,16 @@ class ClassificationFiles:
             stamp = hashlib.sha256(f"{stamp} {_stamp(behind)}".encode()).hexdigest()[:16]
         if not behind and config.data.backgrounds_dir is not None and not config.data.insert_background_p:
             warnings += ("data.backgrounds_dir has no effect: data.insert_background_p is 0",)
-        return DataSummary(
-            train_split_images=len(chosen.train_split),
-            train_images=len(chosen.train),
-            train_rows=len(chosen.train),
-            val_images=len(chosen.val),
-            skipped=skipped,
-            fingerprint=stamp,
-            words=words,
-            warnings=(*asked_too_much(config, chosen), *warnings),
-        )
+        return chosen.summary(words, stamp, skipped, (*asked_too_much(config, chosen), *warnings))
 
     @staticmethod
     def prepare(config: ClassificationConfig, progress: OnProgress) -> None:
-        draw_scenes(config, progress)
-        with suppress(DataError):  # what cannot be read is for the run that wants it to say
+        def open_all() -> None:
             table = read_table(config)
             chosen = select(config, len(table.images), table.held_out)
             open_pictures(config, table, chosen.used, config.data.image_size, progress)
+
+        builtin.prepare(scenes_spec(config), open_all, progress)
 
 
 def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import decode
 from trainer.criterion import summed_loss, with_reduction
@@ -25,9 +26,9 @@ from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.files import (
     LabelTable,
     checked_classes,
-    draw_scenes,
     open_pictures,
     read_table,
+    scenes_spec,
     source_px,
 )
 from trainer.tasks.classification.rows import VAL_STREAM, Chance, Labelled, TrainRows, ValRows, parted
@@ -49,7 +50,7 @@ class ClassificationTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        draw_scenes(self.config)
+        builtin.draw_scenes(scenes_spec(self.config))
         config, data = self.config, self.config.data
         labels, table = self._labelled(read_table(config))
         chosen = select(config, len(table.images), table.held_out)

@@ -13,9 +13,11 @@ from trainer.config import (
     AbsolutePath,
     DataSettings,
     RunConfig,
+    ScheduleName,
     SchedulerSettings,
     Section,
     TrainingSettings,
+    schedule_name,
     setting,
 )
 from trainer.tasks.detection.detectors import DETECTORS, DetectorName
@@ -149,9 +151,7 @@ class DetectionMetrics(Section):
 
 
 class DetectionScheduler(SchedulerSettings):
-    type: Literal["reduce_on_plateau", "step", "cosine", "one_cycle", "constant"] = setting(
-        "constant", "how the learning rate changes over `training.schedule_epochs`"
-    )
+    type: ScheduleName = schedule_name("constant")
 
 
 class DetectionTraining(TrainingSettings):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -153,11 +152,6 @@ def open_images(
     return shared_images(table.images, used, round(side * data.source_scale), data.cache_gb, progress)
 
 
-def draw_scenes(config: DetectionConfig, progress: OnProgress | None = None) -> None:
-    """Makes sure of the built-in data, where no files are named."""
-    builtin.draw_scenes(scenes_spec(config), progress)
-
-
 class DetectionFiles:
     """`TaskFiles` of detection."""
 
@@ -182,24 +176,16 @@ class DetectionFiles:
             warnings = _warnings(config, table)
             words = f"{len(table.images)} images, {table.boxes} boxes of {len(table.classes)} classes from "
             words += " and ".join(str(source.annotations) for source in sources(config))
-        return DataSummary(
-            train_split_images=len(chosen.train_split),
-            train_images=len(chosen.train),
-            train_rows=len(chosen.train),
-            val_images=len(chosen.val),
-            skipped=skipped,
-            fingerprint=stamp,
-            words=words,
-            warnings=(*asked_too_much(config, chosen), *warnings),
-        )
+        return chosen.summary(words, stamp, skipped, (*asked_too_much(config, chosen), *warnings))
 
     @staticmethod
     def prepare(config: DetectionConfig, progress: OnProgress) -> None:
-        draw_scenes(config, progress)
-        with suppress(DataError):  # what cannot be read is for the run that wants it to say
+        def open_all() -> None:
             table = read_table(config)
             chosen = select(config, len(table.images), table.held_out)
             open_images(config, table, chosen.used, config.data.image_size, progress)
+
+        builtin.prepare(scenes_spec(config), open_all, progress)
 
 
 def require_boxes(table: DetectionTable, chosen: Selection) -> None:

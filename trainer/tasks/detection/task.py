@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import decode
 from trainer.data import IMAGENET_MEAN, IMAGENET_STD, Batch, part_sizes
@@ -27,10 +28,10 @@ from trainer.tasks.detection.detectors import DETECTORS
 from trainer.tasks.detection.files import (
     DetectionFiles,
     DetectionTable,
-    draw_scenes,
     open_images,
     read_table,
     require_boxes,
+    scenes_spec,
 )
 from trainer.tasks.detection.model import BACKBONE, architecture_of, build_detector, rebuild_detector
 from trainer.tasks.detection.predictions import Found, detections, sample_of
@@ -58,7 +59,7 @@ class DetectionTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        draw_scenes(self.config)
+        builtin.draw_scenes(scenes_spec(self.config))
         table = self._labelled(read_table(self.config))
         chosen = select(self.config, len(table.images), table.held_out)
         require_boxes(table, chosen)

@@ -15,9 +15,11 @@ from trainer.config import (
     DataSettings,
     OptimizerSettings,
     RunConfig,
+    ScheduleName,
     SchedulerSettings,
     Section,
     TrainingSettings,
+    schedule_name,
     setting,
 )
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings, VaeSettings
@@ -192,9 +194,7 @@ class DiffusionOptimizer(OptimizerSettings):
 
 
 class DiffusionScheduler(SchedulerSettings):
-    type: Literal["reduce_on_plateau", "step", "cosine", "one_cycle", "constant"] = setting(
-        "cosine", "how the learning rate changes over `training.schedule_epochs`"
-    )
+    type: ScheduleName = schedule_name("cosine")
     warmup_steps: int = setting(500, "optimizer steps of linear warm-up from 0 (not with one_cycle)", ge=0)
 
 

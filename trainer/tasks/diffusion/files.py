@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, ClassVar
 
 from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import Images, shared_images
 from trainer.captionfiles import CaptionTable, read_captions
-from trainer.errors import DataError
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
@@ -39,11 +37,6 @@ def open_images(
     return shared_images(table.images, used, side, config.data.cache_gb, progress)
 
 
-def draw_scenes(config: DiffusionConfig, progress: OnProgress | None = None) -> None:
-    """Makes sure of the built-in data, where no files are named."""
-    builtin.draw_scenes(scenes_spec(config), progress)
-
-
 class DiffusionFiles:
     """`TaskFiles` of diffusion."""
 
@@ -70,23 +63,15 @@ class DiffusionFiles:
             captions = sum(len(texts) for texts in table.captions)
             words = f"{images} images, {captions} captions from {source_words(config.data)}"
         chosen = select(config, images)
-        return DataSummary(
-            train_split_images=len(chosen.train_split),
-            train_images=len(chosen.train),
-            train_rows=len(chosen.train),
-            val_images=len(chosen.val),
-            skipped=skipped,
-            fingerprint=stamp,
-            words=words,
-            warnings=_warnings(config, chosen, skipped),
-        )
+        return chosen.summary(words, stamp, skipped, _warnings(config, chosen, skipped))
 
     @staticmethod
     def prepare(config: DiffusionConfig, progress: OnProgress) -> None:
-        draw_scenes(config, progress)
-        with suppress(DataError):  # what cannot be read is for the run that wants it to say
+        def open_all() -> None:
             table = read_table(config)
             open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
+
+        builtin.prepare(scenes_spec(config), open_all, progress)
 
 
 def _warnings(config: DiffusionConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:

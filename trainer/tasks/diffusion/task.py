@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import Images
 from trainer.captionfiles import CaptionTable
@@ -21,7 +22,7 @@ from trainer.splits import Indices, select
 from trainer.task import Parts, Rows, Scores
 from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
 from trainer.tasks.diffusion.config import DiffusionConfig
-from trainer.tasks.diffusion.files import draw_scenes, open_images, read_table
+from trainer.tasks.diffusion.files import open_images, read_table, scenes_spec
 from trainer.tasks.diffusion.frechet import Frechet
 from trainer.tasks.diffusion.frozen_parts import FrozenParts
 from trainer.tasks.diffusion.latents import KeptTexts, with_latents, with_texts
@@ -51,7 +52,7 @@ class DiffusionTask:
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
         config, data = self.config, self.config.data
-        draw_scenes(config)
+        builtin.draw_scenes(scenes_spec(config))
         table = read_table(config)
         chosen = select(config, len(table.images))
         if config.text_encoder.type == "builtin" and self.vocabulary is None:
