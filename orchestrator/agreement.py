@@ -111,12 +111,12 @@ class _Pairs:
     def rho(self, weights: Array) -> Array:
         """Spearman's ρ of each way: the correlation of weighted mid-ranks."""
         total = weights.sum(1, keepdims=True)
-        centred = []
-        for signs in self.signs:
-            ranks = weights @ ((signs.T > 0) * 1.0 + (signs.T == 0) * 0.5)  # how much lies below each
-            centred.append(ranks - (ranks * weights).sum(1, keepdims=True) / total)
-        x, y = centred
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):  # a way that drew nobody, or only equal values
+            centred = []
+            for signs in self.signs:
+                ranks = weights @ ((signs.T > 0) * 1.0 + (signs.T == 0) * 0.5)  # how much lies below each
+                centred.append(ranks - (ranks * weights).sum(1, keepdims=True) / total)
+            x, y = centred
             spread = np.sqrt((weights * x * x).sum(1) * (weights * y * y).sum(1))
             return np.asarray((weights * x * y).sum(1) / spread)
 

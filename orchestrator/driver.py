@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.disk import CheckpointKeeper
@@ -109,9 +110,9 @@ class Driver:
         limits = self.limits
         if limits.timeout_seconds is not None and self.seconds() >= limits.timeout_seconds:
             return f"{limits.timeout_seconds:.0f} s of study time"
-        spent = (self.stage.state.slot_seconds() + self.slot_seconds_elsewhere) / 3600.0
-        if limits.max_gpu_hours is not None and spent >= limits.max_gpu_hours:
-            return f"{limits.max_gpu_hours:g} slot-hours"
+        if limits.max_gpu_hours is not None:
+            spent = (self.stage.state.slot_seconds() + self.slot_seconds_elsewhere) / 3600.0
+            return f"{limits.max_gpu_hours:g} slot-hours" if spent >= limits.max_gpu_hours else ""
         return ""
 
     def _judge_interrupted(self) -> None:
@@ -165,7 +166,7 @@ class Driver:
             self._fail(trial, error.kind, str(error).splitlines()[0])
             return
         folder = self.stage.folder(trial)
-        self._write_inputs(trial, config)
+        folder.mkdir(parents=True, exist_ok=True)
         work = Slice(
             name=str(folder),
             number=trial.number,
@@ -179,11 +180,10 @@ class Driver:
         best = min(free, key=lambda slot: (slot.holds != work.name, slot.holds in unfinished, slot.name))
         self._times.submitted(best.name, self.seconds())
         best.submit(work)
+        self._write_inputs(folder, trial, config)
 
-    def _write_inputs(self, trial: TrialState, config: Mapping[str, Any]) -> None:
-        """What a trial trains, in its folder: written anew where it enters a rung."""
-        folder = self.stage.folder(trial)
-        folder.mkdir(parents=True, exist_ok=True)
+    def _write_inputs(self, folder: Path, trial: TrialState, config: Mapping[str, Any]) -> None:
+        """What a trial trains, for people: written anew where it enters a rung, and while the slot begins."""
         if not (folder / "overrides.json").exists() or trial.epochs == self.stage.entered_at(trial):
             write_whole(folder / "config.yaml", dump_yaml(config))
             write_whole(folder / "overrides.json", f"{as_json(dict(trial.overrides))}\n")

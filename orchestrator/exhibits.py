@@ -11,7 +11,6 @@ import functools
 import io
 import logging
 import textwrap
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from orchestrator.database import DatabaseError
+from orchestrator.pace import Pace
 from orchestrator.plan import Plan
 from orchestrator.records import next_steps
 from orchestrator.samples import read_samples, samples_stamp
@@ -35,7 +35,6 @@ SIGNATURE = "*Written by rungwise; a note of your own, without this line, is lef
 _MOST_TRIALS = 100  # the best; a person looks at fewer
 _MOST_SAMPLES, _WIDTH_PX, _COLUMNS = 8, 240, 4
 _LETTERS, _LINES = 38, 6
-_FIRST_SECONDS, _SECONDS, _SHARE = 3.0, 20.0, 100.0  # what takes a second is done every hundred
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ def note(plan: Plan, search: StudyState, full: StudyState | None) -> str:
     ]
     if ranked:
         best = ranked[0]
-        value = f"{plan.metric.label} {best.results[best.reached]:.4g}"
+        value = f"{plan.metric.label} {best.result:.4g}"
         lines.append(f"Trial {best.trial_id} leads with **{value}** at {plan.rungs[best.reached - 1].words()}.")
     runs = [run for run in full.in_order() if run.value is not None] if full else []
     lines += [f"In full, trial {r.source_trial}, seed {r.seed_index}: {plan.metric.label} {r.value:.4g}." for r in runs]
@@ -78,7 +77,7 @@ class Exhibits:
         self.plan = plan
         self._seen: dict[int, int] = {}  # by number: when the samples were written that are shown
         self._names: dict[int, str] = {}
-        self._due = time.monotonic() + _FIRST_SECONDS
+        self._pace = Pace(first=3.0, least=20.0, share=100.0)
         self._stale = False
 
     def line(self, text: str) -> None:
@@ -91,18 +90,16 @@ class Exhibits:
         """Neither are steps."""
 
     def tick(self, stage: Stage) -> None:
-        clock = time.monotonic()
-        if not self._stale or stage.noun != "trial" or clock < self._due:
+        if not self._stale or stage.noun != "trial" or not self._pace.is_due:
             return
         self._stale = False
-        with _said():
+        with self._pace.doing(), _said():
             stage.study.attach(self.save(stage.state), ABOUT)
-        self._due = clock + max(_SECONDS, (time.monotonic() - clock) * _SHARE)
 
     def save(self, search: StudyState) -> dict[int, str]:
         """Writes a picture of what each of the best predicted, where it is not the last one; number → its name."""
         for trial in search.ranked(self.plan.metric.direction == "maximize")[:_MOST_TRIALS]:
-            folder = self.plan.folder / "trials" / f"{trial.trial_id:04d}"
+            folder = self.plan.folder / trial.folder
             stamp = samples_stamp(folder)
             if stamp is None or self._seen.get(trial.number) == stamp:
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -67,6 +67,11 @@ class Rung:
 
     def plain(self) -> dict[str, Any]:
         return {"epochs": self.epochs, "subset": self.subset, "size": self.size, "val_subset": self.val_subset}
+
+
+def ladder_words(rungs: Sequence[Rung]) -> str:
+    """All rungs, lowest first."""
+    return " → ".join(rung.words() for rung in rungs)
 
 
 def refused_in_trials(key: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.ladder import ladder_words
 from orchestrator.plan import Plan
 from orchestrator.space import as_json
 from trainer.api import ConfigError, Problem
@@ -58,7 +59,7 @@ def _differences(old: Plan, new: Plan, force_data: bool) -> list[tuple[str, Any,
     ]
     found: list[tuple[str, Any, Any]] = []
     if old.rungs != new.rungs:
-        words = [" → ".join(rung.words() for rung in plan.rungs) for plan in (old, new)]
+        words = [ladder_words(plan.rungs) for plan in (old, new)]
         found.append(("budget", words[0], words[1]))
     for what in ("sampler", "pruner", "threshold", "seed", "storage"):
         if getattr(old, what) != getattr(new, what):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.budget import Strategy
-from orchestrator.ladder import Budget
+from orchestrator.ladder import Budget, ladder_words
 from orchestrator.plan import Plan
 from orchestrator.search import NEEDS_COMPLETED
 from trainer.api import DataSummary
@@ -25,8 +25,7 @@ def plan_notes(plan: Plan, budget: Budget, strategy: Strategy, full: DataSummary
 def _budget_notes(plan: Plan, budget: Budget, strategy: Strategy, full: DataSummary) -> Iterator[str]:
     top = plan.top
     if len(plan.rungs) > 1:
-        words = " → ".join(rung.words() for rung in plan.rungs)
-        yield f"ladder{', derived from the budget' if strategy.derived else ''}: {words}"
+        yield f"ladder{', derived from the budget' if strategy.derived else ''}: {ladder_words(plan.rungs)}"
         for number, rung in enumerate(plan.rungs[:-1], start=1):
             if rung.subset is not None and rung.subset > full.train_images:
                 yield (

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from orchestrator.pace import Pace
 from orchestrator.plan import Plan
 from orchestrator.records import ENVIRONMENT, build_record, table_record
 from orchestrator.slots.slot import Beat, Slot
@@ -27,9 +28,6 @@ log = logging.getLogger(__name__)
 CSV, METRICS_CSV, AGREEMENT_CSV = "trials.csv", "metrics.csv", "agreement.csv"
 REPORT, BEST = "report.html", "best.yaml"
 PLAN, DRIVER_LOG = "plan.yaml", "driver.log"
-_FIRST_REPORT_SECONDS, _REPORT_SECONDS = 2.0, 20.0
-_CSV_SHARE = 50.0  # what takes a second is written every fifty: a fiftieth of the study's time
-_REPORT_SHARE = 100.0
 
 
 class StudyFiles:
@@ -38,10 +36,12 @@ class StudyFiles:
 
     def __init__(self, plan: Plan, search: StudyState, full: StudyState | None = None) -> None:
         self.plan, self.search, self.full = plan, search, full
-        self._csv_due, self._report_due = 0.0, time.monotonic() + _FIRST_REPORT_SECONDS
+        # The table takes at most a fiftieth of the study's time, the report a hundredth.
+        self._csv_pace = Pace(first=0.0, least=0.0, share=50.0)
+        self._report_pace = Pace(first=5.0, least=20.0, share=100.0)
         self._stale_csv = self._stale_report = True
         self._reached: dict[int, int] = {}
-        self._best: tuple[int, int] | None = None  # whose configuration stands in best.yaml, and its rung
+        self._best: tuple[TrialState, int] | None = None  # whose configuration stands in best.yaml, and its rung
 
     def line(self, text: str) -> None:
         """Appends one line to the driver's log."""
@@ -55,7 +55,8 @@ class StudyFiles:
         self._stale_csv = self._stale_report = True
         if stage.noun == "trial" and trial.reached > self._reached.get(trial.number, 0):
             self._reached[trial.number] = trial.reached
-            self._guarded(self._write_best)
+            if self._may_lead(trial):
+                self._guarded(self._write_best)
         self._refresh()
 
     def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
@@ -77,26 +78,29 @@ class StudyFiles:
         self._guarded(lambda: write_trials_csv(record, self.plan.folder / f"trials_{stamp}.csv"))
 
     def _refresh(self, now: bool = False) -> None:
-        clock = time.monotonic()
-        if self._stale_csv and (now or clock >= self._csv_due):
+        if self._stale_csv and (now or self._csv_pace.is_due):
             self._stale_csv = False
-            record = table_record(self.plan, self.search, self.full)
-            self._guarded(lambda: write_trials_csv(record, self.plan.folder / CSV))
-            self._csv_due = clock + (time.monotonic() - clock) * _CSV_SHARE
-        if self._stale_report and (now or clock >= self._report_due):
+            with self._csv_pace.doing():
+                record = table_record(self.plan, self.search, self.full)
+                self._guarded(lambda: write_trials_csv(record, self.plan.folder / CSV))
+        if self._stale_report and (now or self._report_pace.is_due):
             self._stale_report = False
-            full = build_record(self.plan, self.search, self.full, in_progress=not now)
-            self._guarded(lambda: write_report(full, self.plan.folder / REPORT))
-            if now:
-                self._guarded(lambda: write_metrics_csv(full, self.plan.folder / METRICS_CSV))
-                self._guarded(lambda: write_agreement_csv(full, self.plan.folder / AGREEMENT_CSV))
-            took = time.monotonic() - clock
-            self._report_due = clock + max(_REPORT_SECONDS, took * _REPORT_SHARE)
+            with self._report_pace.doing():
+                full = build_record(self.plan, self.search, self.full, in_progress=not now)
+                self._guarded(lambda: write_report(full, self.plan.folder / REPORT))
+                if now:
+                    self._guarded(lambda: write_metrics_csv(full, self.plan.folder / METRICS_CSV))
+                    self._guarded(lambda: write_agreement_csv(full, self.plan.folder / AGREEMENT_CSV))
+
+    def _may_lead(self, trial: TrialState) -> bool:
+        """Cheap, because asked of every result: most are behind the leader."""
+        maximize = self.plan.metric.direction == "maximize"
+        return self._best is None or trial.place(maximize) <= self._best[0].place(maximize)
 
     def _write_best(self) -> None:
         """Keeps `best.yaml` the leader's, until a promoted run has a better claim to it."""
         ranked = self.search.ranked(self.plan.metric.direction == "maximize")
-        if not ranked or (ranked[0].number, ranked[0].reached) == self._best:
+        if not ranked or (ranked[0], ranked[0].reached) == self._best:
             return
         if self.full and any(t.status == COMPLETED for t in self.full.trials.values()):
             return
@@ -104,7 +108,7 @@ class StudyFiles:
         value = f"{self.plan.metric.label} {best.result:.4g}"
         where = self.plan.rungs[best.reached - 1].words()
         write_best(self.plan, best, f"trial {best.trial_id} of study {self.plan.name}: {value} on the budget ({where})")
-        self._best = (best.number, best.reached)
+        self._best = (best, best.reached)
 
     def _guarded(self, write: object) -> None:
         assert callable(write), "a function without arguments"

@@ -10,6 +10,7 @@ from statistics import stdev
 from typing import Any
 
 from orchestrator.choice import choose, full_values, mean_of, noise_of
+from orchestrator.ladder import ladder_words
 from orchestrator.plan import Plan
 from orchestrator.samples import Kept, read_samples
 from orchestrator.space import shape_words
@@ -36,7 +37,7 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         name=plan.name,
         task=plan.base_config.task,
         metric=Metric(plan.metric.name, plan.metric.label, plan.metric.direction),
-        budget_words=" → ".join(rung.words() for rung in plan.rungs),
+        budget_words=ladder_words(plan.rungs),
         rungs=[Rung(rung.words(), rung.epochs, plan.images(rung)) for rung in plan.rungs],
         planned_trials=plan.n_trials,
         epochs_per_trial=plan.top.epochs,
@@ -107,7 +108,7 @@ def _trial(
         checkpoint=trial.checkpoint,
         failure_kind=trial.failure_kind,
         failure_line=trial.failure_line,
-        folder=f"trials/{trial.trial_id:04d}" if trial.origin is None else "",
+        folder=trial.folder if trial.origin is None else "",
         spared=dict(trial.spared),
         full=mean_of(full, noise, degrees) if full else None,
         full_deviation=stdev(full) if len(full) > 1 else None,
@@ -120,7 +121,7 @@ def _full_run(plan: Plan, trial: TrialState) -> FullRun:
         trial_id=trial.source_trial,
         seed_index=trial.seed_index,
         status=trial.status,  # type: ignore[arg-type]
-        folder=_run_folder(trial),
+        folder=trial.folder,
         value=trial.value,
         loss=trial.loss,
         best=trial.best(plan.metric.direction == "maximize"),
@@ -135,19 +136,17 @@ def _full_run(plan: Plan, trial: TrialState) -> FullRun:
 def _evaluations(plan: Plan, search: StudyState) -> Iterator[Evaluation]:
     for trial in search.in_order():
         if trial.origin is None:
-            folder = plan.folder / "trials" / f"{trial.trial_id:04d}"
-            yield from _curve(plan, trial, trial.trial_id, folder, "")
+            yield from _curve(plan, trial, trial.trial_id, "")
 
 
 def _full_evaluations(plan: Plan, full: StudyState) -> Iterator[Evaluation]:
     for trial in full.in_order():
-        run = _run_folder(trial)
-        yield from _curve(plan, trial, trial.source_trial, plan.folder / run, run)
+        yield from _curve(plan, trial, trial.source_trial, trial.folder)
 
 
-def _curve(plan: Plan, trial: TrialState, trial_id: int, folder: Path, run: str) -> Iterator[Evaluation]:
+def _curve(plan: Plan, trial: TrialState, trial_id: int, run: str) -> Iterator[Evaluation]:
     """The study's values, with the other metrics beside them where the run's folder still has them."""
-    lines = {line["epoch"]: line for line in read_metrics(folder / METRICS)}
+    lines = {line["epoch"]: line for line in read_metrics(plan.folder / trial.folder / METRICS)}
     rungs = () if run else plan.rungs
     for epoch, value in sorted(trial.values.items()):
         line = lines.get(epoch, {})
@@ -179,20 +178,15 @@ def _wasted(search: StudyState, full: StudyState) -> Iterator[Wasted]:
         yield from (Wasted(slot, trial.trial_id, begin, end, kind) for slot, begin, end, kind in trial.wasted)
     for trial in full.in_order():
         for slot, begin, end, kind in trial.wasted:
-            yield Wasted(slot, trial.source_trial, begin, end, kind, _run_folder(trial))
-
-
-def _run_folder(trial: TrialState) -> str:
-    return f"full/{trial.source_trial:04d}-seed{trial.seed_index}"
+            yield Wasted(slot, trial.source_trial, begin, end, kind, trial.folder)
 
 
 def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Kept]:
     for trial in search.in_order():
         if trial.status != FAILED and trial.origin is None:
-            yield read_samples(plan.folder / "trials" / f"{trial.trial_id:04d}", trial.trial_id)
+            yield read_samples(plan.folder / trial.folder, trial.trial_id)
     for trial in full.in_order():
-        run = _run_folder(trial)
-        yield read_samples(plan.folder / run, trial.source_trial, run)
+        yield read_samples(plan.folder / trial.folder, trial.source_trial, trial.folder)
 
 
 def _searched(plan: Plan) -> dict[str, str]:
@@ -200,7 +194,7 @@ def _searched(plan: Plan) -> dict[str, str]:
     words = {
         "task": plan.base_config.task,
         "metric": f"{metric.label}, {'higher' if metric.direction == 'maximize' else 'lower'} is better",
-        "ladder" if len(plan.rungs) > 1 else "budget of a trial": " → ".join(rung.words() for rung in plan.rungs),
+        "ladder" if len(plan.rungs) > 1 else "budget of a trial": ladder_words(plan.rungs),
         "full budget": plan.full.words(),
         "trials planned": str(plan.n_trials),
         **({"sampler": _settings(plan.sampler), "search space": _space(plan)} if plan.space else {}),

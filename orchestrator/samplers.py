@@ -50,17 +50,20 @@ def make_sampler(settings: Mapping[str, Any], space: Space, seed: int, maximize:
     make = kind.make
     assert make is not None, "an order of ours stands above"
     shadow = ShadowStudy(space, maximize, values_of, kind.as_completed, settings.get("n_startup_trials", 1))
-    return OptunaSampler(lambda seed: make(settings, seed), shadow, space, seed)
+    return OptunaSampler(lambda seed: make(settings, seed), shadow, space, seed, kind.learns)
 
 
 class OptunaSampler:
-    """One of Optuna's, made anew for each trial by `make(seed)`."""
+    """One of Optuna's, made anew for each trial by `make(seed)`; one that `learns` is shown the trials before."""
 
-    def __init__(self, make: Callable[[int], BaseSampler], shadow: ShadowStudy, space: Space, seed: int) -> None:
-        self._make, self._shadow, self._space, self._seed = make, shadow, space, seed
+    def __init__(
+        self, make: Callable[[int], BaseSampler], shadow: ShadowStudy, space: Space, seed: int, learns: bool
+    ) -> None:
+        self._make, self._shadow, self._space, self._seed, self._learns = make, shadow, space, seed, learns
 
     def propose(self, number: int, state: StudyState) -> Mapping[str, Any]:
-        self._shadow.show(state)
+        if self._learns:
+            self._shadow.show(state)
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
         with warnings.catch_warnings():  # that Optuna may change a sampler some day is no news for who runs a study
             warnings.simplefilter("ignore")

@@ -38,13 +38,15 @@ class PrunerKind:
 class SamplerKind:
     """How one of Optuna's samplers is made from options and a seed (None: an order of ours), and its options.
 
-    `as_completed`: it learns from completed trials only, so that a rested one is shown to it as completed.
+    `learns`: it looks at the trials before; `as_completed`: only at completed ones, so that a rested one is shown to it
+    as completed.
     """
 
     words: str
     options: Options = field(default_factory=dict)
     make: Callable[[Options, int], BaseSampler] | None = None
     as_completed: bool = False
+    learns: bool = True
 
 
 def _random(_options: Options, seed: int) -> BaseSampler:
@@ -72,7 +74,7 @@ def _gp(options: Options, seed: int) -> BaseSampler:
 
 
 SAMPLERS: dict[str, SamplerKind] = {
-    "random": SamplerKind("at random", make=_random),
+    "random": SamplerKind("at random", make=_random, learns=False),
     # Jointly over all dimensions: it finds interactions, and asks once a trial where it would ask once a dimension.
     "tpe": SamplerKind("tree-structured Parzen estimator", {"n_startup_trials": 10, "multivariate": True}, make=_tpe),
     "gp": SamplerKind("Gaussian process", {"n_startup_trials": 10}, make=_gp, as_completed=True),

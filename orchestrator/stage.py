@@ -110,7 +110,7 @@ class SearchStage:
         return f"trial {trial.trial_id}"
 
     def folder(self, trial: TrialState) -> Path:
-        return self.plan.folder / "trials" / f"{trial.trial_id:04d}"
+        return self.plan.folder / trial.folder
 
     def config(self, trial: TrialState) -> Mapping[str, Any]:
         plain = self.plan.search_plain(trial.overrides, self.plan.rungs[trial.rung - 1])
@@ -150,7 +150,7 @@ class FullStage:
         return f"trial {trial.source_trial} in full, seed {trial.seed_index}"
 
     def folder(self, trial: TrialState) -> Path:
-        return self.plan.folder / "full" / f"{trial.source_trial:04d}-seed{trial.seed_index}"
+        return self.plan.folder / trial.folder
 
     def config(self, trial: TrialState) -> Mapping[str, Any]:
         folder = self.folder(trial)

@@ -67,6 +67,13 @@ class TrialState:
         return self.number + 1
 
     @property
+    def folder(self) -> str:
+        """Where its files lie, as seen from the study's folder: `trials/0007`, or `full/0007-seed0` if promoted."""
+        if self.source_trial:
+            return f"full/{self.source_trial:04d}-seed{self.seed_index}"
+        return f"trials/{self.trial_id:04d}"
+
+    @property
     def epochs(self) -> int:
         return max(self.values, default=0)
 
@@ -95,6 +102,10 @@ class TrialState:
         pick = max if maximize else min
         later = [value for epoch, value in self.values.items() if epoch > after_epoch]
         return pick(later or self.values.values(), default=None)
+
+    def place(self, maximize: bool) -> tuple[int, float, int]:
+        """What trials with a result are ranked by, the least first: the highest rung, the best value, the earliest."""
+        return -self.reached, -self.result if maximize else self.result, self.number
 
     @property
     def is_final(self) -> bool:
@@ -168,7 +179,5 @@ class StudyState:
 
         Neither failed ones nor those that fell to the user's threshold: what may be promoted.
         """
-        sign = -1.0 if maximize else 1.0
         able = [t for t in self.in_order() if t.origin is None and t.results and not t.eliminated]
-        able = [t for t in able if t.status != FAILED]
-        return sorted(able, key=lambda t: (-t.reached, sign * t.result, t.number))
+        return sorted((t for t in able if t.status != FAILED), key=lambda t: t.place(maximize))

@@ -129,11 +129,18 @@ class Study:
         }
         template = create_trial(state=OptunaState.RUNNING, params=params, distributions=distributions, user_attrs=attrs)
         trial_id = retried(lambda: self._created(template))
-        trial.number = retried(lambda: self._storage.get_trial_number_from_id(trial_id))
+        trial.number = self._number(trial_id)
         self._ids[trial.number] = trial_id
         self._states[trial.number] = OptunaState.RUNNING
         if trial.trial_id != attrs["trial_id"]:  # someone else wrote to the study
             self._set(trial, "trial_id", trial.trial_id)
+
+    def _number(self, trial_id: int) -> int:
+        """Of a trial just created: the next where its id is the next, because a study loses none of its trials."""
+        last = max(self._ids, default=-1)
+        if self._ids.get(last) == trial_id - 1:
+            return last + 1
+        return retried(lambda: self._storage.get_trial_number_from_id(trial_id))
 
     def _created(self, template: FrozenTrial) -> int:
         """Creates a trial; where a server went away with the answer to an earlier try, that try's trial is taken."""

@@ -120,21 +120,26 @@ def _share(some: int, of: int) -> Estimate:
     return Estimate(some / of, low, high)
 
 
+_GROWTH = 1.2  # a look costs as much as dozens of decisions: the next is due when a fifth more can be compared
+
+
 class Doubt:
     """Warns once, while a study runs, of a rung that foretells nothing."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        # Where only the best go on, nothing that they say of a rung is beyond doubt.
+        self._able = plan.reduction_factor is None or plan.trust.chance > 0.0
         self._looked: dict[int, int] = {}
         self._said: set[int] = set()
 
     def about(self, trial: TrialState, state: StudyState) -> str:
         """Looks at the rung below the one that a trial has just come to the end of; empty where all is well."""
         lower = trial.reached - 1
-        if lower < 1 or lower in self._said:
+        if not self._able or lower < 1 or lower in self._said:
             return ""
         common = len(results_on(state, lower + 1))
-        if common == self._looked.get(lower):
+        if common < self._looked.get(lower, 0) * _GROWTH:
             return ""
         self._looked[lower] = common
         ranks = between(self.plan, state, lower, lower + 1, samples=300)

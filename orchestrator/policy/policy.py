@@ -116,7 +116,7 @@ class Supply:
     def next(self, state: StudyState) -> Ask | None:
         if state.opened() >= self.n_trials:
             return None
-        asked = state.asked()
+        asked = state.asked() if self.listed else set()
         for index in range(min(self.listed, self.n_trials)):
             if index not in asked:
                 return Ask(index)
