@@ -85,8 +85,9 @@ def train_plainly(base: Mapping[str, Any], trial: Mapping[str, Any], folder: Pat
     class Decoded(cache.DecodedImages):
         """Keeps nothing."""
 
-        def __init__(self, paths: Sequence[Path], size_px: int, note: str = "") -> None:
-            super().__init__(paths, size_px, 0, note)
+        def __init__(self, *about: Any, **more: Any) -> None:
+            super().__init__(*about, **more)
+            self._room = 0
 
     cache.DecodedImages = Decoded  # type: ignore[assignment, misc]
     own = {"data.cache_gb": 0.0, "checkpoint.dir": str(folder), "logging.dir": str(folder)}
