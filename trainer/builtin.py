@@ -21,6 +21,7 @@ def scenes_spec(scenes: ScenesSettings | None, named_files: bool) -> ScenesSpec 
         size_px=scenes.size,
         seed=scenes.seed,
         captions_per_image=scenes.captions_per_image,
+        simple=scenes.simple,
     )
 
 

@@ -101,6 +101,16 @@ def test_scenes_vary_in_everything_that_captions_name() -> None:
     assert {scene.backdrop.texture for scene in scenes} == set(SURFACES)
 
 
+def test_simple_scenes_are_one_shape_on_plain_ground() -> None:
+    scenes = [scene_at(0, index, simple=True) for index in range(200)]
+    scenes += [class_scene_at(0, kind, index, simple=True) for kind in KINDS for index in range(5)]
+    assert {len(scene.shapes) for scene in scenes} == {1}
+    assert {scene.backdrop.texture for scene in scenes} == {"plain"}
+    assert not any(scene.scratches for scene in scenes)
+    assert {scene.shapes[0].kind for scene in scenes} == set(KINDS)
+    assert {scene.backdrop.shade for scene in scenes} == {"light", "dark"}
+
+
 def test_another_seed_is_another_sequence() -> None:
     assert scene_at(0, 0) == scene_at(0, 0)
     assert len({scene_at(seed, index) for seed in range(5) for index in range(20)}) == 100

@@ -125,7 +125,7 @@ def test_paths_without_making_anything(made: SceneFiles, tmp_path: Path) -> None
     assert scene_files(SPEC, made.folder.parent) == made
     assert not scene_files(SPEC, tmp_path / "nothing").folder.exists()
     assert not list(tmp_path.iterdir())
-    assert len({ScenesSpec(**{name: 33}).key for name in ScenesSpec.__dataclass_fields__ if "cap" not in name}) == 4
+    assert len({ScenesSpec(**{name: 33}).key for name in ScenesSpec.__dataclass_fields__ if "cap" not in name}) == 5
 
 
 def test_progress_counts_every_picture_and_none_when_there(tmp_path: Path) -> None:

@@ -83,10 +83,10 @@ def pick(rng: random.Random, items: Sequence[Item]) -> Item:
     return items[int(rng.random() * len(items))]
 
 
-def scene_at(seed: int, index: int) -> Scene:
-    """Scene number `index` of the endless sequence of `seed`."""
+def scene_at(seed: int, index: int, simple: bool = False) -> Scene:
+    """Scene number `index` of the endless sequence of `seed`; a simple one is one shape on plain ground."""
     rng = stream(seed, "scene", index)
-    count = pick(rng, SHAPE_COUNTS)
+    count = 1 if simple else pick(rng, SHAPE_COUNTS)
     layout: Layout = "alone" if count == 1 else pick(rng, ("row", "column"))
     sizes = ["small"] * 3 if count == 3 else [pick(rng, tuple(RADII)) for _ in range(count)]
     colours = _different(rng, tuple(COLOURS), count)
@@ -97,17 +97,17 @@ def scene_at(seed: int, index: int) -> Scene:
         Shape(kind, colour, size, x, y, radius, rng.uniform(-12.0, 12.0))
         for kind, colour, size, radius, (x, y) in zip(kinds, colours, sizes, radii, places, strict=True)
     )
-    return Scene(shapes, layout, _backdrop(rng), _scratches(rng))
+    return Scene(shapes, layout, _backdrop(rng, simple), () if simple else _scratches(rng))
 
 
-def class_scene_at(seed: int, kind: str, index: int) -> Scene:
+def class_scene_at(seed: int, kind: str, index: int, simple: bool = False) -> Scene:
     """Picture number `index` of the class `kind`: one shape of that kind, anything else left to chance."""
     rng = stream(seed, "class", kind, index)
     size = pick(rng, tuple(RADII))
     radius = rng.uniform(*RADII[size])
     ((x, y),) = _places(rng, "alone", [radius])
     shape = Shape(kind, pick(rng, tuple(COLOURS)), size, x, y, radius, rng.uniform(-12.0, 12.0))
-    return Scene((shape,), "alone", _backdrop(rng), _scratches(rng))
+    return Scene((shape,), "alone", _backdrop(rng, simple), () if simple else _scratches(rng))
 
 
 def _different(rng: random.Random, items: Sequence[str], count: int) -> list[str]:
@@ -135,9 +135,9 @@ def _places(rng: random.Random, layout: Layout, radii: Sequence[float]) -> list[
     return centres
 
 
-def _backdrop(rng: random.Random) -> Backdrop:
+def _backdrop(rng: random.Random, simple: bool) -> Backdrop:
     return Backdrop(
-        texture=pick(rng, TEXTURES),
+        texture=TEXTURES[0] if simple else pick(rng, TEXTURES),
         shade=pick(rng, SHADES),
         tint=rng.random(),
         turn=rng.uniform(0.0, 180.0),

@@ -22,7 +22,8 @@ class ScenesSpec:
 
     `size_px` is the side of every (square) picture. `class_images` is the number of single-object pictures
     in each class folder; 0 stands for a fifth of `images`, so that the five folders hold as many pictures
-    together as the scenes do. Image `i` belongs to the validation annotations where `i % 5 == 1`.
+    together as the scenes do. Image `i` belongs to the validation annotations where `i % 5 == 1`. `simple`
+    scenes hold one shape each, on plain ground.
     """
 
     images: int = 1000
@@ -30,6 +31,7 @@ class ScenesSpec:
     seed: int = 0
     captions_per_image: int = 5
     class_images: int = 0
+    simple: bool = False
 
     def __post_init__(self) -> None:
         mistakes = [
@@ -69,7 +71,7 @@ class ScenesSpec:
         """Folder name that tells this spec from every other, and one generator version from the next."""
         return (
             f"scenes-v{GENERATOR_VERSION}-{self.images}x{self.size_px}px-seed{self.seed}"
-            f"-{self.captions_per_image}captions-{self.images_per_class}perclass"
+            f"-{self.captions_per_image}captions-{self.images_per_class}perclass{'-simple' if self.simple else ''}"
         )
 
 

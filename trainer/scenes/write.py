@@ -28,7 +28,7 @@ def write_scenes(spec: ScenesSpec, files: SceneFiles, progress: Progress) -> Non
     rows: list[tuple[str, str]] = []
     for index in range(spec.images):
         name = f"{index:06d}.jpg"
-        scene = scene_at(spec.seed, index)
+        scene = scene_at(spec.seed, index, spec.simple)
         picture = draw(scene, spec.size_px, stream(spec.seed, "noise", index))
         _save(picture.image, files.images_dir / name)
         rows += ((name, caption) for caption in captions_at(spec.seed, index, scene, spec.captions_per_image))
@@ -50,7 +50,7 @@ def _write_classes(spec: ScenesSpec, folder: Path, progress: Callable[[int], Non
     for kind in KINDS:
         (folder / kind).mkdir(parents=True)
         for index in range(spec.images_per_class):
-            scene = class_scene_at(spec.seed, kind, index)
+            scene = class_scene_at(spec.seed, kind, index, spec.simple)
             picture = draw(scene, spec.size_px, stream(spec.seed, "noise", kind, index))
             _save(picture.image, folder / kind / f"{index:06d}.jpg")
             done += 1

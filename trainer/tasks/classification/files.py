@@ -30,6 +30,7 @@ from trainer.tasks.classification.labels import (
     read_source,
     split_folders,
 )
+from trainer.tasks.classification.transformlist import TRANSFORM_LISTS
 
 _UNEVEN = 1.5  # from here on the sizes of the classes are called uneven
 _SEVERAL_LABELS = ("bce", "bce_with_logits")
@@ -200,6 +201,7 @@ class ClassificationFiles:
 
     @staticmethod
     def check(config: ClassificationConfig) -> DataSummary:
+        _check_transforms(config)
         spec = scenes_spec(config)
         if spec is not None:  # known without drawing them
             checked_classes(config, KINDS, several=False)
@@ -230,6 +232,15 @@ class ClassificationFiles:
             open_pictures(config, table, chosen.used, config.data.image_size, progress)
 
         builtin.prepare(scenes_spec(config), open_all, progress)
+
+
+def _check_transforms(config: ClassificationConfig) -> None:
+    """`ConfigError` for a transform that torchvision refuses, or that does not take such images."""
+    if any(getattr(config.data, name) for name in TRANSFORM_LISTS):  # torchvision takes seconds to import
+        from trainer.tasks.classification.transforms import build_chains
+
+        side = config.data.image_size
+        build_chains(config.data, side, source_px(config, side), config.model.in_channels)
 
 
 def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection) -> tuple[str, ...]:

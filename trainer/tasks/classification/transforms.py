@@ -20,7 +20,7 @@ from trainer.checkpoint import first_line
 from trainer.errors import ConfigError, Problem
 from trainer.randomness import undisturbed
 from trainer.tasks.classification.config import ClassificationData
-from trainer.tasks.classification.transformlist import NESTED, parts_of_entry
+from trainer.tasks.classification.transformlist import NESTED, TRANSFORM_LISTS, parts_of_entry
 
 DRAWS = 7  # uniform numbers that one training image takes
 _SEEDS = 2**53
@@ -95,8 +95,7 @@ def with_channels(image: Tensor, channels: int) -> Tensor:
 
 def build_chains(data: ClassificationData, side_px: int, source_px: int, channels: int) -> Chains:
     """The lists of a configuration; `ConfigError` names the entry that torchvision refuses, or that does not fit."""
-    names = ("pre_transforms", "train_augmentations", "val_augmentations", "post_transforms")
-    pre, train, val, post = (_chain(name, getattr(data, name), side_px) for name in names)
+    pre, train, val, post = (_chain(name, getattr(data, name), side_px) for name in TRANSFORM_LISTS)
     chains = Chains(side_px, pre, train, val, post)
     probe = torch.zeros(channels, source_px, source_px, dtype=torch.uint8)
     with undisturbed():
