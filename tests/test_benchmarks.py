@@ -1,4 +1,5 @@
-"""The search benchmark: what it writes, that it repeats itself, that no epoch is spent twice or for free."""
+"""The search benchmark: what it writes, that it repeats itself, that no epoch is spent twice or for free. And that
+those which time something still run; what they find is no test."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import csv
 import json
 import random
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -218,3 +220,23 @@ def test_lcbench_as_it_is_shipped(tmp_path: Path, capsys: pytest.CaptureFixture[
     asked = ["--data", str(LCBENCH), "--instances", "126026,12", "--out", str(tmp_path / "o.csv")]
     assert search_efficiency.main(asked) == 2
     assert "no instance 12 in" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("decisions.py --trials 12", "12 trials, "),
+        ("noop_trials.py --trials 3 --rounds 1", "a new process for every trial"),
+        ("end_to_end.py --trials 1 --epochs 1 --images 15 --size 32 --peers process,optuna", r"optuna .* × ours"),
+        ("image_cache.py --images 12 --rounds 1", "times as many"),
+        ("checkpoint_block.py --megabytes 2 --rounds 1", "torch.save"),
+        ("diffusion_cache.py --images 12 --size 32 --rounds 1 --builtin", "times as many"),
+    ],
+)
+def test_what_times_something_runs(command: str, expected: str, tmp_path: Path) -> None:
+    words = [sys.executable, *command.split()]
+    words[1] = str(ROOT / "benchmarks" / words[1])
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.search(expected, done.stdout), done.stdout
