@@ -61,7 +61,7 @@ class ScenesSettings(Section):
     size: int = setting(96, "side of a scene in pixels", ge=32, le=1024)
     seed: int = setting(0, "the scenes are a function of it", ge=0)
     captions_per_image: int = setting(5, "how many captions each scene gets", ge=1, le=5)
-    simple: bool = setting(False, "one shape on plain ground in each scene, in place of up to three on textures")
+    simple: bool = setting(False, "one large shape on plain ground in each scene, in place of up to three on textures")
 
 
 class DataSettings(Section):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trainer.scenes.content import COLOURS, MARGIN, Scene, Shape, class_scene_at, scene_at
 from trainer.scenes.draw import draw, outline
-from trainer.scenes.grammar import SURFACES, captions_at
+from trainer.scenes.grammar import SURFACES, captions_at, place_of
 from trainer.scenes.spec import KINDS, MOST_CAPTIONS
 
 seeds = st.integers(min_value=-5, max_value=2**40)
@@ -101,13 +101,17 @@ def test_scenes_vary_in_everything_that_captions_name() -> None:
     assert {scene.backdrop.texture for scene in scenes} == set(SURFACES)
 
 
-def test_simple_scenes_are_one_shape_on_plain_ground() -> None:
+def test_simple_scenes_are_one_large_shape_on_plain_ground() -> None:
     scenes = [scene_at(0, index, simple=True) for index in range(200)]
     scenes += [class_scene_at(0, kind, index, simple=True) for kind in KINDS for index in range(5)]
     assert {len(scene.shapes) for scene in scenes} == {1}
     assert {scene.backdrop.texture for scene in scenes} == {"plain"}
     assert not any(scene.scratches for scene in scenes)
     assert {scene.shapes[0].kind for scene in scenes} == set(KINDS)
+    assert {scene.shapes[0].size for scene in scenes} == {"large"}
+    assert {place_of(scene.shapes[0]) for scene in scenes} == set(PLACES)
+    for shape in (scene.shapes[0] for scene in scenes):
+        assert all(shape.radius + MARGIN <= centre <= 1 - MARGIN - shape.radius for centre in (shape.x, shape.y))
     assert {scene.backdrop.shade for scene in scenes} == {"light", "dark"}
 
 

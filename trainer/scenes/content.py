@@ -23,7 +23,11 @@ SHADES = ("light", "dark")
 
 RADII = {"small": (0.12, 0.135), "large": (0.2, 0.22)}
 MARGIN = 0.05
+GRAIN = 0.05  # amplitude of the camera's noise
 SHAPE_COUNTS = (1, 1, 1, 1, 2, 2, 2, 2, 2, 3)  # drawn from evenly: the weights of one, two and three shapes
+
+# Centres of simple scenes' shapes: the places that captions name.
+SIMPLE_PLACES = ((0.5, 0.5), (0.31, 0.5), (0.69, 0.5), (0.5, 0.31), (0.5, 0.69))
 
 Layout = Literal["alone", "row", "column"]
 Item = TypeVar("Item")
@@ -71,6 +75,7 @@ class Scene:
     layout: Layout
     backdrop: Backdrop
     scratches: tuple[Scratch, ...]
+    grain: float = GRAIN
 
 
 def stream(seed: int, *name: object) -> random.Random:
@@ -84,9 +89,11 @@ def pick(rng: random.Random, items: Sequence[Item]) -> Item:
 
 
 def scene_at(seed: int, index: int, simple: bool = False) -> Scene:
-    """Scene number `index` of the endless sequence of `seed`; a simple one is one shape on plain ground."""
+    """Scene number `index` of the endless sequence of `seed`."""
     rng = stream(seed, "scene", index)
-    count = 1 if simple else pick(rng, SHAPE_COUNTS)
+    if simple:
+        return _simple_scene(rng, pick(rng, KINDS))
+    count = pick(rng, SHAPE_COUNTS)
     layout: Layout = "alone" if count == 1 else pick(rng, ("row", "column"))
     sizes = ["small"] * 3 if count == 3 else [pick(rng, tuple(RADII)) for _ in range(count)]
     colours = _different(rng, tuple(COLOURS), count)
@@ -97,17 +104,27 @@ def scene_at(seed: int, index: int, simple: bool = False) -> Scene:
         Shape(kind, colour, size, x, y, radius, rng.uniform(-12.0, 12.0))
         for kind, colour, size, radius, (x, y) in zip(kinds, colours, sizes, radii, places, strict=True)
     )
-    return Scene(shapes, layout, _backdrop(rng, simple), () if simple else _scratches(rng))
+    return Scene(shapes, layout, _backdrop(rng), _scratches(rng))
 
 
 def class_scene_at(seed: int, kind: str, index: int, simple: bool = False) -> Scene:
     """Picture number `index` of the class `kind`: one shape of that kind, anything else left to chance."""
     rng = stream(seed, "class", kind, index)
+    if simple:
+        return _simple_scene(rng, kind)
     size = pick(rng, tuple(RADII))
     radius = rng.uniform(*RADII[size])
     ((x, y),) = _places(rng, "alone", [radius])
     shape = Shape(kind, pick(rng, tuple(COLOURS)), size, x, y, radius, rng.uniform(-12.0, 12.0))
-    return Scene((shape,), "alone", _backdrop(rng, simple), () if simple else _scratches(rng))
+    return Scene((shape,), "alone", _backdrop(rng), _scratches(rng))
+
+
+def _simple_scene(rng: random.Random, kind: str) -> Scene:
+    """One large upright shape about a place that captions name, on plain ground: what a small model learns to draw."""
+    x, y = (centre + rng.uniform(-0.03, 0.03) for centre in pick(rng, SIMPLE_PLACES))
+    shape = Shape(kind, pick(rng, tuple(COLOURS)), "large", x, y, rng.uniform(*RADII["large"]), 0.0)
+    backdrop = Backdrop("plain", pick(rng, SHADES), rng.random(), turn=0.0, period=0.1)
+    return Scene((shape,), "alone", backdrop, scratches=(), grain=0.0)
 
 
 def _different(rng: random.Random, items: Sequence[str], count: int) -> list[str]:
@@ -135,9 +152,9 @@ def _places(rng: random.Random, layout: Layout, radii: Sequence[float]) -> list[
     return centres
 
 
-def _backdrop(rng: random.Random, simple: bool) -> Backdrop:
+def _backdrop(rng: random.Random) -> Backdrop:
     return Backdrop(
-        texture=TEXTURES[0] if simple else pick(rng, TEXTURES),
+        texture=pick(rng, TEXTURES),
         shade=pick(rng, SHADES),
         tint=rng.random(),
         turn=rng.uniform(0.0, 180.0),

@@ -34,7 +34,7 @@ def draw(scene: Scene, size_px: int, noise: random.Random) -> Picture:
     masks = tuple(_add_shape(canvas, shape, scene.backdrop.shade) for shape in scene.shapes)
     # Two even distributions added up are close enough to camera noise, and the same everywhere.
     grain = np.frombuffer(noise.randbytes(2 * canvas.size), dtype=np.uint8).reshape(2, *canvas.shape)
-    canvas += (grain.astype(np.float32).sum(axis=0) - 255.0) * np.float32(0.05)
+    canvas += (grain.astype(np.float32).sum(axis=0) - 255.0) * np.float32(scene.grain)
     pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
     return Picture(Image.fromarray(pixels), masks)
 

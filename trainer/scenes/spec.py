@@ -23,7 +23,7 @@ class ScenesSpec:
     `size_px` is the side of every (square) picture. `class_images` is the number of single-object pictures
     in each class folder; 0 stands for a fifth of `images`, so that the five folders hold as many pictures
     together as the scenes do. Image `i` belongs to the validation annotations where `i % 5 == 1`. `simple`
-    scenes hold one shape each, on plain ground.
+    scenes hold one large upright shape each, on plain ground.
     """
 
     images: int = 1000
