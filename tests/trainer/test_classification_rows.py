@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from trainer_parts import same
 
 from trainer import randomness
-from trainer.api import ConfigError, check_data
+from trainer.api import ConfigError, prepare_data
 from trainer.run import task_for
 from trainer.task import Rows
 
@@ -153,7 +153,7 @@ def test_what_torchvision_refuses_is_said_before_the_first_batch(
     settings: dict[str, Any], words: str, images: Path
 ) -> None:
     with pytest.raises(ConfigError, match=words):
-        check_data(tiny_classification(images.parent, {"data.images_dir": str(images)}, **settings))
+        prepare_data(tiny_classification(images.parent, {"data.images_dir": str(images)}, **settings), lambda *_: None)
 
 
 def test_floating_point_images_are_left_as_they_are(images: Path) -> None:

@@ -201,7 +201,6 @@ class ClassificationFiles:
 
     @staticmethod
     def check(config: ClassificationConfig) -> DataSummary:
-        _check_transforms(config)
         spec = scenes_spec(config)
         if spec is not None:  # known without drawing them
             checked_classes(config, KINDS, several=False)
@@ -226,6 +225,8 @@ class ClassificationFiles:
 
     @staticmethod
     def prepare(config: ClassificationConfig, progress: OnProgress) -> None:
+        _check_transforms(config)
+
         def open_all() -> None:
             table = read_table(config)
             chosen = select(config, len(table.images), table.held_out)
@@ -235,8 +236,9 @@ class ClassificationFiles:
 
 
 def _check_transforms(config: ClassificationConfig) -> None:
-    """`ConfigError` for a transform that torchvision refuses, or that does not take such images."""
-    if any(getattr(config.data, name) for name in TRANSFORM_LISTS):  # torchvision takes seconds to import
+    """`ConfigError` for a transform that torchvision refuses, or that does not take such images: before anything is
+    trained, not when a study is planned, because torchvision takes seconds to import."""
+    if any(getattr(config.data, name) for name in TRANSFORM_LISTS):
         from trainer.tasks.classification.transforms import build_chains
 
         side = config.data.image_size
