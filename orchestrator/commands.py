@@ -101,10 +101,11 @@ def report(folder: Path) -> Path:
 
 def _work(plan: Plan, view: View, top: int, seeds: int, search: bool, from_checkpoint: bool = False) -> int:
     """Searches (where asked) and promotes, over one set of slots."""
-    study = open_search(plan)  # before the plan is written: one with a wrong URL must not bind the next call
+    # Before the plan is written: one with a wrong URL, or with data that cannot be used, must not bind the next call.
+    study = open_search(plan)
+    build_data(plan.search_config({}, plan.rungs[0]) if search else plan.base_config, view.console)
     write_plan(plan)
     write_environment(plan)
-    build_data(plan.search_config({}, plan.rungs[0]) if search else plan.base_config, view.console)
     stage = SearchStage(plan, study)
     files = StudyFiles(plan, stage.state, read_full(plan))
     with view, _signals() as stop:

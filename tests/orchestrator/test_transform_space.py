@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from orchestrator_parts import Command
 
 from orchestrator.options import Request
 from orchestrator.plan import Plan
@@ -46,3 +47,13 @@ def test_a_wrong_transform_in_a_trial_or_a_choice_is_said_before_anything_runs(t
     assert "trial 1" in said
     assert "RandomCrop takes no sise, only size" in said
     assert "unknown transform RandomRotatoin; did you mean RandomRotation?" in said
+
+
+def test_a_value_that_torchvision_refuses_binds_no_study(tmp_path: Path, command: Command) -> None:
+    path = tmp_path / "t.json"
+    overrides = {LIST: [{"RandomRotation": {"degrees": -5}}], "data.scenes.images": 20, "data.scenes.size": 32}
+    path.write_text(json.dumps({"base_config": str(BASE), "overrides": overrides, "trials": [{}]}))
+    refused = command("run", path)
+    assert refused.exit_code == 2
+    assert "error: data.train_augmentations: RandomRotation: " in refused.stderr
+    assert not list(tmp_path.rglob("plan.yaml")), "put right, the same command begins the study"
