@@ -94,8 +94,10 @@ class StudyFiles:
 
     def _may_lead(self, trial: TrialState) -> bool:
         """Cheap, because asked of every result: most are behind the leader."""
+        if self._best is None or not self._best[0].is_ranked:
+            return True
         maximize = self.plan.metric.direction == "maximize"
-        return self._best is None or trial.place(maximize) <= self._best[0].place(maximize)
+        return trial.place(maximize) <= self._best[0].place(maximize)
 
     def _write_best(self) -> None:
         """Keeps `best.yaml` the leader's, until a promoted run has a better claim to it."""

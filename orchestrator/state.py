@@ -103,6 +103,11 @@ class TrialState:
         later = [value for epoch, value in self.values.items() if epoch > after_epoch]
         return pick(later or self.values.values(), default=None)
 
+    @property
+    def is_ranked(self) -> bool:
+        """Whether it has a result of its own, and neither failed nor fell to the user's threshold."""
+        return self.origin is None and bool(self.results) and not self.eliminated and self.status != FAILED
+
     def place(self, maximize: bool) -> tuple[int, float, int]:
         """What trials with a result are ranked by, the least first: the highest rung, the best value, the earliest."""
         return -self.reached, -self.result if maximize else self.result, self.number
@@ -179,5 +184,4 @@ class StudyState:
 
         Neither failed ones nor those that fell to the user's threshold: what may be promoted.
         """
-        able = [t for t in self.in_order() if t.origin is None and t.results and not t.eliminated]
-        return sorted((t for t in able if t.status != FAILED), key=lambda t: t.place(maximize))
+        return sorted((t for t in self.in_order() if t.is_ranked), key=lambda t: t.place(maximize))

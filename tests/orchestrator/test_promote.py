@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR, Bench, Fault
 
-from orchestrator.outputs import write_best
+from orchestrator.outputs import StudyFiles, write_best
 from orchestrator.plan import Plan
 from orchestrator.promote import chosen, crown
 from orchestrator.records import next_steps
+from orchestrator.stage import Stage
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
 from trainer.api import ConfigError, load_config, resolve_config
 
@@ -167,3 +170,20 @@ def test_from_a_checkpoint_the_weights_are_named_and_must_be_there(plan: Plan) -
     (run_,) = chosen(plan, state(one), 1, 1, from_checkpoint=True)
     assert run_.weights == one.checkpoint
     assert chosen(plan, state(one), 1, 1)[0].weights == ""
+
+
+def test_best_yaml_leaves_a_leader_that_failed(bench: Callable[..., Bench]) -> None:
+    plan = bench([A, B, C]).plan
+    leader, other = trial(0, COMPLETED, 30.0), trial(1, COMPLETED, 20.0, B)
+    files = StudyFiles(plan, StudyState({0: leader, 1: other}))
+    stage = cast(Stage, SimpleNamespace(noun="trial"))
+
+    def led_by() -> float:
+        rate: float = load_config(plan.folder / "best.yaml").training.optimizer.lr
+        return rate
+
+    files.changed(stage, leader, final=False)
+    assert led_by() == A
+    leader.status = FAILED
+    files.changed(stage, other, final=False)
+    assert led_by() == B
