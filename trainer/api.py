@@ -28,6 +28,7 @@ from trainer.errors import (
     TrainingError,
     no_room,
 )
+from trainer.filelock import sole_run
 from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
 from trainer.resolve import (
     assumptions,
@@ -215,11 +216,12 @@ def train(
     `OutOfMemory`. With `resume`, goes on from the newest checkpoint in `checkpoint.dir`, where there is one.
     """
     hooks = hooks or Hooks()
-    session = open_session(config, hooks, resume=resume)
-    try:
-        return session.train(until_epoch or config.training.epochs, hooks)
-    finally:
-        session.close()
+    with sole_run(config.checkpoint.dir):
+        session = open_session(config, hooks, resume=resume)
+        try:
+            return session.train(until_epoch or config.training.epochs, hooks)
+        finally:
+            session.close()
 
 
 def time_epoch(config: RunConfig, steps: int = 12) -> tuple[float, float, float]:

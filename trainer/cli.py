@@ -18,6 +18,7 @@ from trainer import api
 from trainer.console import RunConsole, data_progress
 from trainer.describe import canonical_yaml, commented_yaml, configuration_markdown
 from trainer.errors import CheckpointError, ConfigError, DataError, DeviceError, Problem, TrainingError
+from trainer.filelock import sole_run
 from trainer.textfiles import csv_text
 
 app = typer.Typer(
@@ -168,7 +169,7 @@ def _settings(path: Path, assignments: Sequence[str] | None, flags: dict[str, An
 def _train(config: api.RunConfig, notes: Sequence[str], debug: bool) -> int:
     """Trains to the end, in words; what goes wrong before the first step is left to the caller."""
     summary = api.check_data(config)
-    with RunConsole(config.training.epochs) as console, _Signals() as stop:
+    with sole_run(config.checkpoint.dir), RunConsole(config.training.epochs) as console, _Signals() as stop:
         for line in (*notes, summary.words, *(f"warning: {warning}" for warning in summary.warnings)):
             console.say(line)
         prepare_data(config, console.console)

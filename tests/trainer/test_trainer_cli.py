@@ -264,3 +264,21 @@ def test_a_signal_leaves_a_checkpoint_that_goes_on(
     trained(tiny(tmp_path / "straight", training__epochs=until))
     assert same(training_state(tmp_path / "run"), training_state(tmp_path / "straight"))
     assert [line["epoch"] for line in metrics_lines(tmp_path / "run")] == list(range(1, until + 1))
+
+
+def test_a_second_run_in_a_folder_is_refused_until_the_first_has_ended(config_file: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer", "--config", str(config_file), "training.epochs=100000"],
+        stderr=subprocess.PIPE, text=True, env=dict(os.environ), cwd=Path(cli.__file__).parents[1],
+    )  # fmt: skip
+    try:
+        last = tmp_path / "run" / LAST
+        wait_for(last.exists, process)
+        refused = run("train", "--config", config_file, "training.epochs=1")
+        assert refused.exit_code == 2
+        assert f"checkpoint.dir: {last.parent} is in use by another run (process {process.pid})" in refused.stderr
+        assert process.poll() is None, "the first one does not notice"
+    finally:
+        process.kill()
+        process.communicate()
+    assert run("train", "--config", config_file, "training.epochs=1").exit_code == 0
