@@ -17,10 +17,12 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
+from sqlalchemy.engine import make_url
 
 from orchestrator.database import open_storage, retried
 from orchestrator.space import Shape, distribution, optuna_value
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from trainer.api import ConfigError, Problem
 
 _STATES = {
     RUNNING: OptunaState.RUNNING,
@@ -54,14 +56,19 @@ class Study:
 
     @classmethod
     def open(cls, url: str, name: str, maximize: bool, shapes: Mapping[str, Shape], about: Mapping[str, Any]) -> Study:
-        """Opens or creates a study; `about` is shown with it in the dashboard."""
+        """Opens or creates a study; `about` is shown with it in the dashboard. One of another program is refused."""
         storage = open_storage(url)
         direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
         study_id = _study_id(storage, name)
+        if study_id is not None and _is_empty(storage, study_id, direction):
+            retried(lambda: storage.delete_study(study_id))
+            study_id = None
         if study_id is None:
             study_id = retried(lambda: storage.create_new_study([direction], name))
         study = cls(storage, study_id, shapes)
         there = retried(lambda: storage.get_study_user_attrs(study_id))
+        if "metric" not in there and retried(lambda: storage.get_n_trials(study_id)):
+            raise _taken(url, name, "made by another program")
         for key, value in about.items():
             if there.get(key) != value:
                 retried(lambda key=key, value=value: storage.set_study_user_attr(study_id, key, value))  # type: ignore[misc]
@@ -75,6 +82,17 @@ class Study:
         state = cls(storage, study_id, {}).load(unfinished=True) if study_id is not None else None
         storage.engine.dispose()
         return state
+
+    @classmethod
+    def refuse_another(cls, url: str, name: str, folder: str) -> None:
+        """`ConfigError` where a study of this name has begun in another folder."""
+        storage = open_storage(url)
+        study_id = _study_id(storage, name)
+        if study_id is not None and retried(lambda: storage.get_n_trials(study_id)):
+            owner = retried(lambda: storage.get_study_user_attrs(study_id)).get("folder", folder)
+            if owner != folder:
+                raise _taken(url, name, f"that of {owner}")
+        storage.engine.dispose()
 
     @classmethod
     def existing(cls, url: str, name: str) -> Study:
@@ -241,6 +259,18 @@ class Study:
 def _study_id(storage: RDBStorage, name: str) -> int | None:
     studies = retried(storage.get_all_studies)
     return next((study._study_id for study in studies if study.study_name == name), None)
+
+
+def _taken(url: str, name: str, whose: str) -> ConfigError:
+    where = make_url(url).render_as_string(hide_password=True)
+    return ConfigError([Problem("--study", f"{where} holds a study {name} already, {whose}; choose another name")])
+
+
+def _is_empty(storage: RDBStorage, study_id: int, direction: StudyDirection) -> bool:
+    """Whether a study has no trials and another direction: of a first call that was refused, by another metric."""
+    if retried(lambda: storage.get_study_directions(study_id)) == [direction]:
+        return False
+    return retried(lambda: storage.get_n_trials(study_id)) == 0
 
 
 def _trial_state(frozen: FrozenTrial) -> TrialState:

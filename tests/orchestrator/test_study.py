@@ -57,6 +57,19 @@ def test_a_loss_is_minimized(planned: Planned) -> None:
     assert plain(plan).direction == optuna.study.StudyDirection.MINIMIZE
 
 
+def test_an_empty_study_of_another_direction_is_replaced(planned: Planned) -> None:
+    loss = planned([{LR: A}], overrides={"data.scenes.images": 60, "metrics.bleu": False})
+    study = open_search(loss)
+    study.close()  # as after data that could not be used: the next call searches by something else
+    bleu = replace(planned([{LR: A}]), folder=loss.folder, name=loss.name)
+    study = open_search(bleu)
+    assert plain(bleu).direction == optuna.study.StudyDirection.MAXIMIZE
+    study.add(new_trial(bleu), {LR: A})
+    study.close()
+    open_search(loss).close()
+    assert len(plain(bleu).trials) == 1, "one with trials is never touched"
+
+
 def test_parameters_have_dotted_names_and_real_distributions(planned: Planned) -> None:
     trials: list[dict[str, Any]] = [
         {LR: A, "training.batch_size": 8},
@@ -266,6 +279,26 @@ def test_a_storage_that_cannot_be_is_a_clear_error(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         open_storage(url)
     assert str(caught.value).startswith(f"--storage: {url}")
+
+
+def test_a_study_that_is_anothers_is_refused_and_left_as_it_is(tmp_path: Path, planned: Planned) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    foreign = optuna.create_study(study_name="foreign", storage=url)
+    foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(ConfigError, match=r"shared\.db holds a study foreign already, made by another program; choose"):
+        open_search(replace(planned([A]), storage=url, name="foreign"))
+    assert (foreign.user_attrs, len(foreign.trials)) == ({}, 1)
+
+    mine = replace(planned([A]), storage=url, folder=tmp_path / "mine")
+    study = open_search(mine)
+    study.add(new_trial(mine), {LR: A})
+    yours = replace(mine, folder=tmp_path / "yours")
+    with pytest.raises(ConfigError, match=f"holds a study {mine.name} already, that of {mine.folder}; choose"):
+        open_search(yours)
+    assert len(open_search(mine).load().trials) == 1, "its own folder goes on"
+    yours.folder.mkdir()
+    write_plan(yours)
+    assert len(open_search(yours).load().trials) == 1, "so does a folder that was moved with its plan"
 
 
 def test_another_storage_may_be_named(tmp_path: Path, planned: Planned) -> None:
