@@ -59,16 +59,11 @@ class Study:
         """Opens or creates a study; `about` is shown with it in the dashboard. One of another program is refused."""
         storage = open_storage(url)
         direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
-        study_id = _study_id(storage, name)
-        if study_id is not None and _is_empty(storage, study_id, direction):
-            retried(lambda: storage.delete_study(study_id))
-            study_id = None
+        study_id = _usable(storage, url, name, direction)
         if study_id is None:
             study_id = retried(lambda: storage.create_new_study([direction], name))
         study = cls(storage, study_id, shapes)
         there = retried(lambda: storage.get_study_user_attrs(study_id))
-        if "metric" not in there and retried(lambda: storage.get_n_trials(study_id)):
-            raise _taken(url, name, "made by another program")
         for key, value in about.items():
             if there.get(key) != value:
                 retried(lambda key=key, value=value: storage.set_study_user_attr(study_id, key, value))  # type: ignore[misc]
@@ -266,11 +261,22 @@ def _taken(url: str, name: str, whose: str) -> ConfigError:
     return ConfigError([Problem("--study", f"{where} holds a study {name} already, {whose}; choose another name")])
 
 
-def _is_empty(storage: RDBStorage, study_id: int, direction: StudyDirection) -> bool:
-    """Whether a study has no trials and another direction: of a first call that was refused, by another metric."""
-    if retried(lambda: storage.get_study_directions(study_id)) == [direction]:
-        return False
-    return retried(lambda: storage.get_n_trials(study_id)) == 0
+def _usable(storage: RDBStorage, url: str, name: str, direction: StudyDirection) -> int | None:
+    """The id of the study of that name, None where there is none; `ConfigError` where it is another program's.
+
+    What a call left whose data were refused is removed if it searched by another metric: Optuna keeps the direction.
+    """
+    study_id = _study_id(storage, name)
+    if study_id is None:
+        return None
+    fits = retried(lambda: storage.get_study_directions(study_id)) == [direction]
+    begun = retried(lambda: storage.get_n_trials(study_id)) > 0
+    if "metric" not in retried(lambda: storage.get_study_user_attrs(study_id)) and (begun or not fits):
+        raise _taken(url, name, "made by another program")
+    if begun or fits:
+        return study_id
+    retried(lambda: storage.delete_study(study_id))
+    return None
 
 
 def _trial_state(frozen: FrozenTrial) -> TrialState:
