@@ -25,7 +25,7 @@ from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice
 from trainer.api import Evaluation, Heartbeat, Hooks, Session, TrainingError, no_room, open_session, resolve_config
 
 STOP, REST = "stop", "rest"  # at the next step, at the end of the epoch
-LEFT = 128 + signal.SIGTERM  # exit status after a SIGTERM: no fault of the slice
+LEFT = 128 + signal.SIGTERM  # exit status of a process that was told to stop: no fault of the slice
 RECYCLED = 75  # exit status of a process whose memory did not come back: the slice goes to a new one
 _BEAT_SECONDS = 0.5
 _MEMORY_GROWTH = 1.5  # caches that trials share may grow; what a trial leaves behind may not
@@ -81,6 +81,8 @@ class Worker:
                 self.send(Beat(work.number, beat.epoch, beat.step, beat.steps))
 
         def preparing(done: int, of: int) -> None:
+            if self.stop.is_set():  # there is no step yet at whose end to stop, and nothing to save
+                raise SystemExit(LEFT)
             heartbeat(Heartbeat(work.known_epoch + 1, done, of))
 
         def report(evaluation: Evaluation) -> None:

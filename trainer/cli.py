@@ -175,6 +175,7 @@ def _train(config: api.RunConfig, notes: Sequence[str], debug: bool) -> int:
         prepare_data(config, console.console)
         hooks = api.Hooks(console.report, console.heartbeat, lambda: stop.number is not None, console.say)
         session = api.open_session(config, hooks)
+        stop.at_once = False
         try:
             outcome = session.train(config.training.epochs, hooks)
         except TrainingError as error:
@@ -218,10 +219,12 @@ def prepare_data(config: api.RunConfig, console: Console) -> None:
 
 
 class _Signals:
-    """SIGTERM and Ctrl-C ask the run to stop at its next step; a second Ctrl-C ends it at once."""
+    """SIGTERM and Ctrl-C ask the run to stop at its next step; a second Ctrl-C ends it at once, as does the first
+    signal before there is anything to save."""
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.at_once = True
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _Signals:
@@ -230,8 +233,8 @@ class _Signals:
         return self
 
     def _asked(self, number: int, _: FrameType | None) -> None:
-        if self.number is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+        if self.at_once or (self.number is not None and number == signal.SIGINT):
+            raise SystemExit(128 + number)
         self.number = number
 
     def __exit__(self, *_: object) -> None:

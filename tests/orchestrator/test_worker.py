@@ -16,7 +16,7 @@ from orchestrator.retry import reopen_failed
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
 from orchestrator.stage import SearchStage
 from orchestrator.state import FAILED
-from orchestrator.worker import Worker
+from orchestrator.worker import LEFT, Worker
 
 EXPLODING = {
     LR: 1e30,
@@ -124,6 +124,17 @@ def test_a_stop_ends_the_slice_at_its_next_step(plan: Plan) -> None:
     assert ended(events).outcome.epoch == 0
     desk.worker.stop.clear()
     assert epochs(desk.run(work(plan, until=3))) == [1, 2, 3]
+
+
+def test_a_stop_while_a_cache_is_built_ends_the_process_at_once(plan: Plan) -> None:
+    frozen = {"model.encoder_fine_tune": False}
+    desk = Desk()
+    desk.worker.stop.set()
+    with pytest.raises(SystemExit) as left:
+        desk.run(work(plan, **frozen))
+    assert left.value.code == LEFT, "which is no fault of the slice"
+    assert desk.sent == []
+    assert epochs(Desk().run(work(plan, **frozen))) == [1]
 
 
 @pytest.mark.parametrize(

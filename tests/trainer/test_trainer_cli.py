@@ -266,6 +266,25 @@ def test_a_signal_leaves_a_checkpoint_that_goes_on(
     assert [line["epoch"] for line in metrics_lines(tmp_path / "run")] == list(range(1, until + 1))
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_data_are_prepared_ends_the_run_at_once(
+    number: signal.Signals, status: int, config_file: Path, tmp_path: Path
+) -> None:
+    words = ["--config", str(config_file), "data.scenes.images=100000", "data.scenes.size=128"]  # drawn for minutes
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer", *words], stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "RUNGWISE_CACHE": str(tmp_path / "cache")}, cwd=Path(cli.__file__).parents[1],
+    )  # fmt: skip
+    try:
+        wait_for(lambda: len(list((tmp_path / "cache").rglob("*.jpg"))) > 10, process)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == status, said
+    assert "Traceback" not in said
+
+
 def test_a_second_run_in_a_folder_is_refused_until_the_first_has_ended(config_file: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "trainer", "--config", str(config_file), "training.epochs=100000"],
