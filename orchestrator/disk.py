@@ -14,7 +14,7 @@ class CheckpointKeeper:
 
     def __init__(self, plan: Plan) -> None:
         self.limit_bytes = plan.limits.max_checkpoint_gb * 1e9
-        self.folder = plan.folder / "trials"
+        self.folder = plan.folder
         self.maximize = plan.metric.direction == "maximize"
         self._sizes: dict[int, tuple[int, int]] = {}  # bytes, and after which epoch they were counted
 
@@ -52,7 +52,7 @@ class CheckpointKeeper:
         return sorted(able, key=lambda t: (order[t.status], t.rung, sign * (t.value or 0.0), t.number))
 
     def _files(self, trial: TrialState) -> list[Path]:
-        return sorted((self.folder / f"{trial.trial_id:04d}" / "checkpoints").glob("*.pth"))
+        return sorted((self.folder / trial.folder / "checkpoints").glob("*.pth"))
 
 
 def checkpoint_bytes(files: Sequence[Path]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orchestrator.lock import is_held
 from orchestrator.outputs import PLAN
 from orchestrator.plan import Plan, plan_from_plain
 from orchestrator.promote import full_study_name
@@ -28,7 +29,10 @@ def read_plan(folder: Path) -> Plan:
     """The plan of a study folder; `ConfigError` where there is none."""
     folder = folder.absolute()
     if not (folder / PLAN).is_file():
-        raise ConfigError([Problem(str(folder), f"is not a study: it holds no {PLAN}")])
+        what = f"is not a study: it holds no {PLAN}"
+        if is_held(folder):
+            what = "has not begun yet: its data are being prepared"
+        raise ConfigError([Problem(str(folder), what)])
     return plan_from_plain(read_config_file(folder / PLAN), folder)
 
 

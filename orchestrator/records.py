@@ -14,7 +14,7 @@ from orchestrator.ladder import ladder_words
 from orchestrator.plan import Plan
 from orchestrator.samples import Kept, read_samples
 from orchestrator.space import shape_words
-from orchestrator.state import FAILED, StudyState, TrialState
+from orchestrator.state import FAILED, StudyState, TrialState, trial_folder
 from orchestrator.timings import study_timings
 from orchestrator.trust import agreements, audit_of
 from reports.record import Decision, Evaluation, FullRun, Metric, Rung, StudyRecord, Trial, Wasted
@@ -265,14 +265,11 @@ def _environment(folder: Path) -> tuple[dict[str, str], str]:
 
 def _metrics_damage(plan: Plan, evaluations: Iterable[Evaluation]) -> str:
     """Which trials' `metrics.jsonl` lacks evaluations that the study has; folders that are gone may be meant to be."""
-    lacking = dict.fromkeys(
-        e.run or f"trials/{e.trial_id:04d}"
-        for e in evaluations
-        if not e.step and (plan.folder / (e.run or f"trials/{e.trial_id:04d}") / METRICS).is_file()
-    )
+    untold = dict.fromkeys(e.run or trial_folder(e.trial_id) for e in evaluations if not e.step)
+    lacking = [folder for folder in untold if (plan.folder / folder / METRICS).is_file()]
     if not lacking:
         return ""
-    names = ", ".join(list(lacking)[:MOST_NAMED]) + (
+    names = ", ".join(lacking[:MOST_NAMED]) + (
         f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
     )
     return f"{METRICS} of {names} lacks evaluations that the study has; of these only its own value and loss are shown"

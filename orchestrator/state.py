@@ -71,7 +71,7 @@ class TrialState:
         """Where its files lie, as seen from the study's folder: `trials/0007`, or `full/0007-seed0` if promoted."""
         if self.source_trial:
             return f"full/{self.source_trial:04d}-seed{self.seed_index}"
-        return f"trials/{self.trial_id:04d}"
+        return trial_folder(self.trial_id)
 
     @property
     def epochs(self) -> int:
@@ -122,6 +122,11 @@ class TrialState:
         self.values, self.losses, self.results = dict(origin.values), dict(origin.losses), dict(origin.results)
         self.checkpoint, self.eliminated = origin.checkpoint, origin.eliminated
         self.failure_kind, self.failure_line = origin.failure_kind, origin.failure_line
+
+
+def trial_folder(trial_id: int) -> str:
+    """Where a trial of the search has its files."""
+    return f"trials/{trial_id:04d}"
 
 
 @dataclass

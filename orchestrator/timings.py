@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from orchestrator.ladder import Rung
 from orchestrator.plan import Plan
-from orchestrator.space import as_json
-from trainer.api import METRICS, TrainingError, cache_dir, read_metrics, time_epoch, write_whole
+from trainer.api import METRICS, Hints, hint_key, read_metrics, time_epoch
 
 
 class Seconds(NamedTuple):
@@ -25,12 +21,13 @@ class Seconds(NamedTuple):
     opening: float = 0.0
 
 
+_HINTS = Hints("timings.json")
 _UNTOUCHED = ("checkpoint", "logging", "experiment_name", "seed")
 
 
 def known_timings(plan: Plan) -> dict[int, Seconds]:
     """By rung; the study's own trials count before what the cache holds."""
-    cached = _read_cache()
+    cached = _HINTS.read()
     found = {}
     for number, rung in enumerate(plan.rungs, start=1):
         if (seconds := cached.get(_key(plan, rung))) is not None:
@@ -59,30 +56,11 @@ def measured_timings(plan: Plan) -> dict[int, Seconds]:
 
 
 def remember(plan: Plan, timings: Mapping[int, Seconds]) -> None:
-    """Keeps timings for later plans with the same base on this machine. A cache that cannot be written is no matter."""
-    cache = _read_cache()
-    cache.update({_key(plan, plan.rungs[number - 1]): list(seconds) for number, seconds in timings.items()})
-    try:
-        _cache_file().parent.mkdir(parents=True, exist_ok=True)
-        write_whole(_cache_file(), json.dumps(cache, indent=1))
-    except (OSError, TrainingError):
-        return
-
-
-def _cache_file() -> Path:
-    return cache_dir() / "timings.json"
-
-
-def _read_cache() -> dict[str, Any]:
-    try:
-        found = json.loads(_cache_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    """Keeps timings for later plans with the same base on this machine."""
+    _HINTS.keep({_key(plan, plan.rungs[number - 1]): list(seconds) for number, seconds in timings.items()})
 
 
 def _key(plan: Plan, rung: Rung) -> str:
     """What an epoch's time hangs on: the configuration on the rung, the threads, the machine."""
     plain = {key: value for key, value in plan.search_plain({}, rung).items() if key not in _UNTOUCHED}
-    about = {"config": plain, "threads": plan.places.threads_per_slot, "host": platform.node()}
-    return hashlib.sha256(as_json(about).encode()).hexdigest()[:16]
+    return hint_key({"config": plain, "threads": plan.places.threads_per_slot, "host": platform.node()})

@@ -29,6 +29,7 @@ from trainer.errors import (
     no_room,
 )
 from trainer.filelock import sole_run
+from trainer.hints import Hints, hint_key
 from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
 from trainer.resolve import (
     assumptions,
@@ -66,6 +67,7 @@ __all__ = [
     "Evaluation",
     "FilesDefaults",
     "Heartbeat",
+    "Hints",
     "Hooks",
     "Key",
     "Metric",
@@ -92,6 +94,7 @@ __all__ = [
     "check_data",
     "dump_yaml",
     "evaluate",
+    "hint_key",
     "known_keys",
     "load_config",
     "metric_of",

@@ -7,27 +7,22 @@ fits. Gradients accumulate over the parts, so the effective batch stays what it 
 from __future__ import annotations
 
 import gc
-import hashlib
-import json
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from torch import nn
 
-from trainer.cache import cache_dir
 from trainer.errors import OutOfMemory
+from trainer.hints import Hints, hint_key
 from trainer.outcome import Hooks
-from trainer.textfiles import write_whole
 
 if TYPE_CHECKING:
     from trainer.run import Run
 
 Phase = Literal["training", "evaluation"]
 Found = TypeVar("Found")
-KEPT_SIZES = 1000  # the oldest are forgotten
+_HINTS = Hints("micro_batches.json")
 
 
 def fitting(run: Run, phase: Phase, hooks: Hooks, work: Callable[[], Found]) -> Found:
@@ -155,26 +150,12 @@ def _kind(run: Run, phase: Phase) -> str:
         "precision": run.precision.name,
         "device": device,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _file() -> Path:
-    return cache_dir() / "micro_batches.json"
+    return hint_key(parts)
 
 
 def _known_sizes() -> dict[str, int]:
-    """Sizes by kind of run, oldest first. A damaged file costs no more than finding them again."""
-    with suppress(OSError, ValueError):
-        found = json.loads(_file().read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return {kind: size for kind, size in found.items() if isinstance(size, int)}
-    return {}
+    return {kind: size for kind, size in _HINTS.read().items() if isinstance(size, int)}
 
 
 def _remember(run: Run, phase: Phase) -> None:
-    sizes, kind = _known_sizes(), _kind(run, phase)
-    sizes.pop(kind, None)
-    sizes[kind] = _size(run, phase)
-    with suppress(OSError):  # it is a hint: no run fails for it
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        write_whole(_file(), json.dumps(dict(list(sizes.items())[-KEPT_SIZES:]), indent=0))
+    _HINTS.keep({_kind(run, phase): _size(run, phase)})

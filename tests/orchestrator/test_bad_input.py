@@ -12,6 +12,8 @@ from click.testing import Result
 from orchestrator_parts import LR, TINY, Command, tree, write_trials
 from PIL import Image
 
+from orchestrator.lock import StudyLock
+
 ONE = [{LR: 1e-3}]
 
 
@@ -370,6 +372,13 @@ def test_commands_on_what_is_no_study(command: Command, tmp_path: Path, name: st
         assert result.exit_code == 2
         assert "is not a study: it holds no plan.yaml" in result.stderr
         assert tree(tmp_path) == before
+
+
+def test_status_while_the_data_of_a_new_study_are_prepared(command: Command, tmp_path: Path) -> None:
+    with StudyLock(tmp_path):
+        result = command("status", ".")
+    assert result.exit_code == 2
+    assert "has not begun yet: its data are being prepared" in result.stderr
 
 
 def test_retry_must_say_which(command: Command, finished: Path) -> None:
