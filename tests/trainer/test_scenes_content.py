@@ -113,6 +113,9 @@ def test_simple_scenes_are_one_large_shape_on_plain_ground() -> None:
     for shape in (scene.shapes[0] for scene in scenes):
         assert all(shape.radius + MARGIN <= centre <= 1 - MARGIN - shape.radius for centre in (shape.x, shape.y))
     assert {scene.backdrop.shade for scene in scenes} == {"light", "dark"}
+    for index, scene in enumerate(scenes[:50]):
+        place = place_of(scene.shapes[0])
+        assert all(place in caption for caption in captions_at(0, index, scene, 5)), "which is the model's to know"
 
 
 def test_another_seed_is_another_sequence() -> None:

@@ -26,8 +26,9 @@ MARGIN = 0.05
 GRAIN = 0.05  # amplitude of the camera's noise
 SHAPE_COUNTS = (1, 1, 1, 1, 2, 2, 2, 2, 2, 3)  # drawn from evenly: the weights of one, two and three shapes
 
-# Centres of simple scenes' shapes: the places that captions name.
-SIMPLE_PLACES = ((0.5, 0.5), (0.31, 0.5), (0.69, 0.5), (0.5, 0.31), (0.5, 0.69))
+# Simple scenes' shapes: their centres are the places that captions name.
+SIMPLE_PLACES = ((0.5, 0.5), (0.35, 0.5), (0.65, 0.5), (0.5, 0.35), (0.5, 0.65))
+SIMPLE_RADII = (0.26, 0.28)
 
 Layout = Literal["alone", "row", "column"]
 Item = TypeVar("Item")
@@ -69,13 +70,17 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Scene:
-    """Shapes in the order in which captions name them: left to right in a row, top to bottom in a column."""
+    """Shapes in the order in which captions name them: left to right in a row, top to bottom in a column.
+
+    `placed`: every caption of a lone shape says where it is, and not only some.
+    """
 
     shapes: tuple[Shape, ...]
     layout: Layout
     backdrop: Backdrop
     scratches: tuple[Scratch, ...]
     grain: float = GRAIN
+    placed: bool = False
 
 
 def stream(seed: int, *name: object) -> random.Random:
@@ -121,10 +126,10 @@ def class_scene_at(seed: int, kind: str, index: int, simple: bool = False) -> Sc
 
 def _simple_scene(rng: random.Random, kind: str) -> Scene:
     """One large upright shape about a place that captions name, on plain ground: what a small model learns to draw."""
-    x, y = (centre + rng.uniform(-0.03, 0.03) for centre in pick(rng, SIMPLE_PLACES))
-    shape = Shape(kind, pick(rng, tuple(COLOURS)), "large", x, y, rng.uniform(*RADII["large"]), 0.0)
+    x, y = (centre + rng.uniform(-0.02, 0.02) for centre in pick(rng, SIMPLE_PLACES))
+    shape = Shape(kind, pick(rng, tuple(COLOURS)), "large", x, y, rng.uniform(*SIMPLE_RADII), 0.0)
     backdrop = Backdrop("plain", pick(rng, SHADES), rng.random(), turn=0.0, period=0.1)
-    return Scene((shape,), "alone", backdrop, scratches=(), grain=0.0)
+    return Scene((shape,), "alone", backdrop, scratches=(), grain=0.0, placed=True)
 
 
 def _different(rng: random.Random, items: Sequence[str], count: int) -> list[str]:

@@ -46,8 +46,8 @@ def _caption(rng: random.Random, scene: Scene) -> str:
     form, opening, ground = pick(rng, FORMS), pick(rng, OPENINGS), _ground(rng, scene)
     if scene.layout == "alone":
         # A lone shape has no relation: some captions say where it is instead of on what.
-        tail = ground if form == "forward" else f" {place_of(scene.shapes[0])}"
-        return opening + names[0] + tail
+        place = f" {place_of(scene.shapes[0])}" if scene.placed or form != "forward" else ""
+        return opening + names[0] + place + (ground if scene.placed or not place else "")
     if form == "forward":
         body = f" {FORWARD[scene.layout]} ".join(names)
     elif form == "backward":

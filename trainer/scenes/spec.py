@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Goes up whenever the same spec would give other files, so that no cache mixes two generators.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 KINDS = ("circle", "cross", "square", "star", "triangle")
 
 SMALLEST_PX, LARGEST_PX = 32, 1024
-MOST_CAPTIONS = 12  # the grammar has at least 16 different captions for every scene
+MOST_CAPTIONS = 12  # the grammar has at least as many different ones for every scene
 
 
 class ScenesError(OSError, RuntimeError):
