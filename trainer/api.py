@@ -174,7 +174,7 @@ def open_session(
     size may differ. `free` are further keys that may differ from the
     checkpoint's. A damaged checkpoint is said through `hooks.say` and the one before it is used.
     """
-    from trainer.checkpoint import load_checkpoint, load_newest
+    from trainer.checkpoint import keep_earlier, load_checkpoint, load_newest
     from trainer.resume import load_for_resume
     from trainer.run import open_run
     from trainer.writer import RunWriter
@@ -194,6 +194,8 @@ def open_session(
     if state is not None:
         hooks.say(f"continues from {source} (epoch {state['progress']['epoch']})")
     run = open_run(config, state, rung, hooks.say, free, hooks.preparing, weights)
+    if state is None and (line := keep_earlier(config.checkpoint.dir)):
+        hooks.say(line)
     return Session(run, RunWriter(config, run.history, source))
 
 

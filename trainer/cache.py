@@ -24,7 +24,7 @@ from trainer.errors import DataError
 
 Pixels = NDArray[np.uint8]
 MEMORY_LIMIT_BYTES = 1 << 30
-TRANSFORM = 1  # goes up whenever `decode` would give other pixels
+TRANSFORM = 2  # goes up whenever `decode` would give other pixels
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's names by number of channels; A is opacity
 _BLOCK_IMAGES = 16
 _STORES_HELD = 8  # sizes of progressive resizing, rungs of a ladder, features of both sides
@@ -46,12 +46,23 @@ def decode(path: Path, size_px: int, channels: int = 3) -> Pixels:
     """
     try:
         with Image.open(path) as image:
-            small = image.convert(MODES[channels]).resize((size_px, size_px), Image.Resampling.BILINEAR)
-            return np.asarray(small).reshape(size_px, size_px, channels)
+            whole = _eight_bits(image).convert(MODES[channels])
+            return np.asarray(whole.resize((size_px, size_px), Image.Resampling.BILINEAR)).reshape(
+                size_px, size_px, channels
+            )
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{path}: not a readable image ({error}); data.bad_samples=skip leaves such files out"
         ) from None
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits as grey of 8; Pillow's own conversion would make everything above 255 white."""
+    if image.mode == "F":
+        raise ValueError("floating-point grey has no fixed range: save it with 8 or 16 bits")
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
 
 
 class Images(Protocol):

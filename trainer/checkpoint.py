@@ -20,7 +20,7 @@ import torch
 from trainer.errors import CheckpointError, WriteError
 
 FORMAT = 1
-LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
+LAST, PREVIOUS, BEST, EARLIER = "last.pth", "previous.pth", "best.pth", "earlier_best.pth"
 PARTS = frozenset(
     (
         "task",
@@ -95,6 +95,15 @@ def remove_leftovers(folder: Path) -> None:
     for name in (LAST, PREVIOUS, BEST):
         for leftover in folder.glob(f".{name}.*"):
             leftover.unlink(missing_ok=True)
+
+
+def keep_earlier(folder: Path) -> str:
+    """Before a run from its first epoch: the best of the run that was here stays under another name. Words on it."""
+    best = folder / BEST
+    if not best.is_file():
+        return ""
+    best.replace(folder / EARLIER)
+    return f"an earlier run's checkpoints in {folder} are replaced; its best is kept as {EARLIER}"
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:

@@ -123,8 +123,9 @@ def predict(
     """Predict for a folder of images, as CSV; images that are made lie in a folder named like it, or predictions/."""
 
     def work() -> int:
-        if output is not None and not output.parent.is_dir():
-            raise ConfigError([Problem("--output", f"{output.parent}: no such folder")])
+        if output is not None and (output.is_dir() or not output.parent.is_dir()):
+            what = f"{output} is a folder; name a file" if output.is_dir() else f"{output.parent}: no such folder"
+            raise ConfigError([Problem("--output", what)])
         pictures = output.with_suffix("") if output is not None else Path("predictions")
         found = api.predict(checkpoint, folder, api.parse_assignments(assignments or ()))
         rows = [_with_pictures(row, number, pictures) for number, row in enumerate(found, start=1)]

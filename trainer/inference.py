@@ -10,12 +10,19 @@ import torch
 
 from trainer.checkpoint import load_checkpoint
 from trainer.data import EpochBatches, build_loader, close_loader, to_device
-from trainer.errors import DataError
+from trainer.errors import CheckpointError, ConfigError, DataError, Problem
 from trainer.precision import Precision, decide_device, decide_precision
 from trainer.resolve import canonical_overrides, resolve_config
-from trainer.run import task_for
+from trainer.run import flat, task_for
 from trainer.schema import known_keys
 from trainer.task import Task
+
+# What may be said of a model that is trained already: what to look at and how, and where weights of others lie now.
+_FREE = (
+    "data.", "evaluation.", "metrics.", "criterion.", "training.", "device", "seed", "logging.", "checkpoint.",
+    "experiment_name",
+)  # fmt: skip
+_PLACES = (".weights", ".pretrained", ".pretrained_model_name", ".subfolder", ".use_slicing")
 
 
 def evaluate_checkpoint(path: Path, overrides: Mapping[str, Any], everything: bool | None) -> Mapping[str, float]:
@@ -53,11 +60,28 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[Any, Task, torch.nn
     # Each image is looked at once: nothing is gained by keeping it.
     own = {"checkpoint.resume": None, "device": "auto", "data.cache_gb": 0.0}
     config = resolve_config(state["config"], own, overrides)
+    _check_same_model(state["config"], config.plain(), canonical_overrides(overrides, config.task))
     device = decide_device(config.device)
     task = task_for(config, state["extras"])
     model = task.build_model(weights=False)
-    model.load_state_dict(state["average"] or state["model"])
+    try:
+        model.load_state_dict(state["average"] or state["model"])
+    except RuntimeError as error:
+        first = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
+        raise CheckpointError(f"{path}: its weights do not fit its own configuration: {first}") from None
     asked = config.training.precision
     if asked == "fp16" and device.type == "cpu":
         asked = "auto"  # what a GPU trained can be used without one
     return config, task, model.to(device).eval(), decide_precision(asked, device)
+
+
+def _check_same_model(trained: Mapping[str, Any], asked: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Refuses overrides under which the weights would be read as those of another model."""
+    before, now = flat(trained), flat(asked)
+    problems = [
+        Problem(key, f"belongs to what was trained, with {before.get(key)!r}; leave it as it is")
+        for key in overrides
+        if before.get(key) != now.get(key) and not key.startswith(_FREE) and not key.endswith(_PLACES)
+    ]
+    if problems:
+        raise ConfigError(problems)

@@ -107,6 +107,7 @@ def test_a_list_comes_from_the_command_line(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ({"model__backbone_name": "test_resnett"}, "timm has no classification model test_resnett; did you mean test_"),
+        ({"model__backbone_name": "test_resnet."}, r"timm has no classification model test_resnet\.; did you mean"),
         ({**TORCHVISION, "model__backbone_name": "resnet19"}, "no classification model resnet19; did you mean"),
         ({**TORCHVISION, "model__backbone_name": "resnet10t"}, "is a model of timm: set model.load_from=timm"),
         ({**TORCHVISION, "model__backbone_name": "resnet18.tag"}, "resnet18.tag is a model of timm"),

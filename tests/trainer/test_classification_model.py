@@ -148,3 +148,9 @@ def test_a_transformer_of_one_size_says_so(load_from: str, name: str, tmp_path: 
 def test_images_too_small_for_a_backbone_are_an_error() -> None:
     with pytest.raises(ConfigError, match=r"squeezenet1_1 takes no images of 16 px .*data\.image_size"):
         build_backbone(settings_of("torchvision", "squeezenet1_1"), 5, 16, weights=True)
+
+
+def test_unknown_weights_behind_the_name_are_refused(tmp_path: Path) -> None:
+    config = tiny_classification(tmp_path, model__backbone_name="test_resnet.nope")
+    with pytest.raises(ConfigError, match=r"model\.backbone_name: Invalid pretrained tag \(nope\) for test_resnet"):
+        task_for(config)

@@ -109,11 +109,25 @@ def test_a_sum_has_the_gradient_of_a_sum(tmp_path: Path) -> None:
 
 
 def test_one_image_alone_is_trained_on(tmp_path: Path) -> None:
-    """BatchNorm over maps of one place has no statistics of a single image."""
+    """BatchNorm over maps of one place has no statistics of a single image: of two equal ones it makes a gradient of
+    any size."""
     task = task_for(tiny_classification(tmp_path, data__image_size=16))
     rows = task.open_rows()
     model = task.build_model(weights=True).train()
-    assert torch.isfinite(task.loss(model, rows.train.__getitems__([(1, 0)])))
+    sizes = []
+    for keys in ([(1, 0)], [(1, n) for n in range(8)]):
+        model.zero_grad()
+        (task.loss(model, rows.train.__getitems__(keys)) / len(keys)).backward()
+        grads = [parameter.grad.norm() for parameter in model.parameters() if parameter.grad is not None]
+        sizes.append(float(torch.stack(grads).norm()))
+    assert sizes[0] < 10 * sizes[1], sizes
+    assert all(module.training for module in model.modules())
+
+
+def test_a_model_that_says_nothing_of_all_but_one_class_has_one_right() -> None:
+    sure = np.eye(10, dtype=np.float32)[[0] * 10]
+    scores, _, _ = one_label_scores(sure, np.arange(10))
+    assert (scores["accuracy"], scores["top5_accuracy"]) == (0.1, 0.5)
 
 
 @pytest.mark.parametrize("on", [True, False])

@@ -129,6 +129,19 @@ def test_without_a_folder_that_can_be_written_likewise(photos: list[Path], monke
     assert_decoded(images, photos, [0, 39])
 
 
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+def test_grey_of_16_bits_is_scaled_and_not_clipped(name: str, tmp_path: Path) -> None:
+    grey = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1024
+    Image.fromarray(grey).save(tmp_path / name)
+    assert np.array_equal(decode(tmp_path / name, 8)[..., 0], grey // 256)
+
+
+def test_grey_without_a_range_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(DataError, match=r"float\.tif: not a readable image \(floating-point grey has no fixed range"):
+        decode(tmp_path / "float.tif", 8)
+
+
 def test_an_unreadable_image_is_named(photos: list[Path]) -> None:
     photos[20].write_bytes(photos[20].read_bytes()[:300])
     with pytest.raises(DataError, match=r"20\.jpg: not a readable image"):

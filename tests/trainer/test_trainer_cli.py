@@ -121,6 +121,15 @@ def test_with_debug_the_error_itself_comes_out(config_file: Path) -> None:
     assert type(result.exception).__name__ == "ConfigError"
 
 
+def test_the_best_of_an_earlier_run_in_the_folder_is_kept(config_file: Path, tmp_path: Path) -> None:
+    assert "earlier" not in run("train", "--config", config_file, "training.epochs=1").stderr
+    best = (tmp_path / "run" / "best.pth").read_bytes()
+    again = run("train", "--config", config_file, "training.epochs=1", "training.lr=1e-4")
+    assert "checkpoints in " in again.stderr
+    assert "are replaced; its best is kept as earlier_best.pth" in again.stderr.replace("\n", " ")
+    assert (tmp_path / "run" / "earlier_best.pth").read_bytes() == best
+
+
 def test_a_run_without_checkpoints_says_so(config_file: Path) -> None:
     result = run("train", "--config", config_file, "checkpoint.save=false", "training.epochs=1")
     assert result.exit_code == 0
@@ -150,6 +159,21 @@ def test_evaluate_on_other_images_takes_them_all(finished: Path) -> None:
     assert len({result["val_loss"] for result in (own, every, other, part)}) == 4
     beams = json.loads(run("evaluate", "--checkpoint", finished / LAST, "evaluation.beam_size=4").stdout)
     assert beams["val_loss"] == own["val_loss"]
+
+
+def test_what_was_trained_is_evaluated_as_it_is(finished: Path) -> None:
+    best = finished / "best.pth"
+    result = run("evaluate", "--checkpoint", best, "model.decoder_dim=32", "model.dropout=0.1")
+    assert result.exit_code == 2
+    assert "model.decoder_dim: belongs to what was trained, with 16; leave it as it is" in result.stderr
+    assert "model.dropout: belongs to what was trained" in result.stderr
+    assert run("evaluate", "--checkpoint", best, "model.decoder_dim=16", "evaluation.beam_size=2").exit_code == 0
+
+
+def test_predictions_are_not_written_over_a_folder(finished: Path, tmp_path: Path) -> None:
+    result = run("predict", tmp_path, "--checkpoint", finished / "best.pth", "--output", tmp_path)
+    assert result.exit_code == 2
+    assert f"--output: {tmp_path} is a folder; name a file" in result.stderr
 
 
 def test_predict_writes_one_row_an_image(finished: Path, tmp_path: Path) -> None:

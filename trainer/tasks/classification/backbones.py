@@ -29,7 +29,7 @@ def statistics_of(settings: ClassificationModel) -> Statistics:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     if settings.load_from == "timm":
-        published = timm.get_pretrained_cfg(settings.backbone_name)
+        published = _known_weights(settings)
         if published is not None:
             mean, std = published.mean, published.std
     channels = settings.in_channels
@@ -67,11 +67,20 @@ def head_of(model: nn.Module) -> frozenset[int]:
     return frozenset(id(parameter) for head in heads for parameter in head.parameters())
 
 
+def _known_weights(settings: ClassificationModel) -> Any:
+    """What timm knows of the weights that a name means; `ConfigError` for a tag behind the dot that it does not."""
+    try:
+        return timm.get_pretrained_cfg(settings.backbone_name)
+    except RuntimeError as error:
+        what = f"{first_line(error)} Leave out what is behind the dot."
+        raise ConfigError([Problem("model.backbone_name", what)]) from None
+
+
 def has_fixed_size(settings: ClassificationModel) -> bool:
     """Whether the model takes images of one size only: transformers with learned places."""
     if settings.load_from == "torchvision":
         return settings.backbone_name.startswith(("vit_", "maxvit_"))
-    published = timm.get_pretrained_cfg(settings.backbone_name)
+    published = _known_weights(settings)
     return bool(published is not None and published.fixed_input_size)
 
 

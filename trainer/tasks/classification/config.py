@@ -123,9 +123,9 @@ class ClassificationModel(Section):
 
     @model_validator(mode="after")
     def _backbone_exists(self) -> Self:
-        name, _, tag = self.backbone_name.partition(".")
+        name, dot, tag = self.backbone_name.partition(".")
         known = backbone_names(self.load_from)
-        if name in known and (not tag or self.load_from == "timm"):
+        if name in known and (not dot or (tag and self.load_from == "timm")):
             return self
         other = "timm" if self.load_from == "torchvision" else "torchvision"
         if name in backbone_names(other):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,8 @@ class ClassificationTask:
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         images = self.statistics.applied(batch["images"])
-        alone = model.training and len(images) == 1  # BatchNorm takes no statistics from one place of one image
-        logits = model(torch.cat([images, images]))[:1] if alone else model(images)
+        with nullcontext() if len(images) > 1 else _statistics_kept(model):
+            logits = model(images)
         loss = self._loss_of(logits, batch["labels"], self.config.criterion.label_smoothing)
         # The sum of gradients is the whole batch's, also where only a part of it is here.
         whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
@@ -213,3 +214,17 @@ class ClassificationTask:
         true = [self.classes[n] for n in np.flatnonzero(labels)] if self.several else [self.classes[int(labels)]]
         said = [f"{name} ({score:.0%})" for name, score in zip(names, scores, strict=True)]
         return {"image": file, "references": true or ["no label"], "predictions": said or ["no label"]}
+
+
+@contextmanager
+def _statistics_kept(model: nn.Module) -> Iterator[None]:
+    """BatchNorm as in evaluation: one image, where a feature map is one place, has no statistics of its own."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    active = [norm for norm in norms if norm.training]
+    for norm in active:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in active:
+            norm.train()
