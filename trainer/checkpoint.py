@@ -7,8 +7,10 @@ one file carries its own check and any tool that reads PyTorch files still reads
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,7 @@ from typing import Any
 
 import torch
 
-from trainer.errors import CheckpointError, WriteError
+from trainer.errors import CheckpointError, TrainingError, WriteError
 
 FORMAT = 1
 LAST, PREVIOUS, BEST, EARLIER = "last.pth", "previous.pth", "best.pth", "earlier_best.pth"
@@ -72,6 +74,19 @@ def save_checkpoint(state: Mapping[str, Any], path: Path, keep: Path | None = No
             f"{path}: could not be written ({first_line(error)}); {free / 1e6:.1f} MB are free in "
             f"{path.parent}, at least {needed / 1e6:.1f} MB were needed; older checkpoints are intact"
         ) from error
+
+
+def check_extras(extras: Mapping[str, Any]) -> None:
+    """A `TrainingError` where what a task adds to its checkpoints could not be read again: before anything is lost."""
+    written = io.BytesIO()
+    try:
+        torch.save(dict(extras), written)
+        written.seek(0)
+        torch.load(written, weights_only=True)
+    except UNREADABLE as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"{found[1]} among them" if found else first_line(error)
+        raise TrainingError(f"extras of the task may be plain data and tensors, nothing else ({what})") from None
 
 
 def tensor_bytes(state: object) -> int:

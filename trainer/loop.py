@@ -25,7 +25,7 @@ from dataclasses import replace
 import torch
 
 from trainer.data import Batch, to_device
-from trainer.errors import NonFiniteLoss, OutOfMemory, WriteError
+from trainer.errors import NonFiniteLoss, OutOfMemory, TrainingError, WriteError
 from trainer.loaders import size_at
 from trainer.memory import fitting, recall
 from trainer.outcome import Ending, Evaluation, Heartbeat, Hooks, Outcome
@@ -264,9 +264,12 @@ def _record(run: Run, epoch: int, train_loss: float, scores: Scores, took: float
         metrics["peak_memory_mb"] = torch.cuda.max_memory_allocated(run.device) / 1e6
     primary = "val_loss" if run.metric.name == "loss" else run.metric.name
     for name in ("val_loss", primary):
-        if not math.isfinite(metrics.get(name, math.nan)):
-            what = f"the validation {name}" if name in metrics else f"the missing validation {name}"
-            raise NonFiniteLoss(what, metrics.get(name, math.nan), epoch, progress.step)
+        if name not in metrics:
+            raise TrainingError(
+                f"evaluate of the task {run.config.task} gave no {name}, only {', '.join(scores.metrics)}"
+            )
+        if not math.isfinite(metrics[name]):
+            raise NonFiniteLoss(f"the validation {name}", metrics[name], epoch, progress.step)
     seconds = progress.seconds - progress.seconds_at_evaluation
     progress.seconds_at_evaluation = progress.seconds
     value, seconds, took = metrics[primary], round(seconds, 4), round(took, 4)

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from trainer import randomness
 from trainer.arraystore import OnProgress
-from trainer.checkpoint import FORMAT
+from trainer.checkpoint import FORMAT, check_extras
 from trainer.config import RunConfig
 from trainer.ema import WeightAverage
 from trainer.errors import CheckpointError
@@ -244,6 +244,8 @@ def open_run(
     if state is not None:
         run.load_state(state)
     loaders.use(model)  # only now are its weights what they will be
+    if state is None:
+        check_extras(task.extras())
     run.enter_rung(rung, comparable)
     return run
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from trainer.errors import ConfigError, Problem
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -28,6 +30,11 @@ class Metric:
     label: str
     direction: Direction
     scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("maximize", "minimize"):
+            what = f"the direction of {self.name} must be maximize or minimize, not {self.direction!r}"
+            raise ConfigError([Problem("Metric", what)])
 
     def better(self, value: float, than: float) -> bool:
         return value > than if self.direction == "maximize" else value < than

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainer_parts import same, session_of, tiny, trained, training_state
 
-from trainer.api import CheckpointError, Evaluation, Hooks, open_session
+from trainer.api import CheckpointError, Evaluation, Hooks, TrainingError, open_session
 from trainer.checkpoint import (
     BEST,
     FORMAT,
@@ -28,6 +28,7 @@ from trainer.checkpoint import (
     rotate_and_save,
     save_checkpoint,
 )
+from trainer.tasks.captioning.task import CaptioningTask
 
 PLAIN = {0: 1, "a": [1.5, None, True, "é"], "t": torch.arange(20)}
 
@@ -270,3 +271,14 @@ def test_a_run_may_start_from_another_runs_weights_and_nothing_else(tmp_path: Pa
     other = tiny(tmp_path / "third", checkpoint__weights=first.checkpoint, model__decoder_dim=24)
     with pytest.raises(CheckpointError, match="holds another model"):
         open_session(other, Hooks())
+
+
+def test_extras_that_could_not_be_read_again_are_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(tmp_path)
+    monkeypatch.setattr(CaptioningTask, "extras", lambda _: {"where": tmp_path})
+    words = r"extras of the task may be plain data and tensors, nothing else \(pathlib\S* among them\)"
+    with pytest.raises(TrainingError, match=words):
+        trained(config)
+    assert not (tmp_path / LAST).exists()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from trainer_parts import metrics_lines, same, session_of, stop_after, tiny, trained
 
-from trainer.api import ConfigError, DataError, Evaluation, Heartbeat, Hooks, NonFiniteLoss, OutOfMemory
+from trainer.api import ConfigError, DataError, Evaluation, Heartbeat, Hooks, NonFiniteLoss, OutOfMemory, TrainingError
 from trainer.checkpoint import LAST, load_checkpoint
 from trainer.task import Scores
 
@@ -69,8 +69,6 @@ def test_an_interruption_does_not_save_a_broken_state(tmp_path: Path, monkeypatc
         ({"val_loss": math.nan, "bleu": 1.0}, "the validation val_loss is nan"),
         ({"val_loss": 1.0, "bleu": math.nan}, "the validation bleu is nan"),
         ({"val_loss": math.inf, "bleu": 1.0}, "the validation val_loss is inf"),
-        ({"val_loss": 1.0}, "the missing validation bleu"),
-        ({"bleu": 1.0}, "the missing validation val_loss"),
     ],
 )
 def test_a_metric_that_is_no_number_is_never_reported(
@@ -83,6 +81,18 @@ def test_a_metric_that_is_no_number_is_never_reported(
             session.train(1, Hooks(report=reported.append))
     assert reported == []
     assert metrics_lines(tmp_path) == []
+
+
+@pytest.mark.parametrize(("given", "lacking"), [("val_loss", "bleu"), ("bleu", "val_loss")])
+def test_a_metric_that_a_task_does_not_give_is_no_matter_of_rates(
+    given: str, lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with session_of(tiny(tmp_path)) as session:
+        monkeypatch.setattr(session.run.task, "evaluate", lambda _model, _batches: Scores({given: 1.0}))
+        words = f"evaluate of the task captioning gave no {lacking}, only {given}"
+        with pytest.raises(TrainingError, match=words) as caught:
+            session.train(1, Hooks())
+    assert caught.value.kind == "code"
 
 
 def test_too_little_memory_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

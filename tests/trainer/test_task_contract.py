@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 from classification_parts import TINY_CLASSIFICATION
 from detection_parts import TINY_DETECTION
 from diffusion_parts import TINY_DIFFUSION
 from trainer_parts import TINY
 
-from trainer.api import tasks
+from trainer.api import ConfigError, Metric, tasks
 from trainer.testing import TaskContract
 
 
@@ -49,3 +50,8 @@ assert not loaded, loaded
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_metric_has_one_of_two_directions() -> None:
+    with pytest.raises(ConfigError, match="Metric: the direction of r2 must be maximize or minimize, not 'up'"):
+        Metric("r2", "R²", "up")  # type: ignore[arg-type]

@@ -122,7 +122,7 @@ def test_with_debug_the_error_itself_comes_out(config_file: Path) -> None:
 
 
 def test_the_best_of_an_earlier_run_in_the_folder_is_kept(config_file: Path, tmp_path: Path) -> None:
-    assert "earlier" not in run("train", "--config", config_file, "training.epochs=1").stderr
+    assert "kept as" not in run("train", "--config", config_file, "training.epochs=1").stderr
     best = (tmp_path / "run" / "best.pth").read_bytes()
     again = run("train", "--config", config_file, "training.epochs=1", "training.lr=1e-4")
     assert "checkpoints in " in again.stderr
