@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from trainer_parts import same
 
 from trainer import randomness
-from trainer.api import ConfigError, prepare_data
+from trainer.api import ConfigError, DataError, prepare_data
 from trainer.run import task_for
 from trainer.task import Rows
 
@@ -147,6 +147,30 @@ def test_the_schedule_moves_the_share_of_augmented_images(factor: float, images:
         ({"data__pre_transforms": [{"Resize": {"size": 8, "interpolation": "best"}}]}, "Resize: interpolation: 'best'"),
         ({"data__pre_transforms": ["Grayscale"]}, r"post_transforms: images end as 1 channels .*model\.in_channels"),
         ({"data__post_transforms": [{"CenterCrop": {"size": 8}}]}, r"of \(8, 8\) px, not as 3 channels of"),
+        ({"data__train_augmentations": [{"RandomSolarize": {"threshold": 300, "p": 0.001}}]}, "RandomSolarize fails"),
+        (
+            {"data__val_augmentations": [
+                {"RandomApply": {"transforms": [{"RandomCrop": {"size": 99}}], "p": 0.001}},
+            ]},
+            "val_augmentations: RandomApply fails on 3 channels of uint8",
+        ),
+        (
+            {"data__train_augmentations": [
+                {"RandomChoice": {"transforms": ["RandomInvert", {"RandomCrop": {"size": 99}}], "p": [1.0, 0.001]}},
+            ]},
+            "train_augmentations: RandomChoice fails on 3 channels of uint8",
+        ),
+        (
+            {"data__train_augmentations": [{"RandomChoice": {"transforms": ["RandomInvert"], "p": [0]}}]},
+            "train_augmentations: RandomChoice: .*zero",
+        ),
+        (
+            {"data__train_augmentations": [
+                {"RandomChoice": {"transforms": ["RandomInvert", "RandomEqualize"], "p": [-1, 3]}},
+            ]},
+            "train_augmentations: RandomChoice fails on",
+        ),
+        ({"data__pre_transforms": [{"Resize": {"size": float("inf")}}]}, "pre_transforms: Resize: "),
     ],
 )  # fmt: skip
 def test_what_torchvision_refuses_is_said_before_the_first_batch(
@@ -154,6 +178,29 @@ def test_what_torchvision_refuses_is_said_before_the_first_batch(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         prepare_data(tiny_classification(images.parent, {"data.images_dir": str(images)}, **settings), lambda *_: None)
+
+
+def test_what_never_happens_may_stand_in_a_list(images: Path) -> None:
+    never = [
+        {"RandomSolarize": {"threshold": 300, "p": 0.0}},
+        {"RandomApply": {"transforms": [{"RandomCrop": {"size": 99}}], "p": 0.0}},
+        {"RandomChoice": {"transforms": ["RandomInvert", {"RandomCrop": {"size": 99}}], "p": [1.0, 0.0]}},
+    ]
+    assert batch_of(opened(images, data__train_augmentations=never).train)["images"].shape == (6, 3, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["pre_transforms", "train_augmentations", "val_augmentations", "post_transforms"])
+def test_a_transform_that_fails_in_training_is_named(name: str, images: Path) -> None:
+    rows = opened(images, **{f"data__{name}": [{"RandomInvert": {"p": 1.0}}]})
+    source: Any = rows.val if name.startswith("val") else rows.train
+    (transform,) = getattr(source.chains, name.split("_")[0])
+
+    def failing(_image: torch.Tensor) -> torch.Tensor:
+        raise KeyError("not today\nnor ever")
+
+    transform.forward = failing
+    with pytest.raises(DataError, match=rf"^data\.{name}: RandomInvert fails on 3 channels of uint8, .*not today"):
+        batch_of(source)
 
 
 def test_floating_point_images_are_left_as_they_are(images: Path) -> None:

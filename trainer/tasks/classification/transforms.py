@@ -6,6 +6,7 @@ Every draw follows from numbers given from outside (`randomness.uniforms`), so t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from torchvision.transforms.v2 import functional as F
 
 from trainer.cache import Pixels
 from trainer.checkpoint import first_line
-from trainer.errors import ConfigError, Problem
+from trainer.errors import ConfigError, DataError, Problem
 from trainer.randomness import undisturbed
 from trainer.tasks.classification.config import ClassificationData
 from trainer.tasks.classification.transformlist import NESTED, TRANSFORM_LISTS, parts_of_entry
@@ -41,13 +42,11 @@ class Chains:
         """An image through the lists: [channels, any, any] → [channels, side, side]; `seed` in [0, 1) is for chance."""
         if self.pre or middle or self.post:
             torch.default_generator.manual_seed(int(seed * _SEEDS))
-        for transform in (*self.pre, *middle):
-            image = transform(image)
+        image = _through("pre_transforms", self.pre, image)
+        image = _through("train_augmentations" if middle is self.train else "val_augmentations", middle, image)
         if image.shape[-2:] != (self.side_px, self.side_px):
             image = F.resize(image, [self.side_px, self.side_px], antialias=True)
-        for transform in self.post:
-            image = transform(image)
-        return image.contiguous()
+        return _through("post_transforms", self.post, image).contiguous()
 
 
 @dataclass(frozen=True)
@@ -117,14 +116,50 @@ def _words(image: Tensor) -> str:
     return f"{image.shape[0]} channels of {str(image.dtype).removeprefix('torch.')}"
 
 
-def _tried(name: str, chain: Chain, image: Tensor) -> Tensor:
+def _through(name: str, chain: Chain, image: Tensor) -> Tensor:
+    """An image through a list; `DataError` names the entry where one fails that passed when it was tried out."""
     for transform in chain:
         try:
             image = transform(image)
-        except (TypeError, ValueError, RuntimeError, AssertionError, IndexError) as error:
-            what = f"{type(transform).__name__} fails on {_words(image)}, {tuple(image.shape[-2:])} px"
-            raise ConfigError([Problem(f"data.{name}", f"{what}: {first_line(error)}")]) from None
+        except Exception as error:  # noqa: BLE001 - of any kind: what a library of transforms raises is not fixed
+            raise DataError(f"data.{name}: {_failure(transform, image, error)}") from None
     return image
+
+
+def _tried(name: str, chain: Chain, image: Tensor) -> Tensor:
+    for transform in chain:
+        try:
+            image = _certain(transform, image)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise ConfigError([Problem(f"data.{name}", _failure(transform, image, error))]) from None
+    return image
+
+
+def _failure(transform: Callable[[Tensor], Tensor], image: Tensor, error: Exception) -> str:
+    where = f"{_words(image)}, {tuple(image.shape[-2:])} px"
+    return f"{type(transform).__name__} fails on {where}: {first_line(error)}"
+
+
+def _certain(transform: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """An image through a transform that nothing is left to chance in: what may happen in training happens now.
+
+    Of several ways to choose from, all are tried; one that makes an image of another kind goes on.
+    """
+    if isinstance(transform, v2.RandomChoice):
+        transform(image)  # fails on chances that are none
+        ways = [way for way, p in zip(transform.transforms, transform.p, strict=True) if p > 0.0]
+        found = [_certain(way, image) for way in ways]
+        return next((end for end in found if (end.shape, end.dtype) != (image.shape, image.dtype)), image)
+    p = getattr(transform, "p", None)
+    happens = isinstance(p, int | float) and p > 0.0
+    if isinstance(transform, v2.Compose | v2.RandomOrder) or (isinstance(transform, v2.RandomApply) and happens):
+        for inner in transform.transforms:
+            image = _certain(inner, image)
+        return image
+    if happens:
+        transform = copy.copy(transform)
+        transform.p = 1.0  # type: ignore[attr-defined]
+    return transform(image)
 
 
 def _chain(name: str, entries: Sequence[Any], side_px: int) -> list[nn.Module]:
@@ -133,11 +168,13 @@ def _chain(name: str, entries: Sequence[Any], side_px: int) -> list[nn.Module]:
 
 def _transform(where: str, entry: Any, side_px: int) -> nn.Module:
     name, said = parts_of_entry(entry)
-    arguments = {key: _argument(where, name, key, value, side_px) for key, value in said.items()}
     try:
+        arguments = {key: _argument(where, name, key, value, side_px) for key, value in said.items()}
         transform: nn.Module = getattr(v2, name)(**arguments)
         return transform
-    except (TypeError, ValueError, AssertionError) as error:
+    except ConfigError:
+        raise  # of a transform inside this one
+    except Exception as error:  # noqa: BLE001 - as above
         raise ConfigError([Problem(f"data.{where}", f"{name}: {first_line(error)}")]) from None
 
 
