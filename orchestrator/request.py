@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.budget import Strategy, read_budget, read_strategy
-from orchestrator.ladder import refused_in_trials
+from orchestrator.ladder import SUBSET, VAL_SUBSET, refused_in_trials
 from orchestrator.mistakes import Mistakes
 from orchestrator.notes import plan_notes
 from orchestrator.options import Request, limits_of, places_of, read_options
@@ -161,9 +161,12 @@ def _full_data(base: RunConfig | None, mistakes: Mistakes) -> DataSummary | None
 def _budgeted_data(base: RunConfig, strategy: Strategy) -> DataSummary:
     """The data of a trial on the top rung."""
     top = strategy.rungs[-1]
-    budgeted = {"training.subset_size": top.subset, "data.val_subset_size": top.val_subset}
+    return _checked(resolve_config(base.plain(), {SUBSET: top.subset, VAL_SUBSET: top.val_subset}))
+
+
+def _checked(config: RunConfig) -> DataSummary:
     try:
-        return check_data(resolve_config(base.plain(), budgeted))
+        return check_data(config)
     except DataError as error:
         raise ConfigError([Problem("data", str(error))]) from None
 
@@ -209,7 +212,9 @@ def _trials(file: TrialsFile, base: _Base, mistakes: Mistakes) -> list[Mapping[s
                 mistakes.add(f"{where}: {key}", "is set by the trial and on the command line; say it once")
         if source is not None and len(mistakes.problems) == before:
             with mistakes.collected(where):
-                resolve_config(source, overrides)
+                config = resolve_config(source, overrides)
+                if any(known[key].kind == "path" for key in overrides):
+                    _checked(config)
         found.append({key: list(v) if isinstance(v, tuple) else v for key, v in overrides.items()})
     return found
 

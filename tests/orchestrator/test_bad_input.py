@@ -310,6 +310,17 @@ def test_no_such_images_or_captions(refused: Command, captions: Path) -> None:
     assert "images_dir and caption_file belong together" in refused("trials.json", DATA[0]).stderr
 
 
+def test_no_such_file_of_weights(refused: Command, captions: Path) -> None:
+    captions.write_text("image,caption\n" + GOOD, encoding="utf-8")
+    trials_file(captions.parent, ONE)
+    gone = captions.parent / "gone.pth"
+    for data in ((), DATA):
+        said = refused("trials.json", *data, "model.weights=gone.pth").stderr
+        assert said == f"error: data: {gone}: no such file of weights (model.weights)\n"
+    trials_file(captions.parent, [*ONE, {"model.weights": "gone.pth"}])
+    assert f"trial 2: data: {gone}: no such file of weights (model.weights)" in refused("trials.json").stderr
+
+
 def test_mistakes_in_data_and_trials_together(refused: Command, captions: Path) -> None:
     captions.write_text(GOOD, encoding="utf-8")
     trials_file(captions.parent, [{"model.droput": 1}])

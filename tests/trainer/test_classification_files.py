@@ -41,6 +41,14 @@ def test_folders_are_classes_and_come_in_turn(tmp_path: Path) -> None:
     assert summary.words == f"10 images of 3 classes from {tmp_path / 'images'}"
 
 
+def test_the_weights_to_start_from_must_be_there(tmp_path: Path) -> None:
+    gone = {"model.weights": str(tmp_path / "gone.pth")}
+    with pytest.raises(DataError, match=r"gone\.pth: no such file of weights \(model\.weights\)"):
+        check_data(config_of(tmp_path, gone))
+    for taken_over in ("checkpoint.resume", "checkpoint.weights"):
+        check_data(config_of(tmp_path, gone, {taken_over: str(tmp_path / "last.pth")}))
+
+
 def test_numbers_are_classes_in_their_order(tmp_path: Path) -> None:
     write_folders(tmp_path / "images", {"10": 2, "9": 2, "1": 2})
     assert read_table(in_folders(tmp_path)).classes == ("1", "9", "10")

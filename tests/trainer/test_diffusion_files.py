@@ -133,3 +133,9 @@ def test_or_is_left_out_and_counted(case: str, tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere: no such folder \(data\.dataset_path\)"):
         check_data(tiny_diffusion(tmp_path, data__dataset_path=str(tmp_path / "nowhere")))
+
+
+def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+    frechet = {"metrics__frechet_backbone": "resnet18", "metrics__frechet_weights": str(tmp_path / "gone.pth")}
+    with pytest.raises(DataError, match=r"gone\.pth: no such file of weights \(metrics\.frechet_weights\)"):
+        check_data(tiny_diffusion(tmp_path, **frechet))

@@ -17,6 +17,7 @@ from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.captioning.config import CaptioningConfig
+from trainer.weightfiles import require_start
 
 RESIZE_PART = 256 / 224  # images are squeezed to this much more than the crop
 
@@ -67,6 +68,7 @@ class CaptioningFiles:
 
     @staticmethod
     def check(config: CaptioningConfig) -> DataSummary:
+        require_start(config, config.model.weights)
         spec = scenes_spec(config)
         if spec is not None:  # known without drawing them
             counts, skipped, stamp = np.full(spec.images, spec.captions_per_image), 0, spec.key

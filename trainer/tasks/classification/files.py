@@ -31,6 +31,7 @@ from trainer.tasks.classification.labels import (
     split_folders,
 )
 from trainer.tasks.classification.transformlist import TRANSFORM_LISTS
+from trainer.weightfiles import require_start
 
 _UNEVEN = 1.5  # from here on the sizes of the classes are called uneven
 _SEVERAL_LABELS = ("bce", "bce_with_logits")
@@ -201,6 +202,7 @@ class ClassificationFiles:
 
     @staticmethod
     def check(config: ClassificationConfig) -> DataSummary:
+        require_start(config, config.model.weights)
         spec = scenes_spec(config)
         if spec is not None:  # known without drawing them
             checked_classes(config, KINDS, several=False)

@@ -14,6 +14,7 @@ from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.sources import read_source, source_words
+from trainer.weightfiles import require_weights
 
 
 def scenes_spec(config: DiffusionConfig) -> ScenesSpec | None:
@@ -53,6 +54,7 @@ class DiffusionFiles:
 
     @staticmethod
     def check(config: DiffusionConfig) -> DataSummary:
+        require_weights("metrics.frechet_weights", config.metrics.frechet_weights)
         spec = scenes_spec(config)
         if spec is not None:  # known without drawing them
             images, skipped, stamp = spec.images, 0, spec.key
