@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import UNREADABLE, first_line
+from trainer.checkpoint import PARTS, UNREADABLE, first_line
 from trainer.errors import ConfigError, DataError, Problem
 
 
@@ -20,6 +20,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         found = _read(path)
     except (OSError, *UNREADABLE) as error:
         raise DataError(f"{path}: not a file of weights ({first_line(error)})") from None
+    if isinstance(found, dict) and found.keys() >= PARTS:
+        what = f"{path} is a checkpoint of this program, not a file of a backbone's weights"
+        raise ConfigError([Problem("model.weights", f"{what}; start from it with checkpoint.weights={path}")])
     state = found.get("state_dict", found) if isinstance(found, dict) else found
     if not isinstance(state, dict):
         raise DataError(f"{path}: expected a state dict")

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torchvision.models import get_model
 
 from trainer.api import ConfigError, DataError
+from trainer.checkpoint import FORMAT, PARTS, save_checkpoint
 from trainer.optim import build_optimizer
 from trainer.run import task_for
 from trainer.tasks.classification import backbones
@@ -94,6 +95,13 @@ def test_weights_that_do_not_fit_are_an_error(tmp_path: Path) -> None:
     ):
         with pytest.raises(error, match=words):
             build_backbone(settings_of("timm", "test_resnet", weights=tmp_path / name), 5, 32, weights=True)
+
+
+def test_a_checkpoint_of_this_program_belongs_to_another_key(tmp_path: Path) -> None:
+    path = tmp_path / "best.pth"
+    save_checkpoint({**dict.fromkeys(PARTS), "format": FORMAT}, path)
+    with pytest.raises(ConfigError, match=r"model\.weights: .* checkpoint of this program.*checkpoint\.weights=.*best"):
+        build_backbone(settings_of("timm", "test_resnet", weights=path), 5, 32, weights=True)
 
 
 @pytest.mark.parametrize("load_from", ["timm", "torchvision"])
