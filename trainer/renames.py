@@ -199,6 +199,7 @@ def combined(pairs: Pairs, problems: list[Problem], whole_file: bool) -> Pairs:
         gone.add("training.finetune_lr")
     if "optimizer.lr_type" in said:
         gone.add("optimizer.lr_type")
+        _one_of(said, "optimizer.lr_type", ("split", "single"), problems)
         if _lacks_second_rate(said):
             more.append((ENCODER_LR, _tenth(said)))
     if said.get("training.save_every_epoch") is False and "training.save_every_n_epochs" in said:
