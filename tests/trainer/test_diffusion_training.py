@@ -23,6 +23,7 @@ from trainer.checkpoint import LAST
 from trainer.criterion import CRITERIA
 from trainer.run import task_for
 from trainer.task import Scores
+from trainer.tasks.diffusion.pictures import prompts_in
 from trainer.tasks.diffusion.rows import TrainRows
 from trainer.writer import write_samples
 
@@ -242,6 +243,12 @@ def test_predict_makes_an_image_for_each_text(tmp_path: Path) -> None:
     (prompts / "a.txt").unlink()
     (alone,) = predict(tmp_path / "run" / LAST, prompts, {})
     assert alone["generated"] == before, "the same words, the same image"
+
+
+def test_prompts_are_found_whatever_the_case_of_their_ending(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.TXT", "c.Txt", "d.md"):
+        (tmp_path / name).write_text(f"words of {name}")
+    assert prompts_in(tmp_path) == [(name, f"words of {name}") for name in ("a.TXT", "b.txt", "c.Txt")]
 
 
 def test_prompts_that_are_none_are_said(tmp_path: Path) -> None:

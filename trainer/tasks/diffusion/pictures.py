@@ -21,7 +21,7 @@ def as_png(pixels: Tensor) -> bytes:
 
 def prompts_in(folder: Path) -> list[tuple[str, str]]:
     """Name and words of each text file of a folder, by name; `DataError` where there is none, or one without words."""
-    paths = sorted(folder.glob("*.txt"))
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".txt")
     if not paths:
         raise DataError(f"{folder}: no prompt in it (*.txt, one prompt a file)")
     found: list[tuple[str, str]] = []
