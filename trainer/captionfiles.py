@@ -66,12 +66,11 @@ def usable_captions(
     unless they are skipped; then images that do not decode are left out too.
     """
     skip = stamp.policy == "skip"
-    if wrong and not skip:
-        raise DataError(f"{stamp.caption_file}: {listed(wrong, noun)}")
     names, missing = existing(by_image, stamp.images_dir)
-    if missing and not skip:
-        hint = "data.bad_samples=skip leaves them out"
-        raise DataError(f"{stamp.images_dir}: {listed(missing, 'missing image')}; {hint}")
+    faults = [f"{stamp.caption_file}: {listed(wrong, noun)}"] if wrong else []
+    faults += [f"{stamp.images_dir}: {listed(missing, 'missing image')}"] if missing else []
+    if faults and not skip:
+        raise DataError("; ".join([*faults, "data.bad_samples=skip leaves them out"]))
     if skip:
         bad = unreadable(names, stamp.images_dir, stamp.fingerprint)
         names = [name for name in names if name not in bad]

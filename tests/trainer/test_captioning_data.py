@@ -69,6 +69,13 @@ def test_a_fault_is_named(change: Callable[[bytes], bytes], words: str, data: di
     assert str(path.parent) in str(caught.value)
 
 
+def test_faults_of_both_kinds_are_said_at_once(data: dict[str, Any]) -> None:
+    rewrite(data, lambda raw: raw + b"3.png,\na.png,x\n")
+    words = r"1 unusable row: row 22: empty caption of 3\.png; .*: 1 missing image: a\.png; data\.bad_samples=skip"
+    with pytest.raises(DataError, match=words):
+        check_data(config_of(data))
+
+
 def test_of_many_faults_some_are_named_and_all_counted(data: dict[str, Any]) -> None:
     rewrite(data, lambda raw: raw + b"".join(b"%d.jpg,gone\n" % n for n in range(9)))
     with pytest.raises(DataError, match=r"9 missing images: 0\.jpg, .*4\.jpg and 4 more"):
