@@ -199,7 +199,8 @@ def combined(pairs: Pairs, problems: list[Problem], whole_file: bool) -> Pairs:
         gone.add("training.finetune_lr")
     if "optimizer.lr_type" in said:
         gone.add("optimizer.lr_type")
-        _one_of(said, "optimizer.lr_type", ("split", "single"), problems)
+        if said["optimizer.lr_type"] not in _ONE_RATE:
+            _one_of(said, "optimizer.lr_type", ("split", "single"), problems)
         if _lacks_second_rate(said):
             more.append((ENCODER_LR, _tenth(said)))
     if said.get("training.save_every_epoch") is False and "training.save_every_n_epochs" in said:
@@ -216,6 +217,9 @@ def assumed(pairs: Pairs, task: str) -> list[str]:
         rate = f"{ENCODER_LR} = {_tenth(said)}, a tenth of the other"
         lines.append(f"optimizer.lr_type: split names no second rate: {rate}")
     return lines
+
+
+_ONE_RATE = ("single", "same", "shared", "uniform", None)
 
 
 def _one_of(said: Mapping[str, Any], key: str, known: tuple[str, ...], problems: list[Problem]) -> Any:
