@@ -155,12 +155,12 @@ def promote(
 def retry(
     study_dir: StudyDir,
     failed: Annotated[
-        bool, typer.Option("--failed", help="the failed trials (required: nothing else is retried)")
+        bool, typer.Option("--failed", help="the failed trials and promoted runs (required: nothing else is retried)")
     ] = False,
     view: ViewName = "auto",
     debug: Debug = False,
 ) -> None:
-    """Try failed trials once more, from their checkpoints."""
+    """Try failed trials and promoted runs once more, from their checkpoints."""
 
     def work() -> int:
         from orchestrator import commands

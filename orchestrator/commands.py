@@ -24,10 +24,10 @@ from orchestrator.merge import merge
 from orchestrator.options import Request
 from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan
 from orchestrator.plan import Plan
-from orchestrator.promote import chosen, crown
+from orchestrator.promote import chosen, crown, failed_before
 from orchestrator.records import next_steps
 from orchestrator.request import make_plan
-from orchestrator.retry import reopen_failed
+from orchestrator.retry import reopen_all
 from orchestrator.slots import opener
 from orchestrator.slots.slot import Slots
 from orchestrator.stage import FullStage, SearchStage, Stage
@@ -65,14 +65,13 @@ def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: boo
 
 
 def retry(folder: Path, view: View) -> int:
-    """`retry --failed`: failed trials once more, from their checkpoints."""
+    """`retry --failed`: failed trials and promoted runs once more, from their checkpoints."""
     plan = read_plan(folder)
     with StudyLock(folder):
-        study = open_search(plan)
-        count = reopen_failed(plan, study)
-        study.close()
-        view.say(f"{count} failed trial{'' if count == 1 else 's'} tried again")
-        return _work(plan, view, plan.promote, plan.promote_seeds, search=True)
+        view.say(reopen_all(plan))
+        # Also what a retry left that was stopped: the same command carries on.
+        again = bool(read_full(plan).with_status(RUNNING, PAUSED))
+        return _work(plan, view, plan.promote, plan.promote_seeds, search=True, again=again)
 
 
 def close(folder: Path, view: View) -> int:
@@ -99,8 +98,10 @@ def report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def _work(plan: Plan, view: View, top: int, seeds: int, search: bool, from_checkpoint: bool = False) -> int:
-    """Searches (where asked) and promotes, over one set of slots."""
+def _work(
+    plan: Plan, view: View, top: int, seeds: int, search: bool, from_checkpoint: bool = False, again: bool = False
+) -> int:
+    """Searches (where asked) and promotes, over one set of slots; `again`: there are promoted runs to go on with."""
     # Before the plan is written: one with a wrong URL, or with data that cannot be used, must not bind the next call.
     study = open_search(plan)
     build_data(plan.search_config({}, plan.rungs[0]) if search else plan.base_config, view.console)
@@ -117,7 +118,7 @@ def _work(plan: Plan, view: View, top: int, seeds: int, search: bool, from_check
                 ending = office.drive(stage)
                 watcher.line(summary_line(plan, stage.state))
                 remember(plan, known_timings(plan))
-            if ending == "done" and top > 0:
+            if ending == "done" and (top > 0 or again):
                 runs = chosen(plan, stage.state, top, seeds, from_checkpoint)
                 if len(runs) < top * seeds:
                     watcher.line(f"{len(runs) // seeds} of {top} trials can be promoted: no more completed")
@@ -125,6 +126,8 @@ def _work(plan: Plan, view: View, top: int, seeds: int, search: bool, from_check
                     raise ConfigError([Problem(str(plan.folder), "no trial has completed; there is none to promote")])
                 full = FullStage(plan, open_full(plan), runs)
                 files.full = full.state
+                for line in failed_before(plan, full.state, runs):
+                    watcher.line(line)
                 ending = office.drive(full, before=stage.state.slot_seconds())
                 if ending == "done":
                     watcher.line(crown(plan, stage.state, full.state))

@@ -61,7 +61,7 @@ def note(plan: Plan, search: StudyState, full: StudyState | None) -> str:
         best = ranked[0]
         value = f"{plan.metric.label} {best.result:.4g}"
         lines.append(f"Trial {best.trial_id} leads with **{value}** at {plan.rungs[best.reached - 1].words()}.")
-    runs = [run for run in full.in_order() if run.value is not None] if full else []
+    runs = [run for run in full.standing() if run.value is not None] if full else []
     lines += [f"In full, trial {r.source_trial}, seed {r.seed_index}: {plan.metric.label} {r.value:.4g}." for r in runs]
     lines += [
         "## Next",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from orchestrator.state import FAILED, StudyState
+from orchestrator.state import StudyState
 
 LOST_RETRIES = 2
 SAME_FAILURES = 3  # so many code, config or data failures in a row with the same words stop the study
@@ -52,8 +52,7 @@ class FailurePolicy:
 
     def too_many(self, state: StudyState) -> str:
         """Words on a study that has failed too often over all its calls; empty where it has not."""
-        retried = {trial.retry_of for trial in state.in_order()}
-        failed = [t for t in state.with_status(FAILED) if t.origin is None and t.number not in retried]
+        failed = state.failures()
         if len(failed) < self.max_failures:
             return ""
         return f"{len(failed)} trial{'' if len(failed) == 1 else 's'} failed (--max-failures {self.max_failures})"

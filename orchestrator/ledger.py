@@ -126,7 +126,7 @@ class Ledger:
     def failed(self, trial: TrialState, kind: str, line: str) -> None:
         trial.status, trial.failure_kind, trial.failure_line = FAILED, kind, line
         trial.values = {**trial.untold, **trial.values}  # nothing will tell them again
-        self._record(trial, f"{self.stage.label(trial)} failed ({kind}): {line}")
+        self._record(trial, f"{self.stage.label(trial)} {trial.failure_words}")
         self.stage.policy.closed(trial)
 
     def _record(self, trial: TrialState, line: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from orchestrator.choice import choice_words, choose, full_values
 from orchestrator.outputs import write_best
 from orchestrator.plan import Plan
+from orchestrator.records import retry_command
 from orchestrator.stage import FullRun
 from orchestrator.state import StudyState
 from trainer.api import ConfigError, Problem
@@ -27,6 +30,16 @@ def chosen(plan: Plan, search: StudyState, top: int, seeds: int, from_checkpoint
         for trial in best
         for seed in range(seeds)
     ]
+
+
+def failed_before(plan: Plan, full: StudyState, runs: Sequence[FullRun]) -> Iterator[str]:
+    """A line on each run to promote that failed in an earlier call: only a retry trains it again."""
+    wanted = {(run.trial_id, run.seed_index) for run in runs}
+    for failed in full.failures():
+        if (failed.source_trial, failed.seed_index) in wanted:
+            what = f"trial {failed.source_trial} in full, seed {failed.seed_index}, {failed.failure_words}"
+            helps = failed.failure_kind != "config"
+            yield f"{what}; {f'try it again with {retry_command(plan)}' if helps else 'a retry cannot help'}"
 
 
 def crown(plan: Plan, search: StudyState, full: StudyState) -> str:

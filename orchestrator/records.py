@@ -49,7 +49,7 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         audit=audit_of(plan, search),
         choice=choose(runs, plan.metric.direction == "maximize"),
         noise=noise_of(runs)[0],
-        full_runs=[_full_run(plan, trial) for trial in full.in_order()],
+        full_runs=[_full_run(plan, trial, full) for trial in full.standing()],
         evaluations=evaluations,
         wasted=list(_wasted(search, full)),
         decisions=[
@@ -116,7 +116,9 @@ def _trial(
     )
 
 
-def _full_run(plan: Plan, trial: TrialState) -> FullRun:
+def _full_run(plan: Plan, trial: TrialState, full: StudyState) -> FullRun:
+    """A run that was tried again stands once, as its retry, with the time of all its tries."""
+    tries = [t for t in full.in_order() if (t.source_trial, t.seed_index) == (trial.source_trial, trial.seed_index)]
     return FullRun(
         trial_id=trial.source_trial,
         seed_index=trial.seed_index,
@@ -127,7 +129,7 @@ def _full_run(plan: Plan, trial: TrialState) -> FullRun:
         best=trial.best(plan.metric.direction == "maximize"),
         epochs=trial.epochs,
         total_epochs=plan.full.epochs,
-        seconds=round(trial.seconds, 3),
+        seconds=round(sum(each.seconds for each in tries), 3),
         reason=trial.reason,
         from_checkpoint=bool(trial.weights),
     )
@@ -140,7 +142,7 @@ def _evaluations(plan: Plan, search: StudyState) -> Iterator[Evaluation]:
 
 
 def _full_evaluations(plan: Plan, full: StudyState) -> Iterator[Evaluation]:
-    for trial in full.in_order():
+    for trial in full.standing():
         yield from _curve(plan, trial, trial.source_trial, trial.folder)
 
 
@@ -185,7 +187,7 @@ def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[K
     for trial in search.in_order():
         if trial.status != FAILED and trial.origin is None:
             yield read_samples(plan.folder / trial.folder, trial.trial_id)
-    for trial in full.in_order():
+    for trial in full.standing():
         yield read_samples(plan.folder / trial.folder, trial.source_trial, trial.folder)
 
 
@@ -220,8 +222,10 @@ def next_steps(plan: Plan, search: StudyState, full: StudyState) -> list[tuple[s
     folder = _shown(plan.folder)
     steps: list[tuple[str, str]] = []
     ranked = search.ranked(plan.metric.direction == "maximize")
-    if search.with_status(FAILED):
-        steps.append(("try the failed trials once more", f"python -m orchestrator retry {folder} --failed"))
+    trials, runs = search.failures(), full.failures()
+    if any(one.failure_kind != "config" for one in (*trials, *runs)):  # what is no configuration stays none
+        what = " and ".join(["trials"] * bool(trials) + ["promoted runs"] * bool(runs))
+        steps.append((f"try the failed {what} once more", retry_command(plan)))
     if ranked and not full.trials:
         cost = cost_words(plan, 1)
         steps.append((f"train the best trial in full ({cost})", f"python -m orchestrator promote {folder} --top 1"))
@@ -229,6 +233,10 @@ def next_steps(plan: Plan, search: StudyState, full: StudyState) -> list[tuple[s
         steps.append(("train the best configuration anywhere", f"python -m trainer --config {folder}/best.yaml"))
     steps.append(("look at it in the Optuna dashboard", f"python -m orchestrator dashboard {folder}"))
     return steps
+
+
+def retry_command(plan: Plan) -> str:
+    return f"python -m orchestrator retry {_shown(plan.folder)} --failed"
 
 
 def cost_words(plan: Plan, runs: int) -> str:

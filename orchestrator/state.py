@@ -97,6 +97,10 @@ class TrialState:
         """The value at the highest rung with one, by which trials are ranked."""
         return self.results[self.reached]
 
+    @property
+    def failure_words(self) -> str:
+        return f"failed ({self.failure_kind}): {self.failure_line}"
+
     def best(self, maximize: bool, after_epoch: int = 0) -> float | None:
         """The best evaluation after an epoch; of all where that leaves none."""
         pick = max if maximize else min
@@ -152,6 +156,15 @@ class StudyState:
 
     def with_status(self, *statuses: str) -> list[TrialState]:
         return [trial for trial in self.in_order() if trial.status in statuses]
+
+    def standing(self) -> list[TrialState]:
+        """All but those that were tried again: a failed trial leaves its place to its retry."""
+        retried = {trial.retry_of for trial in self.in_order()}
+        return [trial for trial in self.in_order() if trial.number not in retried]
+
+    def failures(self) -> list[TrialState]:
+        """What failed by itself and was not tried again."""
+        return [trial for trial in self.standing() if trial.status == FAILED and trial.origin is None]
 
     def asked(self) -> set[int]:
         """Places in the plan's list that have a trial already."""

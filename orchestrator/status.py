@@ -9,6 +9,7 @@ from rich.table import Table
 
 from orchestrator.folder import read_state
 from orchestrator.records import trial_rows
+from orchestrator.state import FAILED
 from orchestrator.views import summary_line
 
 
@@ -20,8 +21,9 @@ def show_status(folder: Path, console: Console) -> None:
         numbers = [f"{n:.4g}" if n is not None else "" for n in (row.value, row.loss)]
         table.add_row(str(row.trial_id), row.status, *numbers, str(row.epochs), f"{row.seconds:.1f}", row.reason)
     console.print(table, markup=False)
-    for run in full.in_order():
+    for run in full.standing():
         value = f"{plan.metric.label} {run.value:.4g}" if run.value is not None else "no evaluation yet"
         words = f"trial {run.source_trial} in full, seed {run.seed_index}: {run.status}, epoch {run.epochs}"
-        console.print(f"{words} of {plan.full.epochs}, {value}", markup=False)
+        why = f"; {run.failure_words}" if run.status == FAILED else ""
+        console.print(f"{words} of {plan.full.epochs}, {value}{why}", markup=False, soft_wrap=True)
     console.print(summary_line(plan, search), markup=False)

@@ -13,7 +13,7 @@ import pytest
 from orchestrator_parts import LR, Command, python_process, tree, write_trials
 
 from reports.record import STATUSES
-from trainer.api import load_config, read_metrics, read_yaml, resolve_config, train
+from trainer.api import dump_yaml, load_config, read_metrics, read_yaml, resolve_config, train
 
 COLUMNS = [
     "trial_id", "status", "final_bleu", "final_loss", f"param_{LR}", "best_bleu", "epochs", "rung", "seconds",
@@ -398,8 +398,33 @@ def test_retry_with_nothing_failed(command: Command, finished_copy: Path) -> Non
     before = facts(finished_copy)
     result = command("retry", finished_copy, "--failed")
     assert result.exit_code == 0, result.output
-    assert "0 failed trials tried again" in result.stderr
+    assert "nothing has failed: there is nothing to try again" in result.stderr
     assert facts(finished_copy) == before
+
+
+def test_a_failed_promoted_run_is_said_and_tried_again(command: Command, finished_copy: Path) -> None:
+    content = {**read_yaml(finished_copy / "plan.yaml"), "promote": {"top": 0, "seeds": 1}}
+    (finished_copy / "plan.yaml").write_text(dump_yaml(content), encoding="utf-8")
+    weights = next((finished_copy / "full").iterdir()).name.removesuffix("-seed0")
+    checkpoint = finished_copy / "trials" / weights / "checkpoints" / "last.pth"
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(b"damaged")
+    words = ("promote", finished_copy, "--top", "1", "--seeds", "2", "--from", "checkpoint")
+    command(*words)
+    status = re.sub(r"\s+", " ", command("status", finished_copy).stdout)
+    name = f"trial {int(weights)} in full, seed 1"
+    assert re.search(rf"{name}: failed, epoch 0 of 4, no evaluation yet; failed \(\w+\): .*last\.pth", status)
+    again = re.sub(r"\s+", " ", command(*words).stderr)
+    assert re.search(rf"{name}, failed .* try it again with python -m orchestrator retry \S+ --failed", again)
+    checkpoint.write_bytes(whole)
+    retried = command("retry", finished_copy, "--failed")
+    assert retried.exit_code == 0, retried.output
+    assert "1 failed promoted run tried again" in retried.stderr
+    status = command("status", finished_copy).stdout
+    assert f"{name}: completed, epoch 4 of 4, BLEU " in status
+    assert status.count(name) == 1
+    assert "2 seeds" in (finished_copy / "best.yaml").read_text(encoding="utf-8")
+    assert "nothing has failed" in command("retry", finished_copy, "--failed").stderr
 
 
 # exit statuses of other endings

@@ -15,9 +15,10 @@ from orchestrator_parts import LR, Bench, Fault
 
 from orchestrator.outputs import StudyFiles, write_best
 from orchestrator.plan import Plan
-from orchestrator.promote import chosen, crown
-from orchestrator.records import next_steps
-from orchestrator.stage import Stage
+from orchestrator.promote import chosen, crown, failed_before
+from orchestrator.records import build_record, next_steps
+from orchestrator.retry import reopen_all
+from orchestrator.stage import FullRun, Stage
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
 from trainer.api import ConfigError, load_config, resolve_config
 
@@ -187,3 +188,72 @@ def test_best_yaml_leaves_a_leader_that_failed(bench: Callable[..., Bench]) -> N
     leader.status = FAILED
     files.changed(stage, other, final=False)
     assert led_by() == B
+
+
+def test_a_failed_promoted_run_goes_on_and_stands_once_as_its_retry(bench: Callable[..., Bench]) -> None:
+    b = bench({A: [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}, {"faults": {(A, 5): [Fault("nan", "the loss is nan")]}})
+    b.search()
+    search = b.state
+    runs = chosen(b.plan, search, 1, 1)
+    b.full(runs)
+    assert b.statuses() == [FAILED]
+    assert next(failed_before(b.plan, b.state, runs)).startswith(
+        "trial 1 in full, seed 0, failed (nan): the loss is nan; try it again with python -m orchestrator retry "
+    )
+    checkpoints = b.plan.folder / "full" / "0001-seed0" / "checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "last.pth").touch()
+    assert reopen_all(b.plan) == "1 failed promoted run tried again"
+    assert reopen_all(b.plan) == "nothing has failed: there is nothing to try again"
+    again = b.with_plan()
+    again.full([])
+    assert [(t.status, t.retry_of, t.retries, t.folder) for t in again.state.in_order()] == [
+        (FAILED, None, 0, "full/0001-seed0"), (COMPLETED, 0, 1, "full/0001-seed0"),
+    ]  # fmt: skip
+    assert again.world.epochs_trained["0001-seed0"] == 6  # none of them twice
+    record = build_record(b.plan, search, again.state, in_progress=False)
+    (one,) = record.full_runs
+    assert (one.status, one.epochs, one.seconds) == ("completed", 6, 60.0)
+    curve = [evaluation for evaluation in record.evaluations if evaluation.run]
+    assert [(point.epoch, point.slot) for point in curve] == [(epoch, "slot 1") for epoch in range(1, 7)]
+    assert not list(failed_before(b.plan, again.state, runs))
+
+
+def test_without_a_checkpoint_a_promoted_run_begins_anew(bench: Callable[..., Bench]) -> None:
+    b = bench({A: [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}, {"faults": {(A, 5): [Fault("nan", "the loss is nan")]}})
+    b.search()
+    b.full(chosen(b.plan, b.state, 1, 1))
+    b.world.trained.pop(str(b.plan.folder / "full" / "0001-seed0"))
+    reopen_all(b.plan)
+    again = b.with_plan()
+    again.full([])
+    assert again.statuses() == [FAILED, COMPLETED]
+    assert again.world.epochs_trained["0001-seed0"] == 4 + 6
+
+
+def test_trials_and_promoted_runs_are_tried_again_together(bench: Callable[..., Bench]) -> None:
+    faults = {(A, 5): [Fault("nan")], (B, 1): [Fault("nan"), Fault("nan")]}
+    b = bench({A: [1.0] * 6, B: [2.0] * 6}, {"faults": faults})
+    b.search()
+    b.full(chosen(b.plan, b.state, 1, 1))
+    assert reopen_all(b.plan) == "1 failed trial and 1 failed promoted run tried again"
+
+
+def test_retry_is_offered_where_it_can_help(plan: Plan) -> None:
+    def offered(search: StudyState, full: StudyState) -> list[str]:
+        return [why for why, command in next_steps(plan, search, full) if " retry " in command]
+
+    done, broken, misfit = trial(0, COMPLETED, 5.0), trial(1, FAILED, None), trial(2, FAILED, None)
+    broken.failure_kind, misfit.failure_kind = "nan", "config"
+    failed = run(0, 1, 0, None, FAILED)
+    failed.failure_kind = "data"
+    assert offered(state(done), state(failed)) == ["try the failed promoted runs once more"]
+    assert offered(state(done, broken), state(failed)) == ["try the failed trials and promoted runs once more"]
+    assert offered(state(done, broken, misfit), state()) == ["try the failed trials once more"]
+    assert offered(state(done, misfit), state()) == []
+    retry = trial(3, COMPLETED, 4.0)
+    retry.retry_of = broken.number
+    assert offered(state(done, broken, retry), state()) == []
+    failed.failure_kind = "config"
+    (line,) = failed_before(plan, state(failed), [FullRun(1, 0, {LR: A})])
+    assert line.endswith("failed (config): ; a retry cannot help")
