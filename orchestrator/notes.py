@@ -8,7 +8,8 @@ from orchestrator.budget import Strategy
 from orchestrator.ladder import Budget, ladder_words
 from orchestrator.plan import Plan
 from orchestrator.search import NEEDS_COMPLETED
-from trainer.api import DataSummary
+from orchestrator.space import as_json, varies
+from trainer.api import LOSS, DataSummary, redefines_loss
 
 
 def plan_notes(plan: Plan, budget: Budget, strategy: Strategy, full: DataSummary, top: DataSummary) -> Iterator[str]:
@@ -17,6 +18,7 @@ def plan_notes(plan: Plan, budget: Budget, strategy: Strategy, full: DataSummary
     yield from (f"warning: {warning}" for warning in top.warnings)
     yield from _budget_notes(plan, budget, strategy, full)
     yield from _trial_notes(plan, strategy)
+    yield from _loss_notes(plan)
     threshold = plan.threshold
     if plan.metric.name == "bleu" and threshold is not None and 0 < threshold <= 1:
         yield f"warning: BLEU is on a scale of 0 to 100; a threshold of {threshold:g} eliminates next to nothing"
@@ -60,3 +62,25 @@ def _trial_notes(plan: Plan, strategy: Strategy) -> Iterator[str]:
                 f"{plan.n_trials} trials may leave the top rung empty: {len(plan.rungs)} rungs and a reduction factor "
                 f"of {plan.pruner['reduction_factor']:g} take {needed:g} to be sure of one"
             )
+
+
+def _loss_notes(plan: Plan) -> Iterator[str]:
+    """A criterion that gives smaller numbers would win every search by the loss."""
+    if plan.metric.name != LOSS.name:
+        return
+    keys = [key for key in plan.parameters if redefines_loss(plan.base_config.task, key) and _differs(plan, key)]
+    if keys:
+        named = " and ".join(filter(None, (", ".join(keys[:-1]), keys[-1])))
+        change = "changes" if len(keys) == 1 else "change"
+        yield (
+            f"warning: the trials differ in {named}, which {change} what the validation loss measures: their losses "
+            "cannot be compared"
+        )
+
+
+def _differs(plan: Plan, key: str) -> bool:
+    """Whether two trials may have different values of a key."""
+    if any(dimension.key == key and varies(dimension.shape) for dimension in plan.space):
+        return True
+    values = {as_json(trial.get(key, plan.base_values[key])) for trial in plan.trials[: plan.n_trials]}
+    return len(values) > 1

@@ -33,6 +33,11 @@ def shape_of(key: Key, values: Sequence[Any]) -> Shape:
     return {"type": "json", "choices": sorted({as_json(value) for value in values})}
 
 
+def varies(shape: Shape) -> bool:
+    """Whether a distribution has more than one value."""
+    return len(shape["choices"]) > 1 if "choices" in shape else bool(shape["low"] < shape["high"])
+
+
 def as_json(value: Any) -> str:
     """One text for one value, whatever order its keys were written in."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

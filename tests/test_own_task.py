@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trainer import cli
-from trainer.api import ConfigError, known_keys, resolve_config, task_of
+from trainer.api import ConfigError, known_keys, redefines_loss, resolve_config, task_of
 from trainer.tasks import find_task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -203,3 +203,9 @@ def test_a_part_named_in_words_is_looked_at_when_it_is_wanted() -> None:
 def test_a_name_without_a_colon_is_a_built_in_one() -> None:
     with pytest.raises(ConfigError, match=r"unknown task 'regression'; the tasks are .* and package\.module:object"):
         task_of({"task": "regression"})
+
+
+@pytest.mark.usefixtures("modules")
+def test_the_criterion_redefines_the_loss_where_a_task_says_nothing() -> None:
+    assert redefines_loss("late_task:Mine", "criterion.type")
+    assert not redefines_loss("late_task:Mine", "training.batch_size")

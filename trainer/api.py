@@ -107,6 +107,7 @@ __all__ = [
     "read_config_file",
     "read_metrics",
     "read_yaml",
+    "redefines_loss",
     "resolve_config",
     "select",
     "setting",
@@ -270,3 +271,10 @@ def cheap_evaluation(task: str) -> Mapping[str, Any]:
     """Overrides that make a task's evaluation cheap, for where many runs are only compared with each other."""
     cheap: Mapping[str, Any] = load(find_task(task).files).CHEAP_EVALUATION
     return cheap
+
+
+def redefines_loss(task: str, key: str) -> bool:
+    """Whether losses of two runs of a task that differ in this key cannot be compared."""
+    # A task of one's own need not inherit from FilesDefaults.
+    keys: Sequence[str] = getattr(load(find_task(task).files), "LOSS_KEYS", FilesDefaults.LOSS_KEYS)
+    return any(key.startswith(known) if known.endswith(".") else key == known for known in keys)

@@ -225,6 +225,53 @@ def test_no_needless_notes(make: Make) -> None:
     assert not any("warning" in note or "pruner" in note for note in plan.notes)
 
 
+LOSS_NOTE = "what the validation loss measures: their losses cannot be compared"
+BY_LOSS = {
+    "task": "diffusion",
+    "data": {"scenes": {"images": 24, "size": 32}, "image_size": 32},
+    "vae": {"type": "builtin"},
+    "training": {"epochs": 4},
+}
+CRITERION, PREDICTION = "criterion.type", "diffusion.prediction_type"
+
+
+@pytest.fixture
+def loss_notes(make: Make, tmp_path: Path) -> Callable[..., list[str]]:
+    """What the notes of a plan say on losses, for a task whose metric is the loss."""
+
+    def noted(trials: Any, **sections: Any) -> list[str]:
+        (tmp_path / "base.yaml").write_text(dump_yaml(BY_LOSS), encoding="utf-8")
+        by_loss = {"base_config": "base.yaml", "overrides": {}, "budget": {"epochs": 2}}
+        plan = make({**by_loss, "trials": trials, **sections})
+        return [note for note in plan.notes if LOSS_NOTE in note]
+
+    return noted
+
+
+def test_trials_whose_losses_cannot_be_compared_are_warned_of(loss_notes: Callable[..., list[str]]) -> None:
+    both = f"warning: the trials differ in {CRITERION} and {PREDICTION}, which change {LOSS_NOTE}"
+    assert loss_notes([{CRITERION: "mse"}, {CRITERION: "l1", PREDICTION: "v_prediction"}]) == [both]
+    one = f"warning: the trials differ in vae.width, which changes {LOSS_NOTE}"
+    assert loss_notes([{LR: 0.1}, {"vae.width": 16}]) == [one]
+    same = [{CRITERION: "l1", LR: 0.1}, {CRITERION: "l1", LR: 0.2, "diffusion.caption_dropout": 0.3}]
+    assert not loss_notes(same)
+    assert not loss_notes([*same, {LR: 0.1}], search={"n_trials": 2})  # the last is never trained
+
+
+@pytest.mark.parametrize(("choices", "count"), [(["mse", "l1"], 1), (["l1"], 0)])
+def test_a_space_over_the_criterion_is_warned_of(
+    loss_notes: Callable[..., list[str]], choices: list[str], count: int
+) -> None:
+    space = {LR: {"type": "float", "low": 0.001, "high": 0.1}, CRITERION: {"type": "categorical", "choices": choices}}
+    assert len(loss_notes([], search_space=space, search={"n_trials": 3})) == count
+
+
+def test_a_metric_of_its_own_outlives_another_loss(make: Make) -> None:
+    trials = [{"data.freq_threshold": 1}, {"data.freq_threshold": 2}]
+    assert not any(LOSS_NOTE in note for note in make({"trials": trials}).notes)
+    assert any(LOSS_NOTE in note for note in make({"trials": trials}, "metrics.bleu=false").notes)
+
+
 def test_the_price_counts_trials_epochs_and_repeats(make: Make) -> None:
     plan = make({"trials": [{LR: 0.1}, {LR: 0.2}, {LR: 0.1}], "promote": {"top": 2, "seeds": 2}})
     lines = list(price_words(plan, price_of(plan, {})))

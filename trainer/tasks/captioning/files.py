@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -59,6 +59,8 @@ class CaptioningFiles:
     """`TaskFiles` of captioning."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {"evaluation.beam_size": 1}
+    # Over another vocabulary it is another loss; smoothing is of training alone.
+    LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.type", "data.freq_threshold", "data.vocab_path")
 
     @staticmethod
     def metric(config: CaptioningConfig) -> Metric:

@@ -195,6 +195,7 @@ class ClassificationFiles:
     """`TaskFiles` of classification."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
+    LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.type",)  # smoothing and reduction are of training alone
 
     @staticmethod
     def metric(config: ClassificationConfig) -> Metric:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from trainer import builtin
@@ -46,6 +46,13 @@ class DiffusionFiles:
         "metrics.frechet_backbone": None,
         "metrics.frechet_weights": None,
     }
+
+    # What is predicted, of which noise, in which latents, and at which levels it is judged.
+    LOSS_KEYS: ClassVar[Sequence[str]] = (
+        "criterion.type", "diffusion.prediction_type", "diffusion.num_train_timesteps", "diffusion.beta_schedule",
+        "diffusion.beta_start", "diffusion.beta_end", "vae.", "model.in_channels", "data.image_size",
+        "evaluation.noise_levels",
+    )  # fmt: skip
 
     @staticmethod
     def metric(_config: DiffusionConfig) -> Metric:
