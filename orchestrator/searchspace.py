@@ -19,7 +19,7 @@ from typing import Any
 from orchestrator.ladder import refused_in_trials
 from orchestrator.mistakes import Mistakes
 from orchestrator.space import Shape, as_json
-from trainer.api import Key, RunConfig, canonical_overrides, known_keys, resolve_config
+from trainer.api import ConfigError, Key, RunConfig, canonical_overrides, known_keys, resolve_config
 
 KINDS: dict[str, tuple[str, ...]] = {
     "float": ("low", "high", "step", "log"),
@@ -279,8 +279,11 @@ def _try_out(
         probes = [("low", shape["low"]), ("high", shape["high"])]
     several = itertools.product(_circumstances(dimension, found), probes)
     for around, (words, value) in itertools.islice(several, _MOST_CHECKED):
-        with mistakes.collected(f"{place}: {words}"):
+        try:
             resolve_config(base.plain(), around, {dimension.key: value})
+        except ConfigError as error:
+            joint = any(problem.where != dimension.key for problem in error.problems)
+            mistakes.take(error, f"{place}: {words}{', beside the base values of the rest' if joint else ''}")
 
 
 def _circumstances(dimension: Dimension, found: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:

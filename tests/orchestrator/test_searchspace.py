@@ -189,7 +189,7 @@ def test_a_space_survives_its_yaml() -> None:
         ({BATCH: {"type": "int", "low": 0, "high": 4}}, "low: training.batch_size: input should be greater than or eq"),
         ({TYPE: {"type": "categorical", "choices": ["adamw", "lion"]}}, 'choice "lion": training.optimizer.type: must'),
         ({BATCH: {"type": "categorical", "choices": [4, "x"]}}, 'choice "x": training.batch_size: must be a whole nu'),
-        ({MOMENTUM: HALF}, "high: training.optimizer: adam does not take momentum"),
+        ({MOMENTUM: HALF}, "high, beside the base values of the rest: training.optimizer: adam does not"),
         ({TYPE: KINDS, MOMENTUM: {**HALF, "when": {TYPE: ["sgd", "adamw"]}}}, "adamw does not take momentum"),
         # conditions
         ({MOMENTUM: {**HALF, "when": {TYPE: "sgd"}}, TYPE: KINDS}, "is a dimension that stands later; a condition lo"),
