@@ -23,12 +23,8 @@ FULL = 0  # stands for full training where rungs are numbered
 
 def results_on(state: StudyState, rung: int) -> dict[int, float]:
     """Trial number → value, of every trial with a result of its own on a rung."""
-    retried = {trial.retry_of for trial in state.in_order()}
-    return {
-        trial.number: trial.results[rung]
-        for trial in state.in_order()
-        if trial.origin is None and rung in trial.results and trial.number not in retried
-    }
+    there = (trial for trial in state.standing() if trial.origin is None and rung in trial.results)
+    return {trial.number: trial.results[rung] for trial in there}
 
 
 class Trusting(Protocol):

@@ -63,8 +63,7 @@ class HalvingPolicy:
     def standing(self, state: StudyState, rung: int) -> list[TrialState]:
         """Every trial with a result on a rung, wherever it is now, best first; of equals the earlier."""
         sign = -1.0 if self.metric.direction == "maximize" else 1.0
-        again = {trial.retry_of for trial in state.in_order()}  # a failed trial leaves its place to its retry
-        there = [t for t in state.in_order() if t.origin is None and rung in t.results and t.number not in again]
+        there = [t for t in state.standing() if t.origin is None and rung in t.results]
         return sorted(there, key=lambda t: (sign * t.results[rung], t.number))
 
     def places(self, results: int) -> int:
