@@ -54,18 +54,18 @@ class Ledger:
         """Gives a duplicate its original's result, as it stands now."""
         trial.take_result(origin)
         words = f"{trial.status}: the same configuration as trial {origin.trial_id}"
-        self._record(trial, f"{self.stage.label(trial)} {words}")
+        self._record(trial, f"{trial.label} {words}")
 
     def goes_on(self, trial: TrialState) -> None:
         """A trial that was interrupted between rungs is taken up again."""
         trial.status = RUNNING
-        self._record(trial, f"{self.stage.label(trial)} goes on after epoch {trial.epochs}")
+        self._record(trial, f"{trial.label} goes on after epoch {trial.epochs}")
 
     def climbs(self, step: Climb) -> None:
         """A rested trial is taken up to its next rung."""
         trial = self.stage.state.trials[step.number]
         climb(trial)
-        self._record(trial, f"{self.stage.label(trial)} {step.reason}")
+        self._record(trial, f"{trial.label} {step.reason}")
 
     def evaluated(
         self, trial: TrialState, evaluation: Evaluation, slot: str, ended_at: float, opening: float = 0.0
@@ -104,14 +104,14 @@ class Ledger:
         if warning:
             self.watcher.line(warning)
         status = "" if verdict.action in ("go_on", "climb") else f"{trial.status} "
-        self._record(trial, f"{stage.label(trial)} {status}{verdict.reason}")
+        self._record(trial, f"{trial.label} {status}{verdict.reason}")
 
     def pauses(self, why: str) -> None:
         """What is under way rests until the next call."""
         for trial in self.stage.state.with_status(RUNNING):
             if trial.origin is None:
                 trial.status = PAUSED
-                self._record(trial, f"{self.stage.label(trial)} paused after epoch {trial.epochs}: {why}")
+                self._record(trial, f"{trial.label} paused after epoch {trial.epochs}: {why}")
 
     def wasted(self, trial: TrialState, slot: str, begin: float, end: float, kind: str) -> None:
         """Between two times a slot worked on a trial for nothing; it is written with what becomes of the trial."""
@@ -121,12 +121,12 @@ class Ledger:
     def retries(self, trial: TrialState, line: str) -> None:
         """A slice was lost with its process and is tried again."""
         trial.retries += 1
-        self._record(trial, f"{self.stage.label(trial)} {line}")
+        self._record(trial, f"{trial.label} {line}")
 
     def failed(self, trial: TrialState, kind: str, line: str) -> None:
         trial.status, trial.failure_kind, trial.failure_line = FAILED, kind, line
         trial.values = {**trial.untold, **trial.values}  # nothing will tell them again
-        self._record(trial, f"{self.stage.label(trial)} {trial.failure_words}")
+        self._record(trial, f"{trial.label} {trial.failure_words}")
         self.stage.policy.closed(trial)
 
     def _record(self, trial: TrialState, line: str) -> None:
@@ -146,11 +146,10 @@ class Ledger:
         """Deletes checkpoints beyond the limit; a rested trial that loses its own cannot go on."""
         for trial in keeper.trim(self.stage.state):
             self.stage.study.dropped(trial)
-            label = self.stage.label(trial)
-            self.watcher.line(f"checkpoints of {label} deleted (--max-checkpoint-gb)")
+            self.watcher.line(f"checkpoints of {trial.label} deleted (--max-checkpoint-gb)")
             if trial.status == PAUSED:
                 trial.status = PRUNED
-                self._record(trial, f"{label} pruned at rung {trial.rung}: its checkpoint had to make room")
+                self._record(trial, f"{trial.label} pruned at rung {trial.rung}: its checkpoint had to make room")
                 self.stage.policy.closed(trial)
 
 

@@ -106,7 +106,7 @@ class LiveView(PlainView):
         pace = self._pace(stage, trial, place)
         best = trial.best(stage.plan.metric.direction == "maximize")
         return [
-            stage.label(trial),
+            trial.label,
             f"{trial.rung}/{len(rungs)}",
             f"{position:.1f}/{until}",
             _MISSING if trial.value is None else f"{trial.value:.4g}",

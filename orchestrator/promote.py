@@ -37,9 +37,9 @@ def failed_before(plan: Plan, full: StudyState, runs: Sequence[FullRun]) -> Iter
     wanted = {(run.trial_id, run.seed_index) for run in runs}
     for failed in full.failures():
         if (failed.source_trial, failed.seed_index) in wanted:
-            what = f"trial {failed.source_trial} in full, seed {failed.seed_index}, {failed.failure_words}"
             helps = failed.failure_kind != "config"
-            yield f"{what}; {f'try it again with {retry_command(plan)}' if helps else 'a retry cannot help'}"
+            advice = f"try it again with {retry_command(plan)}" if helps else "a retry cannot help"
+            yield f"{failed.label}, {failed.failure_words}; {advice}"
 
 
 def crown(plan: Plan, search: StudyState, full: StudyState) -> str:

@@ -51,7 +51,7 @@ def reopen_failed_runs(plan: Plan, study: Study) -> int:
         _take_over(stage, old, new, found)
         if found:  # the curve stands once, as the retry's
             new.ended, new.slots, new.parts = dict(old.ended), dict(old.slots), dict(old.parts)
-        _decide(stage, new, f"{stage.label(new)} is tried again: it failed ({old.failure_kind})")
+        _decide(stage, new, f"{new.label} is tried again: it failed ({old.failure_kind})")
     return len(failed)
 
 

@@ -47,7 +47,6 @@ class Stage(Protocol):
         """For a place in the list, or chosen by the sampler; None where that has nothing left."""
         ...
 
-    def label(self, trial: TrialState) -> str: ...
     def folder(self, trial: TrialState) -> Path: ...
     def config(self, trial: TrialState) -> Mapping[str, Any]:
         """What a trial trains on its rung, as plain data; `ConfigError` where that is no configuration."""
@@ -106,9 +105,6 @@ class SearchStage:
             trial.failure_kind, trial.failure_line = error.kind, f"{problem.where}: {problem.what}"
         return trial
 
-    def label(self, trial: TrialState) -> str:
-        return f"trial {trial.trial_id}"
-
     def folder(self, trial: TrialState) -> Path:
         return self.plan.folder / trial.folder
 
@@ -145,9 +141,6 @@ class FullStage:
         trial = TrialState(-1, index, run.overrides)
         trial.source_trial, trial.seed_index, trial.weights = run.trial_id, run.seed_index, run.weights
         return trial
-
-    def label(self, trial: TrialState) -> str:
-        return f"trial {trial.source_trial} in full, seed {trial.seed_index}"
 
     def folder(self, trial: TrialState) -> Path:
         return self.plan.folder / trial.folder

@@ -67,6 +67,13 @@ class TrialState:
         return self.number + 1
 
     @property
+    def label(self) -> str:
+        """What messages call it."""
+        if self.source_trial:
+            return f"trial {self.source_trial} in full, seed {self.seed_index}"
+        return f"trial {self.trial_id}"
+
+    @property
     def folder(self) -> str:
         """Where its files lie, as seen from the study's folder: `trials/0007`, or `full/0007-seed0` if promoted."""
         if self.source_trial:

@@ -23,7 +23,7 @@ def show_status(folder: Path, console: Console) -> None:
     console.print(table, markup=False)
     for run in full.standing():
         value = f"{plan.metric.label} {run.value:.4g}" if run.value is not None else "no evaluation yet"
-        words = f"trial {run.source_trial} in full, seed {run.seed_index}: {run.status}, epoch {run.epochs}"
+        words = f"{run.label}: {run.status}, epoch {run.epochs}"
         why = f"; {run.failure_words}" if run.status == FAILED else ""
         console.print(f"{words} of {plan.full.epochs}, {value}{why}", markup=False, soft_wrap=True)
     console.print(summary_line(plan, search), markup=False)

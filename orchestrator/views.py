@@ -85,7 +85,7 @@ class PlainView:
 
     def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
         if is_news(self._said, stage, trial):
-            self.line(f"{stage.label(trial)} epoch {trial.epochs}/{stage.epochs(trial)}: {result_words(stage, trial)}")
+            self.line(f"{trial.label} epoch {trial.epochs}/{stage.epochs(trial)}: {result_words(stage, trial)}")
 
     def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
         """Steps are too many for lines."""
