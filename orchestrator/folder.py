@@ -38,10 +38,9 @@ def read_plan(folder: Path) -> Plan:
 
 def open_search(plan: Plan) -> Study:
     """The search's study; where the folder's own has not begun, another folder's of the same name is refused."""
-    if plan.storage and not (plan.folder / PLAN).exists():
-        Study.refuse_another(plan.storage_url, plan.name, str(plan.folder))
+    new = bool(plan.storage) and not (plan.folder / PLAN).exists()
     about = {"metric": plan.metric.label, "budget": plan.top.words(), "folder": str(plan.folder)}
-    return Study.open(plan.storage_url, plan.name, plan.metric.direction == "maximize", plan.shapes, about)
+    return Study.open(plan.storage_url, plan.name, plan.metric.direction == "maximize", plan.shapes, about, new)
 
 
 def read_full(plan: Plan) -> StudyState:

@@ -55,11 +55,19 @@ class Study:
         self._states: dict[int, OptunaState] = {}
 
     @classmethod
-    def open(cls, url: str, name: str, maximize: bool, shapes: Mapping[str, Shape], about: Mapping[str, Any]) -> Study:
-        """Opens or creates a study; `about` is shown with it in the dashboard. One of another program is refused."""
+    def open(
+        cls,
+        url: str,
+        name: str,
+        maximize: bool,
+        shapes: Mapping[str, Shape],
+        about: Mapping[str, Any],
+        new: bool = False,
+    ) -> Study:
+        """Opens or creates a study, shown with `about` in the dashboard; if `new`, none that another folder began."""
         storage = open_storage(url)
         direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
-        study_id = _usable(storage, url, name, direction)
+        study_id = _usable(storage, url, name, direction, about.get("folder") if new else None)
         if study_id is None:
             study_id = retried(lambda: storage.create_new_study([direction], name))
         study = cls(storage, study_id, shapes)
@@ -77,17 +85,6 @@ class Study:
         state = cls(storage, study_id, {}).load(unfinished=True) if study_id is not None else None
         storage.engine.dispose()
         return state
-
-    @classmethod
-    def refuse_another(cls, url: str, name: str, folder: str) -> None:
-        """`ConfigError` where a study of this name has begun in another folder."""
-        storage = open_storage(url)
-        study_id = _study_id(storage, name)
-        if study_id is not None and retried(lambda: storage.get_n_trials(study_id)):
-            owner = retried(lambda: storage.get_study_user_attrs(study_id)).get("folder", folder)
-            if owner != folder:
-                raise _taken(url, name, f"that of {owner}")
-        storage.engine.dispose()
 
     @classmethod
     def existing(cls, url: str, name: str) -> Study:
@@ -261,8 +258,8 @@ def _taken(url: str, name: str, whose: str) -> ConfigError:
     return ConfigError([Problem("--study", f"{where} holds a study {name} already, {whose}; choose another name")])
 
 
-def _usable(storage: RDBStorage, url: str, name: str, direction: StudyDirection) -> int | None:
-    """The id of the study of that name, None where there is none; `ConfigError` where it is another program's.
+def _usable(storage: RDBStorage, url: str, name: str, direction: StudyDirection, own: str | None) -> int | None:
+    """The id of the study of that name, None where there is none; `ConfigError` for another program's or folder's.
 
     What a call left whose data were refused is removed if it searched by another metric: Optuna keeps the direction.
     """
@@ -271,8 +268,11 @@ def _usable(storage: RDBStorage, url: str, name: str, direction: StudyDirection)
         return None
     fits = retried(lambda: storage.get_study_directions(study_id)) == [direction]
     begun = retried(lambda: storage.get_n_trials(study_id)) > 0
-    if "metric" not in retried(lambda: storage.get_study_user_attrs(study_id)) and (begun or not fits):
+    about = retried(lambda: storage.get_study_user_attrs(study_id))
+    if "metric" not in about and (begun or not fits):
         raise _taken(url, name, "made by another program")
+    if begun and own is not None and about.get("folder", own) != own:
+        raise _taken(url, name, f"that of {about['folder']}")
     if begun or fits:
         return study_id
     retried(lambda: storage.delete_study(study_id))
