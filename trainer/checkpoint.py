@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from trainer.errors import CheckpointError, TrainingError, WriteError
 
@@ -145,6 +146,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("format") != FORMAT or not found.keys() >= PARTS:
         raise CheckpointError(f"{path}: not a checkpoint of this program, or of another version of it")
     return found
+
+
+def fill_model(model: nn.Module, state: Mapping[str, Any], what: str) -> None:
+    """Takes a checkpoint's weights, averaged ones where it has them; a `CheckpointError` begins with `what` where they
+    are another model's."""
+    try:
+        model.load_state_dict(state["average"] or state["model"])
+    except RuntimeError as error:
+        first = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
+        raise CheckpointError(f"{what}: {first}") from None
 
 
 def load_newest(folder: Path) -> tuple[dict[str, Any], Path, Sequence[str]] | None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoint import fill_model, load_checkpoint
 from trainer.data import EpochBatches, build_loader, close_loader, to_device
-from trainer.errors import CheckpointError, ConfigError, DataError, Problem
+from trainer.errors import ConfigError, DataError, Problem
 from trainer.precision import Precision, decide_device, decide_precision
 from trainer.resolve import canonical_overrides, resolve_config
 from trainer.run import flat, task_for
@@ -64,11 +64,7 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[Any, Task, torch.nn
     device = decide_device(config.device)
     task = task_for(config, state["extras"])
     model = task.build_model(weights=False)
-    try:
-        model.load_state_dict(state["average"] or state["model"])
-    except RuntimeError as error:
-        first = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
-        raise CheckpointError(f"{path}: its weights do not fit its own configuration: {first}") from None
+    fill_model(model, state, f"{path}: its weights do not fit its own configuration")
     asked = config.training.precision
     if asked == "fp16" and device.type == "cpu":
         asked = "auto"  # what a GPU trained can be used without one

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from trainer import randomness
 from trainer.arraystore import OnProgress
-from trainer.checkpoint import FORMAT, check_extras
+from trainer.checkpoint import FORMAT, check_extras, fill_model
 from trainer.config import RunConfig
 from trainer.ema import WeightAverage
 from trainer.errors import CheckpointError
@@ -254,11 +254,7 @@ def take_weights(model: nn.Module, state: Mapping[str, Any], config: RunConfig) 
     """A checkpoint's weights, averaged ones where it has them; `CheckpointError` where they are another model's."""
     if state["task"] != config.task:
         raise CheckpointError(f"checkpoint.weights holds a model of {state['task']}, and this run is of {config.task}")
-    try:
-        model.load_state_dict(state["average"] or state["model"])
-    except RuntimeError as error:
-        first = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
-        raise CheckpointError(f"checkpoint.weights holds another model: {first}") from None
+    fill_model(model, state, "checkpoint.weights holds another model")
 
 
 def steps_of(loaders: Loaders, config: RunConfig) -> int:
