@@ -97,6 +97,7 @@ __all__ = [
     "hint_key",
     "known_keys",
     "load_config",
+    "loss_keys",
     "metric_of",
     "no_room",
     "open_session",
@@ -175,7 +176,7 @@ def open_session(
     size may differ. `free` are further keys that may differ from the
     checkpoint's. A damaged checkpoint is said through `hooks.say` and the one before it is used.
     """
-    from trainer.checkpoint import keep_earlier, load_checkpoint, load_newest
+    from trainer.checkpoint import load_checkpoint, load_newest
     from trainer.resume import load_for_resume
     from trainer.run import open_run
     from trainer.writer import RunWriter
@@ -195,9 +196,10 @@ def open_session(
     if state is not None:
         hooks.say(f"continues from {source} (epoch {state['progress']['epoch']})")
     run = open_run(config, state, rung, hooks.say, free, hooks.preparing, weights)
-    if state is None and (line := keep_earlier(config.checkpoint.dir)):
-        hooks.say(line)
-    return Session(run, RunWriter(config, run.history, source))
+    writer = RunWriter(config, run.history, source)
+    if writer.replaced:
+        hooks.say(writer.replaced)
+    return Session(run, writer)
 
 
 def warm_up() -> None:
@@ -273,8 +275,13 @@ def cheap_evaluation(task: str) -> Mapping[str, Any]:
     return cheap
 
 
-def redefines_loss(task: str, key: str) -> bool:
-    """Whether losses of two runs of a task that differ in this key cannot be compared."""
+def loss_keys(task: str) -> Sequence[str]:
+    """The keys, or sections with a dot at their end, in which runs may not differ if their losses are compared."""
     # A task of one's own need not inherit from FilesDefaults.
     keys: Sequence[str] = getattr(load(find_task(task).files), "LOSS_KEYS", FilesDefaults.LOSS_KEYS)
-    return any(key.startswith(known) if known.endswith(".") else key == known for known in keys)
+    return keys
+
+
+def redefines_loss(task: str, key: str) -> bool:
+    """Whether losses of two runs of a task that differ in this key cannot be compared."""
+    return any(key.startswith(known) if known.endswith(".") else key == known for known in loss_keys(task))

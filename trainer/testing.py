@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from trainer import randomness
 from trainer.api import (
-    FilesDefaults,
     Hooks,
     cheap_evaluation,
     check_data,
     known_keys,
+    loss_keys,
     metric_of,
     open_session,
     prepare_data,
@@ -38,7 +38,6 @@ from trainer.checkpoint import LAST, load_checkpoint, save_checkpoint
 from trainer.data import Batch, EpochBatches, RowSource, build_loader, part_sizes
 from trainer.run import open_run, task_for
 from trainer.task import Rows, Task
-from trainer.tasks import find_task, load
 
 
 class Opened(typing.NamedTuple):
@@ -108,9 +107,9 @@ class TaskContract:
         assert resolve_config(settings.plain(), cheap).task == settings.task
 
     def test_the_keys_that_redefine_the_loss_are_keys(self, settings: Any) -> None:
-        files = load(find_task(settings.task).files)
-        named = getattr(files, "LOSS_KEYS", FilesDefaults.LOSS_KEYS)
-        unknown = [key for key in named if not key.endswith(".") and key not in known_keys(settings.task)]
+        unknown = [
+            key for key in loss_keys(settings.task) if not key.endswith(".") and key not in known_keys(settings.task)
+        ]
         assert not unknown, "a section has a dot at its end"
 
     def test_the_summary_counts_what_is_opened(self, settings: Any, opened: Opened) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.background import BackgroundWriter, StateCopy
-from trainer.checkpoint import BEST, LAST, PREVIOUS, copy_checkpoint, remove_leftovers, rotate_and_save
+from trainer.checkpoint import BEST, LAST, PREVIOUS, copy_checkpoint, keep_earlier, remove_leftovers, rotate_and_save
 from trainer.config import RunConfig
 from trainer.errors import ConfigError, Problem, WriteError, no_room
 from trainer.outcome import Evaluation
@@ -27,7 +27,8 @@ class RunWriter:
     """Writes for one run. An epoch stands in `metrics.jsonl` once: on a resume the file is rewritten from the
     checkpoint's own history, so that what was written after that checkpoint is written again.
 
-    `continued_from` is the checkpoint that the run goes on from; without one it starts afresh.
+    `continued_from` is the checkpoint that the run goes on from; without one it starts afresh. `replaced` are words on
+    an earlier run's checkpoints, where it takes their place.
     """
 
     def __init__(self, config: RunConfig, history: list[Evaluation], continued_from: Path | None = None) -> None:
@@ -35,6 +36,7 @@ class RunWriter:
         self.folder, self.log_folder = config.checkpoint.dir, config.logging_dir
         self.trackers = Trackers(config)
         self.last_checkpoint = str(continued_from) if continued_from else ""
+        self.replaced = ""
         self._copy, self._background = StateCopy(), BackgroundWriter()
         try:
             for folder in (self.folder, self.log_folder):
@@ -42,6 +44,7 @@ class RunWriter:
             remove_leftovers(self.folder)
             self._write_metrics(history)
             if continued_from is None:
+                self.replaced = keep_earlier(self.folder)
                 self._remove_checkpoints()
         except OSError as error:
             if no_room(error):
