@@ -22,6 +22,7 @@ from orchestrator.worker import LEFT, RECYCLED, REST, STOP, run_slot
 
 _PRELOADED = ["orchestrator.cli", "orchestrator.worker", "orchestrator.slots.preload"]
 _CLOSE_SECONDS = 5.0
+_STATUS_SECONDS = 10.0  # a pipe ends before its process does; on a busy machine the status comes noticeably later
 # Statuses that are no fault of a slice. 255 is how multiprocessing says that the fork server, which alone knew the
 # status, is gone: told to end together with all others.
 _NO_FAULT = (LEFT, RECYCLED, -signal.SIGTERM, 255)
@@ -69,13 +70,12 @@ class LocalSlot:
             self.start()
         assert self._connection is not None, "started above"
         self._work, self.holds, self._heard = work, work.name, time.monotonic()
-        try:
+        with suppress(OSError):  # it ends this moment; whether by a fault is asked where its status is, in `poll`
             self._connection.send(work)
-        except OSError:  # it died this moment
-            self._lose("lost", "the process died before it took the slice")
 
     def poll(self) -> Sequence[Event]:
         events: list[Event] = []
+        gone = self._process is not None and self._process.exitcode is not None  # before its last words are read
         try:
             while self._connection is not None and self._connection.poll():
                 event = self._connection.recv()
@@ -86,7 +86,7 @@ class LocalSlot:
                     if isinstance(event, Ended) and event.outcome.ending == "interrupted":
                         self._leaving = True  # someone else's SIGTERM also ends the process
                     events.append(event)
-            if self._process is not None and self._process.exitcode is not None:
+            if gone:
                 # Loading processes may hold the pipe open beyond its death, so that no end of file comes.
                 raise EOFError
         except (EOFError, OSError):
@@ -106,10 +106,8 @@ class LocalSlot:
 
     def _tell(self, word: str) -> None:
         if self._connection is not None and self._work is not None:
-            try:
+            with suppress(OSError):  # as in `submit`
                 self._connection.send(word)
-            except OSError:
-                self._lose("lost", self._last_words())
 
     def kill(self, kind: str, line: str) -> None:
         self._lose(kind, line)
@@ -155,7 +153,7 @@ class LocalSlot:
     def _last_words(self) -> str:
         status = None
         if self._process is not None:
-            self._process.join(1.0)
+            self._process.join(_STATUS_SECONDS)
             status = self._process.exitcode
         if status is not None and status < 0:
             return f"the process was killed by {signal.Signals(-status).name}"

@@ -6,9 +6,11 @@ One slot serves the whole module, as one serves a whole study: what a test leave
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from orchestrator.machine import visible_gpus
 from orchestrator.plan import Plan
 from orchestrator.slots.local import LocalSlot, LocalSlots, open_local_slots
 from orchestrator.slots.slot import Ended, Evaluated, Event, Failed, Lost, Slice, Slots, Started
+from orchestrator.worker import LEFT
 
 PATIENCE_SECONDS = 120.0
 CURVE = [float(n) for n in range(1, 200)]
@@ -205,6 +208,43 @@ def test_gpus_are_dealt_out_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert [s.gpu for s in open_local_slots(2, 1, tmp_path, 60.0).slots] == [None, None]
+
+
+def leaves_late(connection: Connection, _threads: int, _gpu: str | None, log_file: str) -> None:
+    """A slot's process that lets go of its pipe well before its end, then another that takes its slice."""
+    first = Path(log_file)
+    if first.exists():
+        connection.send(Started(connection.recv().number))
+        connection.recv()  # its end
+    first.touch()
+    connection.close()
+    first.with_suffix(".let_go").touch()
+    time.sleep(2.0)
+    sys.exit(LEFT)
+
+
+@pytest.mark.parametrize("when", ["before it is given a slice", "with a slice"])
+def test_a_process_whose_end_shows_late_is_asked_for_its_status(tmp_path: Path, when: str) -> None:
+    """Told to end, with its pipe closed and its status not there yet: no fault of the slice, which goes to another."""
+    slot = LocalSlot("slot 1", None, 1, tmp_path / "first", 1800.0)
+    slot.process = leaves_late  # type: ignore[method-assign]
+    work = Slice("run", 0, {}, 1, 1, 0, "")
+    slot.start()
+    if when == "with a slice":
+        slot.submit(work)
+    while not (tmp_path / "first.let_go").exists():
+        time.sleep(0.01)
+    if when != "with a slice":
+        slot.submit(work)
+    slot.rest()  # a word to it is no fault either
+    events: list[Event] = []
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not events and time.monotonic() < deadline:
+        events += slot.poll()
+        time.sleep(0.05)
+    assert events == [Started(0)]
+    slot.kill("lost", "the test ends")
+    slot.close()
 
 
 def test_both_kinds_have_all_of_the_contract() -> None:
