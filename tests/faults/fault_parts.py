@@ -148,7 +148,10 @@ class StudyBox:
         return wait_for(self.slots, "a slot's process")[0]
 
     def no_orphans(self, seconds: float = 20.0) -> None:
-        wait_for(lambda: not self.processes(), f"all processes of {self.folder.name} gone", seconds)
+        deadline = time.monotonic() + seconds
+        while left := self.processes():
+            assert time.monotonic() < deadline, f"not gone within {seconds:.0f} s: {[_words_on(one) for one in left]}"
+            time.sleep(0.01)
 
     def kill_all(self) -> None:
         for process in self.processes():
@@ -236,6 +239,14 @@ class StudyBox:
 
 
 NewBox = Callable[..., StudyBox]
+
+
+def _words_on(process: psutil.Process) -> dict[str, Any]:
+    """What tells a process that was left behind from one that is merely slow."""
+    try:
+        return process.as_dict(["pid", "ppid", "status", "cmdline", "cpu_times", "num_threads", "create_time"])
+    except psutil.Error as error:
+        return {"pid": process.pid, "gone": str(error)}
 
 
 def send(process: subprocess.Popen[str] | psutil.Process, number: int) -> None:
