@@ -24,8 +24,9 @@ from trainer.errors import DataError
 
 Pixels = NDArray[np.uint8]
 MEMORY_LIMIT_BYTES = 1 << 30
-TRANSFORM = 2  # goes up whenever `decode` would give other pixels
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's names by number of channels; A is opacity
+TRANSFORM = 3  # goes up whenever `decode` would give other pixels
+# Pillow's names by number of channels: the colours, and whether opacity comes beside them.
+MODES = {1: ("L",), 2: ("L", "A"), 3: ("RGB",), 4: ("RGB", "A")}
 _BLOCK_IMAGES = 16
 _STORES_HELD = 8  # sizes of progressive resizing, rungs of a ladder, features of both sides
 
@@ -42,14 +43,18 @@ def cache_dir() -> Path:
 def decode(path: Path, size_px: int, channels: int = 3) -> Pixels:
     """An image file squeezed to a square of `size_px`, as one of `MODES`; `DataError` names an unreadable file.
 
-    Returns uint8 [size_px, size_px, channels].
+    Returns uint8 [size_px, size_px, channels]. Colours are the same with and without opacity beside them, also where
+    nothing of them shows: whether a run pastes its images must not change those that it validates on.
     """
     try:
         with Image.open(path) as image:
-            whole = _eight_bits(image).convert(MODES[channels])
-            return np.asarray(whole.resize((size_px, size_px), Image.Resampling.BILINEAR)).reshape(
-                size_px, size_px, channels
-            )
+            whole = _eight_bits(image)
+            parts = [
+                whole.convert("RGBA").getchannel("A") if mode == "A" else whole.convert(mode)
+                for mode in MODES[channels]
+            ]
+            small = (part.resize((size_px, size_px), Image.Resampling.BILINEAR) for part in parts)
+            return np.dstack([np.asarray(part) for part in small])
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{path}: not a readable image ({error}); data.bad_samples=skip leaves such files out"

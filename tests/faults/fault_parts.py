@@ -147,7 +147,7 @@ class StudyBox:
         """The one slot's process, once it is there."""
         return wait_for(self.slots, "a slot's process")[0]
 
-    def no_orphans(self, seconds: float = 20.0) -> None:
+    def no_orphans(self, seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while left := self.processes():
             assert time.monotonic() < deadline, f"not gone within {seconds:.0f} s: {[_words_on(one) for one in left]}"

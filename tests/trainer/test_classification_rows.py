@@ -262,15 +262,31 @@ def test_the_background_shows_where_an_image_is_transparent(images: Path) -> Non
             assert picture[-1].min() == 255, "nothing of it is transparent any more"
 
 
-@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
+@pytest.mark.parametrize(("channels", "colours"), [(1, "L"), (2, "L"), (3, "RGB"), (4, "RGB")])
 @pytest.mark.parametrize("cache_gb", [0.0, 1.0])
-def test_images_have_as_many_channels_as_asked(channels: int, mode: str, cache_gb: float, images: Path) -> None:
+def test_images_have_as_many_channels_as_asked(channels: int, colours: str, cache_gb: float, images: Path) -> None:
     rows = opened(images, model__in_channels=channels, data__cache_gb=cache_gb)
     batch = rows.val.__getitems__([(1, 0)])
     with Image.open(batch["files"][0]) as file:
-        expected = np.asarray(file.convert(mode).resize((32, 32), Image.Resampling.BILINEAR)).reshape(32, 32, channels)
+        parts = [file.convert(colours)] + [file.convert("RGBA").getchannel("A")] * (channels in (2, 4))
+    expected = np.dstack([part.resize((32, 32), Image.Resampling.BILINEAR) for part in parts])
     assert np.array_equal(batch["images"][0].permute(1, 2, 0).numpy(), expected)
     assert rows.cached == (cache_gb > 0)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_pasting_changes_nothing_but_the_images_that_are_pasted(images: Path, channels: int) -> None:
+    """Of transparent pictures with colours that do not show: those that are validated on, or not drawn for pasting."""
+    rng = np.random.default_rng(5)
+    for path in images.rglob("*.png"):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 4), np.uint8), "RGBA").save(path)
+    behind = images.parent / "behind"
+    behind.mkdir()
+    Image.new("L", (50, 40), 255).save(behind / "white.png")
+    usual = {"model__in_channels": channels, "data__backgrounds_dir": str(behind)}
+    plain, seldom = (opened(images, **usual, data__insert_background_p=p) for p in (0.0, 1e-9))
+    assert torch.equal(batch_of(plain.val)["images"], batch_of(seldom.val)["images"])
+    assert torch.equal(batch_of(plain.train)["images"], batch_of(seldom.train)["images"])
 
 
 @pytest.mark.parametrize("strategy", ["mixup", "cutmix"])
