@@ -54,16 +54,18 @@ def test_numbers_are_classes_in_their_order(tmp_path: Path) -> None:
     assert read_table(in_folders(tmp_path)).classes == ("1", "9", "10")
 
 
-@pytest.mark.parametrize("held", ["val", "valid", "validation"])
-def test_train_and_val_inside_are_the_split(held: str, tmp_path: Path) -> None:
-    for name, count in (("train", 4), (held, 2), ("test", 1)):
+@pytest.mark.parametrize(
+    ("train", "held"), [("train", "val"), ("train", "valid"), ("train", "validation"), ("Train", "VAL")]
+)
+def test_train_and_val_inside_are_the_split(train: str, held: str, tmp_path: Path) -> None:
+    for name, count in ((train, 4), (held, 2), ("Test", 1)):
         write_folders(tmp_path / "images" / name, {"a": count, "b": count})
     config = in_folders(tmp_path)
     summary = check_data(config)
     assert (summary.train_images, summary.val_images) == (8, 4)
     assert f"{held}" in summary.words
     named = {
-        "data.images_dir": str(tmp_path / "images" / "train"),
+        "data.images_dir": str(tmp_path / "images" / train),
         "data.val_images_dir": str(tmp_path / "images" / held),
     }
     assert read_table(config_of(tmp_path, named)) == read_table(config)

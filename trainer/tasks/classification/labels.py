@@ -43,14 +43,17 @@ class Found:
 
 
 def split_folders(images_dir: Path) -> tuple[Path | None, Path | None]:
-    """The training and the validation folder inside, where these and perhaps `test` are all that it holds."""
+    """The training and the validation folder inside, where these and perhaps `test` are all that it holds; large and
+    small letters are one."""
     if not images_dir.is_dir():
         return None, None
-    names = {path.name for path in images_dir.iterdir() if path.is_dir() and not path.name.startswith(".")}
-    if TRAIN not in names or len(names) < 2 or not names <= {TRAIN, TEST, *VALIDATION}:
+    folders = [path for path in images_dir.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    named = {path.name.lower(): path for path in folders}
+    known = named.keys() <= {TRAIN, TEST, *VALIDATION} and len(named) == len(folders)
+    if TRAIN not in named or len(named) < 2 or not known:
         return None, None
-    held = [name for name in VALIDATION if name in names]
-    return images_dir / TRAIN, images_dir / held[0] if held else None
+    held = [named[name] for name in VALIDATION if name in named]
+    return named[TRAIN], held[0] if held else None
 
 
 def read_source(source: Source, reading: Reading, stamp: str) -> Found:
