@@ -14,6 +14,7 @@ from trainer.errors import ConfigError, Problem
 
 RUN_LOCK = "run.lock"
 _ASK_SECONDS = 0.05
+_TRIES = 100
 
 
 @contextmanager
@@ -43,25 +44,62 @@ def sole_run(folder: Path) -> Iterator[None]:
     """Refuses with a `ConfigError` a second run in a folder: each would write over the other's checkpoints.
 
     A lock of the process and not of the open file: processes that load data, which outlive a killed run for some
-    seconds, must not hold it.
+    seconds, must not hold it. Its file goes with the run, as do folders made for it that the run left empty.
     """
-    with suppress(OSError):  # where nothing can be written the run itself says why
-        folder.mkdir(parents=True, exist_ok=True)
+    new: list[Path] = []
+    with suppress(OSError):
+        new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        file = (folder / RUN_LOCK).open("a+", encoding="utf-8")
-    except OSError:
-        yield
-        return
-    with file:
+        file = _held(folder)
+        if file is None:
+            yield
+            return
+        with file:
+            with suppress(OSError):  # a full disk: the lock holds without a name
+                file.truncate(0)
+                file.write(f"{os.getpid()}\n")
+                file.flush()
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # while it is held: whoever locks it after that sees that it is gone
+                    if _lies_at(file, folder / RUN_LOCK):
+                        (folder / RUN_LOCK).unlink()
+    finally:
+        with suppress(OSError):  # not empty: the run was not refused
+            for path in new:
+                path.rmdir()
+
+
+def _held(folder: Path) -> IO[str] | None:
+    """The lock's file, held; None where it cannot be written, and the run itself says why."""
+    path = folder / RUN_LOCK
+    for _ in range(_TRIES):
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:  # a run that ended has just removed the folder
+            continue
+        except OSError:
+            return None
         if not _taken(file):
-            file.seek(0)
-            what = f"{folder} is in use by another run (process {file.read().strip() or 'unknown'})"
+            with file:
+                file.seek(0)
+                what = f"{folder} is in use by another run (process {file.read().strip() or 'unknown'})"
             raise ConfigError([Problem("checkpoint.dir", f"{what}; name another folder, or wait for it")])
-        with suppress(OSError):  # a full disk: the lock holds without a name
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
-        yield
+        if _lies_at(file, path):
+            return file
+        file.close()  # a run that ended removed it after it was opened here
+    return None
+
+
+def _lies_at(file: IO[str], path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def _taken(file: IO[str]) -> bool:
