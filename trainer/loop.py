@@ -160,7 +160,7 @@ def _enter_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> int:
     run.loaders.batches.epoch, run.loaders.batches.start = progress.epoch + 1, progress.batches
     done = progress.batches // run.config.training.accumulate_grad_batches
     if run.history and run.history[-1].epoch > progress.epoch:  # where max_iter had cut this epoch short
-        run.history.pop()
+        progress.seconds_at_evaluation -= run.history.pop().seconds
         writer.rewrite(run.history)
     return done
 
