@@ -177,7 +177,7 @@ def open_session(
     checkpoint's. A damaged checkpoint is said through `hooks.say` and the one before it is used.
     """
     from trainer.checkpoint import load_checkpoint, load_newest
-    from trainer.resume import load_for_resume
+    from trainer.resume import load_for_resume, taken_along
     from trainer.run import open_run
     from trainer.writer import RunWriter
 
@@ -196,7 +196,8 @@ def open_session(
     if state is not None:
         hooks.say(f"continues from {source} (epoch {state['progress']['epoch']})")
     run = open_run(config, state, rung, hooks.say, free, hooks.preparing, weights)
-    writer = RunWriter(config, run.history, source)
+    along = taken_along(run, source, hooks.say) if source else {}
+    writer = RunWriter(config, run.history, source, along)
     if writer.replaced:
         hooks.say(writer.replaced)
     return Session(run, writer)

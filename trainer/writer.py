@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trainer.background import BackgroundWriter, StateCopy
@@ -27,11 +28,18 @@ class RunWriter:
     """Writes for one run. An epoch stands in `metrics.jsonl` once: on a resume the file is rewritten from the
     checkpoint's own history, so that what was written after that checkpoint is written again.
 
-    `continued_from` is the checkpoint that the run goes on from; without one it starts afresh. `replaced` are words on
-    an earlier run's checkpoints, where it takes their place.
+    `continued_from` is the checkpoint that the run goes on from; without one it starts afresh. `along` are the files,
+    by name, that a run continued from another folder begins with. `replaced` are words on an earlier run's checkpoints,
+    where it takes their place.
     """
 
-    def __init__(self, config: RunConfig, history: list[Evaluation], continued_from: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        history: list[Evaluation],
+        continued_from: Path | None = None,
+        along: Mapping[str, Path] = MappingProxyType({}),
+    ) -> None:
         self.config = config
         self.folder, self.log_folder = config.checkpoint.dir, config.logging_dir
         self.trackers = Trackers(config)
@@ -43,9 +51,12 @@ class RunWriter:
                 folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.folder)
             self._write_metrics(history)
-            if continued_from is None:
+            if continued_from is None or along:
                 self.replaced = keep_earlier(self.folder)
                 self._remove_checkpoints()
+            for name, source in along.items():
+                copy_checkpoint(source, self.folder / name)
+                self.last_checkpoint = str(self.folder / LAST)
         except OSError as error:
             if no_room(error):
                 raise _full(error, self.log_folder) from error

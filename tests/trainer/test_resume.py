@@ -191,7 +191,8 @@ def test_a_run_goes_on_in_another_folder(named: str, tmp_path: Path) -> None:
     trained(tiny(tmp_path / "old"), until=2)
     source = tmp_path / "old" / LAST if named == "last.pth" else tmp_path / "old"
     done = trained(tiny(tmp_path / "new", checkpoint__resume=str(source)), until=2)
-    assert done.checkpoint == str(tmp_path / "old" / LAST), "nothing was trained, so nothing was written"
+    assert done.checkpoint == str(tmp_path / "new" / LAST), "nothing was trained, and yet the folder holds the run"
+    assert same(training_state(tmp_path / "new"), training_state(tmp_path / "old"))
     resumed = trained(tiny(tmp_path / "new", checkpoint__resume=str(source)))
     assert_equal_runs(tmp_path / "new", tmp_path / "straight", resumed, straight)
 
