@@ -135,9 +135,13 @@ def promote(
     study_dir: StudyDir,
     top: Annotated[int, typer.Option(help="so many of the best", min=1)] = 1,
     seeds: Annotated[int, typer.Option(help="in so many seeds each", min=1)] = 1,
-    start: Annotated[Start, typer.Option("--from", help="fresh weights, or those that the search has trained")] = (
-        Start.scratch
-    ),
+    start: Annotated[
+        Start | None,
+        typer.Option(
+            "--from",
+            help="fresh weights, or those that the search has trained; default: as last time, at first scratch",
+        ),
+    ] = None,
     view: ViewName = "auto",
     debug: Debug = False,
 ) -> None:
@@ -146,7 +150,8 @@ def promote(
     def work() -> int:
         from orchestrator import commands
 
-        return commands.promote(study_dir.absolute(), top, seeds, _view(view), start is Start.checkpoint)
+        from_checkpoint = None if start is None else start is Start.checkpoint
+        return commands.promote(study_dir.absolute(), top, seeds, _view(view), from_checkpoint)
 
     guarded(work, debug)
 

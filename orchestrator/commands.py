@@ -18,13 +18,13 @@ from orchestrator.disk import CheckpointKeeper
 from orchestrator.driver import Driver, Ending, Stop
 from orchestrator.exhibits import Exhibits, exhibit
 from orchestrator.failures import FailurePolicy
-from orchestrator.folder import open_full, open_search, read_full, read_plan, read_state
+from orchestrator.folder import open_full, open_search, read_aside, read_full, read_plan, read_state
 from orchestrator.lock import StudyLock, is_held
 from orchestrator.merge import merge
 from orchestrator.options import Request
 from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan
 from orchestrator.plan import Plan
-from orchestrator.promote import chosen, crown, failed_before
+from orchestrator.promote import chosen, crown, failed_before, set_aside
 from orchestrator.records import next_steps
 from orchestrator.request import make_plan
 from orchestrator.retry import reopen_all
@@ -52,8 +52,9 @@ def run(request: Request, view: View, force: bool = False) -> int:
         return _work(plan, view, plan.promote, plan.promote_seeds, search=True)
 
 
-def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: bool = False) -> int:
-    """`promote`: full training of the best, later, on the data that the search was made on."""
+def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: bool | None = None) -> int:
+    """`promote`: full training of the best, later, on the data that the search was made on. Without a word on where
+    it starts, as the last promotion did."""
     plan = read_plan(folder)
     now = check_data(plan.base_config).fingerprint
     if now != plan.data_fingerprint:
@@ -61,7 +62,12 @@ def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: boo
         advice = "bring it back, or accept it with the search's own command and --force"
         raise ConfigError([Problem(f"study {plan.name}", f"{what}; {advice}")])
     with StudyLock(folder):
-        return _work(plan, view, top, seeds, search=False, from_checkpoint=from_checkpoint)
+        if from_checkpoint is not None:
+            plan = replace(plan, from_checkpoint=from_checkpoint)
+        # Before the plan is written: a start that is refused must not become the study's.
+        if not chosen(plan, read_state(folder)[1], top, seeds, read_full(plan)):
+            raise ConfigError([Problem(str(plan.folder), "no trial has completed; there is none to promote")])
+        return _work(plan, view, top, seeds, search=False)
 
 
 def retry(folder: Path, view: View) -> int:
@@ -98,9 +104,7 @@ def report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def _work(
-    plan: Plan, view: View, top: int, seeds: int, search: bool, from_checkpoint: bool = False, again: bool = False
-) -> int:
+def _work(plan: Plan, view: View, top: int, seeds: int, search: bool, again: bool = False) -> int:
     """Searches (where asked) and promotes, over one set of slots; `again`: there are promoted runs to go on with."""
     # Before the plan is written: one with a wrong URL, or with data that cannot be used, must not bind the next call.
     study = open_search(plan)
@@ -119,16 +123,15 @@ def _work(
                 watcher.line(summary_line(plan, stage.state))
                 remember(plan, known_timings(plan))
             if ending == "done" and (top > 0 or again):
-                runs = chosen(plan, stage.state, top, seeds, from_checkpoint)
+                runs = chosen(plan, stage.state, top, seeds, files.full)
                 if len(runs) < top * seeds:
                     watcher.line(f"{len(runs) // seeds} of {top} trials can be promoted: no more completed")
-                if not runs and not search:
-                    raise ConfigError([Problem(str(plan.folder), "no trial has completed; there is none to promote")])
+                aside = read_aside(plan)
                 full = FullStage(plan, open_full(plan), runs)
                 files.full = full.state
-                for line in failed_before(plan, full.state, runs):
+                for line in (*set_aside(plan, aside), *failed_before(plan, full.state, runs)):
                     watcher.line(line)
-                ending = office.drive(full, before=stage.state.slot_seconds())
+                ending = office.drive(full, before=stage.state.slot_seconds() + aside.slot_seconds())
                 if ending == "done":
                     watcher.line(crown(plan, stage.state, full.state))
         finally:
@@ -206,7 +209,8 @@ def _conclude(plan: Plan, search: StudyState, full: StudyState | None, ending: E
         for why, command in steps[:1] if not done else []:
             view.say(f"next: {command}   # {why}")
         if done:
-            view.say(f"train it anywhere: python -m trainer --config {plan.folder / 'best.yaml'}")
+            how = ", from scratch" if plan.from_checkpoint else ""
+            view.say(f"train it anywhere{how}: python -m trainer --config {plan.folder / 'best.yaml'}")
     failed_runs = full is not None and full.trials and all(t.status == FAILED for t in full.in_order())
     return FAILURE if failed_runs else DONE
 

@@ -62,7 +62,7 @@ def note(plan: Plan, search: StudyState, full: StudyState | None) -> str:
         value = f"{plan.metric.label} {best.result:.4g}"
         lines.append(f"Trial {best.trial_id} leads with **{value}** at {plan.rungs[best.reached - 1].words()}.")
     runs = [run for run in full.standing() if run.value is not None] if full else []
-    lines += [f"In full, trial {r.source_trial}, seed {r.seed_index}: {plan.metric.label} {r.value:.4g}." for r in runs]
+    lines += [f"{r.label.capitalize()}: {plan.metric.label} {r.value:.4g}." for r in runs]
     lines += [
         "## Next",
         *(f"{why}:\n\n    {command}" for why, command in next_steps(plan, search, full or StudyState())),

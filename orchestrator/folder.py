@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.lock import is_held
@@ -44,8 +45,15 @@ def open_search(plan: Plan) -> Study:
 
 
 def read_full(plan: Plan) -> StudyState:
-    """The promoted runs; none where nothing was promoted yet."""
-    return Study.read(plan.storage_url, full_study_name(plan)) or StudyState()
+    """The promoted runs of the plan's start, and never those of the other; none where nothing was promoted yet."""
+    found = Study.read(plan.storage_url, full_study_name(plan)) or StudyState()
+    found.trials = {number: run for number, run in found.trials.items() if bool(run.weights) == plan.from_checkpoint}
+    return found
+
+
+def read_aside(plan: Plan) -> StudyState:
+    """The promoted runs of the other start: they have no part in what is said of the study."""
+    return read_full(replace(plan, from_checkpoint=not plan.from_checkpoint))
 
 
 def open_full(plan: Plan) -> Study:

@@ -138,7 +138,7 @@ def write_best(plan: Plan, trial: TrialState, about: str) -> None:
     plain["checkpoint"]["dir"] = plan.base["checkpoint"]["dir"]
     plain["logging"]["tensorboard_dir"] = plan.base["logging"]["tensorboard_dir"]
     plain["data"]["split_seed"] = plan.base_config.data.split_seed
-    header = f"# {about}\n# python -m trainer --config best.yaml\n"
+    header = "".join(f"# {line}\n" for line in (*about.splitlines(), "python -m trainer --config best.yaml"))
     write_whole(plan.folder / BEST, header + dump_yaml(plain))
 
 

@@ -43,7 +43,8 @@ class Plan:
     """One study, frozen. `base` is the full-budget configuration that every trial starts from.
 
     `said` are the canonical keys that file and command line set on top of the base file; `trials` only ever
-    grows. `warmup` is full training's warm-up as a share of its progress.
+    grows. `warmup` is full training's warm-up as a share of its progress. `from_checkpoint`: promoted runs go on from
+    what the search has trained, as the last `promote` asked, instead of starting from scratch.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Plan:
     places: Places = Places()
     promote: int = 0
     promote_seeds: int = 1
+    from_checkpoint: bool = False
     storage: str = ""
     warmup_steps: int = 0
     full_steps_per_epoch: int = 0
@@ -194,7 +196,7 @@ class Plan:
             "trust": {"anchors": self.trust.anchors, "audit": self.trust.audit},
             "seed": self.seed,
             "n_trials": self.n_trials,
-            "promote": {"top": self.promote, "seeds": self.promote_seeds},
+            "promote": {"top": self.promote, "seeds": self.promote_seeds, "from_checkpoint": self.from_checkpoint},
             "limits": vars(self.limits).copy(),
             "places": vars(self.places).copy(),
             "storage": self.storage,
@@ -231,6 +233,7 @@ def plan_from_plain(found: Mapping[str, Any], folder: Path) -> Plan:
             places=Places(**found["places"]),
             promote=found["promote"]["top"],
             promote_seeds=found["promote"]["seeds"],
+            from_checkpoint=found["promote"].get("from_checkpoint", False),
             storage=found["storage"],
             warmup_steps=found["warmup_steps"],
             full_steps_per_epoch=found["full_steps_per_epoch"],

@@ -14,22 +14,41 @@ from trainer.api import ConfigError, Problem
 
 
 def full_study_name(plan: Plan) -> str:
-    """The promoted runs are an Optuna study of their own in the same storage, so that the dashboard shows both."""
-    return f"{plan.name}/full"
+    """The promoted runs are an Optuna study of their own in the same storage, so that the dashboard shows both.
+
+    Those that go on from a checkpoint are another: they had more epochs, and one mean over both would mean nothing.
+    """
+    return f"{plan.name}/{'continued' if plan.from_checkpoint else 'full'}"
 
 
-def chosen(plan: Plan, search: StudyState, top: int, seeds: int, from_checkpoint: bool = False) -> list[FullRun]:
+def chosen(plan: Plan, search: StudyState, top: int, seeds: int, full: StudyState | None = None) -> list[FullRun]:
     """The best `top` trials in `seeds` seeds each; fewer where fewer completed. `ConfigError` where a trial is to go
-    on from a checkpoint that is gone."""
+    on from a checkpoint that is gone, and a run of it is not among those of `full` already."""
     best = search.ranked(plan.metric.direction == "maximize")[:top]
-    gone = [t for t in best if not (t.checkpoint and (plan.folder / t.checkpoint).is_file())]
-    if from_checkpoint and gone:
-        raise ConfigError([Problem(f"trial {t.trial_id}", "its checkpoint is gone; take --from scratch") for t in gone])
+    begun = {(run.source_trial, run.seed_index) for run in full.in_order()} if full else set()
+    fresh = (t for t in best if any((t.trial_id, seed) not in begun for seed in range(seeds)))
+    gone = [t for t in fresh if not (t.checkpoint and (plan.folder / t.checkpoint).is_file())]
+    if plan.from_checkpoint and gone:
+        advice = "its checkpoint is gone; take promote --from scratch"
+        raise ConfigError([Problem(f"trial {t.trial_id}", advice) for t in gone])
     return [
-        FullRun(trial.trial_id, seed, trial.overrides, trial.checkpoint if from_checkpoint else "")
+        FullRun(trial.trial_id, seed, trial.overrides, trial.checkpoint if plan.from_checkpoint else "")
         for trial in best
         for seed in range(seeds)
     ]
+
+
+def start_words(from_checkpoint: bool) -> str:
+    return "from the search's checkpoints" if from_checkpoint else "from scratch"
+
+
+def set_aside(plan: Plan, other: StudyState) -> Iterator[str]:
+    """A line on the promoted runs of the other start, where there are any."""
+    count = len(other.standing())
+    if count:
+        runs, are = ("1 promoted run", "is") if count == 1 else (f"{count} promoted runs", "are")
+        how = f"promote --from {'scratch' if plan.from_checkpoint else 'checkpoint'}"
+        yield f"{runs} {start_words(not plan.from_checkpoint)} {are} set aside, in no mean or choice; {how} shows them"
 
 
 def failed_before(plan: Plan, full: StudyState, runs: Sequence[FullRun]) -> Iterator[str]:
@@ -43,10 +62,18 @@ def failed_before(plan: Plan, full: StudyState, runs: Sequence[FullRun]) -> Iter
 
 
 def crown(plan: Plan, search: StudyState, full: StudyState) -> str:
-    """Writes `best.yaml` from the winner of the full runs, by the mean over its seeds; says who it is, and how sure."""
+    """Writes `best.yaml` from the winner of the full runs, by the mean over its seeds; says who it is, and how sure.
+
+    The file holds no path into the study, so where the runs went on from a checkpoint its head says that it does not.
+    """
     choice = choose(full_values(full), plan.metric.direction == "maximize")
     if choice is None:
-        return "no promoted run completed; best.yaml stays with the search's best"
+        return "no promoted run completed; best.yaml stays as it is"
     words = choice_words(choice, plan.metric.label, f" of study {plan.name}")
-    write_best(plan, search.trials[choice.trial_id - 1], f"{words}; in full training ({plan.full.words()})")
-    return f"best in full training: {words}"
+    about = f"{words}; in full training ({plan.full.words()})"
+    start = ""
+    if plan.from_checkpoint:
+        start = f" {start_words(True)}"
+        about += f"{start}\nthis file does not start from them: it is another experiment than the runs that were compared"
+    write_best(plan, search.trials[choice.trial_id - 1], about)
+    return f"best in full training{start}: {words}"

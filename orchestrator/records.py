@@ -230,7 +230,10 @@ def next_steps(plan: Plan, search: StudyState, full: StudyState) -> list[tuple[s
         cost = cost_words(plan, 1)
         steps.append((f"train the best trial in full ({cost})", f"python -m orchestrator promote {folder} --top 1"))
     if ranked:
-        steps.append(("train the best configuration anywhere", f"python -m trainer --config {folder}/best.yaml"))
+        why = "train the best configuration anywhere"
+        if full.trials and plan.from_checkpoint:  # best.yaml names no file of the study
+            why += ", from scratch: the promoted runs went on from the search's checkpoints"
+        steps.append((why, f"python -m trainer --config {folder}/best.yaml"))
     steps.append(("look at it in the Optuna dashboard", f"python -m orchestrator dashboard {folder}"))
     return steps
 

@@ -70,14 +70,16 @@ class TrialState:
     def label(self) -> str:
         """What messages call it."""
         if self.source_trial:
-            return f"trial {self.source_trial} in full, seed {self.seed_index}"
+            start = " from its checkpoint" if self.weights else ""
+            return f"trial {self.source_trial} in full{start}, seed {self.seed_index}"
         return f"trial {self.trial_id}"
 
     @property
     def folder(self) -> str:
-        """Where its files lie, as seen from the study's folder: `trials/0007`, or `full/0007-seed0` if promoted."""
+        """Where its files lie, as seen from the study's folder: `trials/0007`; if promoted, `full/0007-seed0`, or
+        `continued/0007-seed0` where it started from a checkpoint: the same trial and seed may train both ways."""
         if self.source_trial:
-            return f"full/{self.source_trial:04d}-seed{self.seed_index}"
+            return f"{'continued' if self.weights else 'full'}/{self.source_trial:04d}-seed{self.seed_index}"
         return trial_folder(self.trial_id)
 
     @property

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.folder import read_state
+from orchestrator.folder import read_aside, read_state
+from orchestrator.promote import set_aside
 from orchestrator.records import trial_rows
 from orchestrator.state import FAILED
 from orchestrator.views import summary_line
@@ -26,4 +27,6 @@ def show_status(folder: Path, console: Console) -> None:
         words = f"{run.label}: {run.status}, epoch {run.epochs}"
         why = f"; {run.failure_words}" if run.status == FAILED else ""
         console.print(f"{words} of {plan.full.epochs}, {value}{why}", markup=False, soft_wrap=True)
+    for line in set_aside(plan, read_aside(plan)):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(summary_line(plan, search), markup=False)

@@ -76,7 +76,7 @@ def _start_words(record: StudyRecord) -> str:
     which = f"{'Trial' if len(warm) == 1 else 'Trials'} {', '.join(map(str, warm))}"
     return paragraph(
         f"{which} started from the weights that the search had trained, not from scratch; the schedule was laid anew "
-        "over the full budget."
+        "over the full budget. best.yaml does not start from them: it is another experiment than these runs."
     )
 
 

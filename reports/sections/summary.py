@@ -158,9 +158,10 @@ def _promoted(record: StudyRecord) -> str:
     run, value = max(runs, key=lambda pair: gain(metric, pair[1]))
     before = next((trial.value for trial in record.trials if trial.trial_id == run.trial_id), None)
     promise = f", where the search had {esc(metric_text(metric, before))}" if finite(before) is not None else ""
+    start = ", from the weights that the search had trained" if run.from_checkpoint else ""
     state = f" so far ({esc(run.status)})" if run.status != "completed" else ""
     return (
-        f'Of <a href="#promoted">{plural(len(record.full_runs), "promoted run")}</a> at full budget, trial '
+        f'Of <a href="#promoted">{plural(len(record.full_runs), "promoted run")}</a> at full budget{start}, trial '
         f"{run.trial_id} reached {esc(metric.label)} {esc(metric_text(metric, value))}{state}{promise}."
     )
 

@@ -31,7 +31,7 @@ def test_a_run_leaves_samples_and_a_note(finished: Path) -> None:
         assert (sheet.format, sheet.width) == ("PNG", 480)
     text = get_note(study)
     assert "leads with **BLEU " in text
-    assert "In full, trial " in text
+    assert " in full, seed 0: BLEU " in text
     assert text.endswith(SIGNATURE)
 
 

@@ -340,15 +340,37 @@ def test_promoting_more_trains_only_what_is_new(command: Command, finished_copy:
 
 
 def test_promoting_from_the_checkpoint_is_said_everywhere(command: Command, finished_copy: Path) -> None:
+    before, best = tree(finished_copy / "full"), (finished_copy / "best.yaml").read_bytes()
     result = command("promote", finished_copy, "--top", "1", "--seeds", "2", "--from", "checkpoint")
     assert result.exit_code == 0, result.output
-    warm = next(path for path in (finished_copy / "full").iterdir() if path.name.endswith("seed1"))
+    assert "1 promoted run from scratch is set aside" in result.stderr
+    (cold,) = (path.name for path in (finished_copy / "full").iterdir())
+    warm = finished_copy / "continued" / cold.replace("seed0", "seed1")
+    assert sorted(path.name for path in warm.parent.iterdir()) == [cold, warm.name]
     assert "starts from the weights of" in (warm / "log.txt").read_text(encoding="utf-8")
     winner = next(row for row in rows(finished_copy) if row["seeds"])
     assert (winner["seeds"], bool(winner["full_bleu_std"])) == ("2", True)
     text = (finished_copy / "report.html").read_text(encoding="utf-8")
     assert "started from the weights that the search had trained" in text
     assert "From seed to seed one configuration spreads by" in text
+    assert "this file does not start from them" in (finished_copy / "best.yaml").read_text(encoding="utf-8")
+    runs = tree(warm.parent)
+    result = command("promote", finished_copy, "--top", "1", "--from", "scratch")
+    assert result.exit_code == 0, result.output
+    assert "2 promoted runs from the search's checkpoints are set aside" in result.stderr
+    assert (tree(finished_copy / "full"), tree(warm.parent)) == (before, runs)
+    assert (finished_copy / "best.yaml").read_bytes() == best
+    assert [row["seeds"] for row in rows(finished_copy) if row["seeds"]] == ["1"]
+
+
+def test_a_start_that_is_refused_does_not_become_the_studys(command: Command, finished_copy: Path) -> None:
+    for checkpoints in (finished_copy / "trials").glob("*/checkpoints"):
+        checkpoints.rename(checkpoints.with_name("elsewhere"))
+    before = tree(finished_copy)
+    result = command("promote", finished_copy, "--from", "checkpoint")
+    assert result.exit_code == 2
+    assert "its checkpoint is gone; take promote --from scratch" in result.output
+    assert tree(finished_copy) == before
 
 
 def test_report_writes_every_table_again(command: Command, finished_copy: Path) -> None:
@@ -412,14 +434,14 @@ def test_a_failed_promoted_run_is_said_and_tried_again(command: Command, finishe
     words = ("promote", finished_copy, "--top", "1", "--seeds", "2", "--from", "checkpoint")
     command(*words)
     status = re.sub(r"\s+", " ", command("status", finished_copy).stdout)
-    name = f"trial {int(weights)} in full, seed 1"
+    name = f"trial {int(weights)} in full from its checkpoint, seed 1"
     assert re.search(rf"{name}: failed, epoch 0 of 4, no evaluation yet; failed \(\w+\): .*last\.pth", status)
     again = re.sub(r"\s+", " ", command(*words).stderr)
     assert re.search(rf"{name}, failed .* try it again with python -m orchestrator retry \S+ --failed", again)
     checkpoint.write_bytes(whole)
     retried = command("retry", finished_copy, "--failed")
     assert retried.exit_code == 0, retried.output
-    assert "1 failed promoted run tried again" in retried.stderr
+    assert "2 failed promoted runs tried again" in retried.stderr
     status = command("status", finished_copy).stdout
     assert f"{name}: completed, epoch 4 of 4, BLEU " in status
     assert status.count(name) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -13,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR, Bench, Fault
 
+from orchestrator.folder import read_aside, read_full
+from orchestrator.merge import merge
 from orchestrator.outputs import StudyFiles, write_best
-from orchestrator.plan import Plan
-from orchestrator.promote import chosen, crown, failed_before
+from orchestrator.plan import Plan, plan_from_plain
+from orchestrator.promote import chosen, crown, failed_before, set_aside
 from orchestrator.records import build_record, next_steps
 from orchestrator.retry import reopen_all
 from orchestrator.stage import FullRun, Stage
@@ -114,7 +117,7 @@ def test_the_lowest_loss_wins(planned: Callable[..., Plan]) -> None:
 def test_without_a_completed_run_best_stays(plan: Plan) -> None:
     (plan.folder / "best.yaml").write_text("as it was")
     said = crown(plan, state(trial(0, COMPLETED, 5.0)), state(run(0, 1, 0, 3.0, FAILED)))
-    assert said == "no promoted run completed; best.yaml stays with the search's best"
+    assert said == "no promoted run completed; best.yaml stays as it is"
     assert (plan.folder / "best.yaml").read_text() == "as it was"
 
 
@@ -162,15 +165,82 @@ def test_next_steps_are_exact_commands_with_their_cost(plan: Plan, monkeypatch: 
 
 
 def test_from_a_checkpoint_the_weights_are_named_and_must_be_there(plan: Plan) -> None:
-    one = trial(0, COMPLETED, 5.0, A)
+    one, warm = trial(0, COMPLETED, 5.0, A), replace(plan, from_checkpoint=True)
     one.checkpoint = "trials/0001/checkpoints/last.pth"
-    with pytest.raises(ConfigError, match="trial 1: its checkpoint is gone; take --from scratch"):
-        chosen(plan, state(one), 1, 1, from_checkpoint=True)
+    with pytest.raises(ConfigError, match="trial 1: its checkpoint is gone; take promote --from scratch"):
+        chosen(warm, state(one), 1, 1)
+    begun = state(run(0, 1, 0, 3.0))
+    assert len(chosen(warm, state(one), 1, 1, begun)) == 1  # nothing of it is left to start
+    with pytest.raises(ConfigError, match="trial 1: its checkpoint is gone"):
+        chosen(warm, state(one), 1, 2, begun)
     (plan.folder / one.checkpoint).parent.mkdir(parents=True)
     (plan.folder / one.checkpoint).touch()
-    (run_,) = chosen(plan, state(one), 1, 1, from_checkpoint=True)
+    (run_,) = chosen(warm, state(one), 1, 1)
     assert run_.weights == one.checkpoint
     assert chosen(plan, state(one), 1, 1)[0].weights == ""
+
+
+def test_runs_of_the_two_starts_never_meet(bench: Callable[..., Bench]) -> None:
+    cold = bench({A: [1.0] * 6, B: [2.0] * 6})
+    cold.search()
+    search = cold.state
+    cold.full([FullRun(1, 0, {LR: A})])
+    warm = cold.with_plan(from_checkpoint=True)
+    assert read_full(warm.plan).trials == {}
+    warm.full([FullRun(1, seed, {LR: A}, "trials/0001/checkpoints/last.pth") for seed in (0, 1)])
+    submitted = {work.config["experiment_name"]: work.config for _, work in cold.world.submitted}
+    configs = [submitted[f"tiny-{start}-0001-seed0"] for start in ("full", "continued")]
+    weights = [None, str(cold.plan.folder / "trials/0001/checkpoints/last.pth")]
+    assert [config["checkpoint"]["weights"] for config in configs] == weights
+    folders = [str(cold.plan.folder / start / "0001-seed0") for start in ("full", "continued")]
+    assert [config["logging"]["dir"] for config in configs] == folders
+    for plan, count, other in ((cold.plan, 1, 2), (warm.plan, 2, 1)):
+        assert (len(read_full(plan).trials), len(read_aside(plan).trials)) == (count, other)
+        record = build_record(plan, search, read_full(plan), in_progress=False)
+        assert record.choice is not None
+        assert (record.choice.seeds, record.trials[0].full_seeds, len(record.full_runs)) == (count, count, count)
+    assert list(set_aside(cold.plan, read_aside(cold.plan))) == [
+        "2 promoted runs from the search's checkpoints are set aside, in no mean or choice; promote --from checkpoint "
+        "shows them"
+    ]
+    assert not list(set_aside(cold.plan, StudyState()))
+
+
+def test_what_an_earlier_version_mixed_is_read_apart_and_not_added_to(bench: Callable[..., Bench]) -> None:
+    cold = bench({A: [1.0] * 6})
+    cold.search()
+    cold.full([FullRun(1, 0, {LR: A}), FullRun(1, 1, {LR: A}, "trials/0001/checkpoints/last.pth")])
+    assert [one.seed_index for one in read_full(cold.plan).in_order()] == [0]
+    with pytest.raises(ConfigError, match="holds promoted runs from scratch and from checkpoints as one"):
+        cold.full([FullRun(1, 1, {LR: A})])
+
+
+def test_best_says_where_runs_went_on_from_a_checkpoint(plan: Plan) -> None:
+    search, warm = state(trial(0, COMPLETED, 5.0)), replace(plan, from_checkpoint=True)
+    one = run(0, 1, 0, 3.0)
+    one.weights = "trials/0001/checkpoints/last.pth"
+    said = crown(warm, search, state(one))
+    assert said == "best in full training from the search's checkpoints: trial 1 of study tiny: BLEU 3 (1 seed)"
+    assert one.label == "trial 1 in full from its checkpoint, seed 0"
+    lines = (plan.folder / "best.yaml").read_text(encoding="utf-8").splitlines()
+    assert lines[0].endswith("; in full training (6 epochs, all images @32) from the search's checkpoints")
+    assert lines[1] == "# this file does not start from them: it is another experiment than the runs that were compared"
+    assert lines[2] == "# python -m trainer --config best.yaml"
+    assert load_config(plan.folder / "best.yaml").checkpoint.weights is None
+    (why,) = [why for why, command in next_steps(warm, search, state(one)) if command.endswith("best.yaml")]
+    assert "from scratch" in why
+
+
+def test_a_study_keeps_the_start_that_was_asked_for(plan: Plan) -> None:
+    warm = replace(plan, from_checkpoint=True)
+    assert plan_from_plain(warm.plain(), plan.folder).from_checkpoint
+    older = plan.plain()
+    older["promote"].pop("from_checkpoint")
+    assert not plan_from_plain(older, plan.folder).from_checkpoint
+    again = merge(warm, replace(plan, promote=1))
+    assert again.from_checkpoint
+    assert "promoted runs go on from the search's checkpoints, as the last `promote` asked" in again.notes
+    assert not any("checkpoint" in note for note in merge(warm, plan).notes)
 
 
 def test_best_yaml_leaves_a_leader_that_failed(bench: Callable[..., Bench]) -> None:
