@@ -74,6 +74,6 @@ def crown(plan: Plan, search: StudyState, full: StudyState) -> str:
     start = ""
     if plan.from_checkpoint:
         start = f" {start_words(True)}"
-        about += f"{start}\nthis file does not start from them: it is another experiment than the runs that were compared"
+        about += f"{start}\nthis file does not start from them: it is another experiment than those runs"
     write_best(plan, search.trials[choice.trial_id - 1], about)
     return f"best in full training{start}: {words}"

@@ -102,6 +102,15 @@ def test_promoted_runs_that_ended_badly_come_last(captioning: StudyRecord) -> No
     assert text.index("full/0007-seed0") < text.index("full/0001-seed5")
 
 
+def test_where_promoted_runs_went_on_from_a_checkpoint_the_report_says_so(captioning: StudyRecord) -> None:
+    warm = replace(captioning, full_runs=[replace(run, from_checkpoint=True) for run in captioning.full_runs])
+    words = "the weights that the search had trained"
+    assert "best.yaml does not start from them: it is another experiment" in said("promoted", warm)
+    for name in ("promoted", "summary"):
+        assert words in said(name, warm)
+        assert words not in said(name, captioning)
+
+
 def test_a_large_table_is_cut_and_says_so() -> None:
     trials = [Trial(n, "completed", {}, value=float(n)) for n in range(1, 2_102)]
     text = body("leaders", StudyRecord("s", "captioning", BLEU, trials=trials))
