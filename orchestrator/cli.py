@@ -135,13 +135,9 @@ def promote(
     study_dir: StudyDir,
     top: Annotated[int, typer.Option(help="so many of the best", min=1)] = 1,
     seeds: Annotated[int, typer.Option(help="in so many seeds each", min=1)] = 1,
-    start: Annotated[
-        Start | None,
-        typer.Option(
-            "--from",
-            help="fresh weights, or those that the search has trained; default: as last time, at first scratch",
-        ),
-    ] = None,
+    start: Annotated[Start, typer.Option("--from", help="fresh weights, or those that the search has trained")] = (
+        Start.scratch
+    ),
     view: ViewName = "auto",
     debug: Debug = False,
 ) -> None:
@@ -150,8 +146,7 @@ def promote(
     def work() -> int:
         from orchestrator import commands
 
-        from_checkpoint = None if start is None else start is Start.checkpoint
-        return commands.promote(study_dir.absolute(), top, seeds, _view(view), from_checkpoint)
+        return commands.promote(study_dir.absolute(), top, seeds, _view(view), start is Start.checkpoint)
 
     guarded(work, debug)
 

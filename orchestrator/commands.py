@@ -52,18 +52,15 @@ def run(request: Request, view: View, force: bool = False) -> int:
         return _work(plan, view, plan.promote, plan.promote_seeds, search=True)
 
 
-def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: bool | None = None) -> int:
-    """`promote`: full training of the best, later, on the data that the search was made on. Without a word on where
-    it starts, as the last promotion did."""
-    plan = read_plan(folder)
+def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: bool = False) -> int:
+    """`promote`: full training of the best, later, on the data that the search was made on."""
+    plan = replace(read_plan(folder), from_checkpoint=from_checkpoint)
     now = check_data(plan.base_config).fingerprint
     if now != plan.data_fingerprint:
         what = f"the data changed since the search ({plan.data_fingerprint} then, {now} now)"
         advice = "bring it back, or accept it with the search's own command and --force"
         raise ConfigError([Problem(f"study {plan.name}", f"{what}; {advice}")])
     with StudyLock(folder):
-        if from_checkpoint is not None:
-            plan = replace(plan, from_checkpoint=from_checkpoint)
         # Before the plan is written: a start that is refused must not become the study's.
         if not chosen(plan, read_state(folder)[1], top, seeds, read_full(plan)):
             raise ConfigError([Problem(str(plan.folder), "no trial has completed; there is none to promote")])

@@ -46,9 +46,7 @@ def open_search(plan: Plan) -> Study:
 
 def read_full(plan: Plan) -> StudyState:
     """The promoted runs of the plan's start, and never those of the other; none where nothing was promoted yet."""
-    found = Study.read(plan.storage_url, full_study_name(plan)) or StudyState()
-    found.trials = {number: run for number, run in found.trials.items() if bool(run.weights) == plan.from_checkpoint}
-    return found
+    return Study.read(plan.storage_url, full_study_name(plan)) or StudyState()
 
 
 def read_aside(plan: Plan) -> StudyState:

@@ -40,16 +40,15 @@ def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
     shapes = {**new.shapes, **old.shapes}
     counted = f"{len(added)} trial{'' if len(added) == 1 else 's'} added to the study"
     closed = "the study was closed: it asks for no more trials"
-    start = "promoted runs go on from the search's checkpoints, as the last `promote` asked"
-    warm = old.from_checkpoint and new.promote > 0
-    said = ((counted, bool(added)), (closed, old.closed), (start, warm))
-    notes = (*new.notes, *(words for words, holds in said if holds))
+    notes = (*new.notes, *([counted] if added else []), *([closed] if old.closed else []))
     trials = (*old.trials, *added)
     # A shorter file removes nothing: what the study was to train, it trains.
     n_trials = new.n_trials if new.space or new.n_trials != len(new.trials) else len(trials)
     changed = replace(new, trials=trials, shapes=shapes, data_fingerprint=fingerprint, notes=notes)
     changed = replace(changed, data_changed=old.data_changed or old.data_fingerprint != fingerprint)
-    return replace(changed, n_trials=n_trials, closed=old.closed, from_checkpoint=old.from_checkpoint)
+    # Its own promotions are from scratch; without any, those that there are stay the ones that are shown.
+    warm = old.from_checkpoint and not new.promote
+    return replace(changed, n_trials=n_trials, closed=old.closed, from_checkpoint=warm)
 
 
 def _differences(old: Plan, new: Plan, force_data: bool) -> list[tuple[str, Any, Any]]:

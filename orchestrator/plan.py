@@ -44,7 +44,7 @@ class Plan:
 
     `said` are the canonical keys that file and command line set on top of the base file; `trials` only ever
     grows. `warmup` is full training's warm-up as a share of its progress. `from_checkpoint`: promoted runs go on from
-    what the search has trained, as the last `promote` asked, instead of starting from scratch.
+    what the search has trained, as the last promotion asked, instead of starting from scratch.
     """
 
     name: str

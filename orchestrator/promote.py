@@ -18,7 +18,7 @@ def full_study_name(plan: Plan) -> str:
 
     Those that go on from a checkpoint are another: they had more epochs, and one mean over both would mean nothing.
     """
-    return f"{plan.name}/{'continued' if plan.from_checkpoint else 'full'}"
+    return f"{plan.name}/full{'-continued' if plan.from_checkpoint else ''}"
 
 
 def chosen(plan: Plan, search: StudyState, top: int, seeds: int, full: StudyState | None = None) -> list[FullRun]:

@@ -17,7 +17,7 @@ from orchestrator.policy.policy import Policy
 from orchestrator.samplers import Sampler, make_sampler
 from orchestrator.state import SAMPLED, StudyState, TrialState
 from orchestrator.study import Study
-from trainer.api import ConfigError, Problem
+from trainer.api import ConfigError
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,6 @@ class FullStage:
     def __init__(self, plan: Plan, study: Study, runs: list[FullRun]) -> None:
         self.plan, self.study = plan, study
         self.state = study.load()
-        if any(bool(trial.weights) != plan.from_checkpoint for trial in self.state.in_order()):
-            what = "holds promoted runs from scratch and from checkpoints as one, by an earlier version"
-            raise ConfigError([Problem(f"study {plan.name}", f"{what}; search under another name (--study NAME)")])
         known = {(trial.source_trial, trial.seed_index): trial.index for trial in self.state.in_order()}
         fresh = [run for run in runs if (run.trial_id, run.seed_index) not in known]
         offset = 1 + max(known.values(), default=-1)
@@ -153,7 +150,7 @@ class FullStage:
         plain = self.plan.full_config(trial.overrides, trial.seed_index).plain()
         if trial.weights:
             plain["checkpoint"]["weights"] = str(self.plan.folder / trial.weights)
-        return _in_folder(plain, folder, f"{self.plan.name}-{folder.parent.name}-{folder.name}")
+        return _in_folder(plain, folder, f"{self.plan.name}-full-{folder.name}")
 
     def epochs(self, trial: TrialState) -> int:
         return self.plan.full.epochs

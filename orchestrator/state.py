@@ -77,9 +77,9 @@ class TrialState:
     @property
     def folder(self) -> str:
         """Where its files lie, as seen from the study's folder: `trials/0007`; if promoted, `full/0007-seed0`, or
-        `continued/0007-seed0` where it started from a checkpoint: the same trial and seed may train both ways."""
+        `full/0007-seed0-continued` where it started from a checkpoint: the same trial and seed may train both ways."""
         if self.source_trial:
-            return f"{'continued' if self.weights else 'full'}/{self.source_trial:04d}-seed{self.seed_index}"
+            return f"full/{self.source_trial:04d}-seed{self.seed_index}{'-continued' if self.weights else ''}"
         return trial_folder(self.trial_id)
 
     @property

@@ -340,25 +340,25 @@ def test_promoting_more_trains_only_what_is_new(command: Command, finished_copy:
 
 
 def test_promoting_from_the_checkpoint_is_said_everywhere(command: Command, finished_copy: Path) -> None:
-    before, best = tree(finished_copy / "full"), (finished_copy / "best.yaml").read_bytes()
+    (cold,) = (finished_copy / "full").iterdir()
+    before, best = tree(cold), (finished_copy / "best.yaml").read_bytes()
     result = command("promote", finished_copy, "--top", "1", "--seeds", "2", "--from", "checkpoint")
     assert result.exit_code == 0, result.output
     assert "1 promoted run from scratch is set aside" in result.stderr
-    (cold,) = (path.name for path in (finished_copy / "full").iterdir())
-    warm = finished_copy / "continued" / cold.replace("seed0", "seed1")
-    assert sorted(path.name for path in warm.parent.iterdir()) == [cold, warm.name]
-    assert "starts from the weights of" in (warm / "log.txt").read_text(encoding="utf-8")
+    warm = [cold.with_name(cold.name.replace("seed0", f"seed{seed}-continued")) for seed in (0, 1)]
+    assert sorted((finished_copy / "full").iterdir()) == [cold, *warm]
+    assert all("starts from the weights of" in (one / "log.txt").read_text(encoding="utf-8") for one in warm)
     winner = next(row for row in rows(finished_copy) if row["seeds"])
     assert (winner["seeds"], bool(winner["full_bleu_std"])) == ("2", True)
     text = (finished_copy / "report.html").read_text(encoding="utf-8")
     assert "started from the weights that the search had trained" in text
     assert "From seed to seed one configuration spreads by" in text
     assert "this file does not start from them" in (finished_copy / "best.yaml").read_text(encoding="utf-8")
-    runs = tree(warm.parent)
-    result = command("promote", finished_copy, "--top", "1", "--from", "scratch")
+    runs = [tree(one) for one in warm]
+    result = command("promote", finished_copy, "--top", "1")
     assert result.exit_code == 0, result.output
     assert "2 promoted runs from the search's checkpoints are set aside" in result.stderr
-    assert (tree(finished_copy / "full"), tree(warm.parent)) == (before, runs)
+    assert [tree(cold), *(tree(one) for one in warm)] == [before, *runs]
     assert (finished_copy / "best.yaml").read_bytes() == best
     assert [row["seeds"] for row in rows(finished_copy) if row["seeds"]] == ["1"]
 

@@ -189,10 +189,10 @@ def test_runs_of_the_two_starts_never_meet(bench: Callable[..., Bench]) -> None:
     assert read_full(warm.plan).trials == {}
     warm.full([FullRun(1, seed, {LR: A}, "trials/0001/checkpoints/last.pth") for seed in (0, 1)])
     submitted = {work.config["experiment_name"]: work.config for _, work in cold.world.submitted}
-    configs = [submitted[f"tiny-{start}-0001-seed0"] for start in ("full", "continued")]
+    configs = [submitted[f"tiny-full-0001-seed0{start}"] for start in ("", "-continued")]
     weights = [None, str(cold.plan.folder / "trials/0001/checkpoints/last.pth")]
     assert [config["checkpoint"]["weights"] for config in configs] == weights
-    folders = [str(cold.plan.folder / start / "0001-seed0") for start in ("full", "continued")]
+    folders = [str(cold.plan.folder / "full" / f"0001-seed0{start}") for start in ("", "-continued")]
     assert [config["logging"]["dir"] for config in configs] == folders
     for plan, count, other in ((cold.plan, 1, 2), (warm.plan, 2, 1)):
         assert (len(read_full(plan).trials), len(read_aside(plan).trials)) == (count, other)
@@ -204,15 +204,6 @@ def test_runs_of_the_two_starts_never_meet(bench: Callable[..., Bench]) -> None:
         "shows them"
     ]
     assert not list(set_aside(cold.plan, StudyState()))
-
-
-def test_what_an_earlier_version_mixed_is_read_apart_and_not_added_to(bench: Callable[..., Bench]) -> None:
-    cold = bench({A: [1.0] * 6})
-    cold.search()
-    cold.full([FullRun(1, 0, {LR: A}), FullRun(1, 1, {LR: A}, "trials/0001/checkpoints/last.pth")])
-    assert [one.seed_index for one in read_full(cold.plan).in_order()] == [0]
-    with pytest.raises(ConfigError, match="holds promoted runs from scratch and from checkpoints as one"):
-        cold.full([FullRun(1, 1, {LR: A})])
 
 
 def test_best_says_where_runs_went_on_from_a_checkpoint(plan: Plan) -> None:
@@ -231,16 +222,14 @@ def test_best_says_where_runs_went_on_from_a_checkpoint(plan: Plan) -> None:
     assert "from scratch" in why
 
 
-def test_a_study_keeps_the_start_that_was_asked_for(plan: Plan) -> None:
+def test_a_study_knows_which_start_was_asked_for_last(plan: Plan) -> None:
     warm = replace(plan, from_checkpoint=True)
     assert plan_from_plain(warm.plain(), plan.folder).from_checkpoint
     older = plan.plain()
     older["promote"].pop("from_checkpoint")
     assert not plan_from_plain(older, plan.folder).from_checkpoint
-    again = merge(warm, replace(plan, promote=1))
-    assert again.from_checkpoint
-    assert "promoted runs go on from the search's checkpoints, as the last `promote` asked" in again.notes
-    assert not any("checkpoint" in note for note in merge(warm, plan).notes)
+    assert merge(warm, plan).from_checkpoint, "it promotes nothing itself: what is shown stays"
+    assert not merge(warm, replace(plan, promote=1)).from_checkpoint
 
 
 def test_best_yaml_leaves_a_leader_that_failed(bench: Callable[..., Bench]) -> None:
