@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.budget import Strategy, read_budget, read_strategy
+from orchestrator.datacheck import DataChecks
 from orchestrator.ladder import SUBSET, VAL_SUBSET, refused_in_trials
 from orchestrator.mistakes import Mistakes
 from orchestrator.notes import plan_notes
@@ -60,11 +61,14 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
     mistakes.problems += file.problems
     found = _base(request, file, mistakes)
     name = _folder_name(request.study or request.trials.stem, mistakes)
-    trials = _trials(file, found, mistakes)
-    space = _space(file, found, mistakes)
+    checks = DataChecks(found.config) if found.config is not None else None
+    trials = _trials(file, found, checks, mistakes)
+    space = _space(file, found, checks, mistakes)
     budget = read_budget(request, file, mistakes)
     numbers = read_options(request, file, mistakes)
-    full = _full_data(found.config, mistakes)
+    full = checks.full if checks is not None else None
+    if checks is not None and checks.mistake:
+        mistakes.add("data", checks.mistake)
     strategy = read_strategy(request, file, found.config, full, budget, space, numbers, mistakes)
     mistakes.raise_if_any()
     base = found.config
@@ -147,35 +151,21 @@ def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> _Base:
     return _Base(task, config, merged, canonical, assumptions(source, task, file.overrides, assignments))
 
 
-def _full_data(base: RunConfig | None, mistakes: Mistakes) -> DataSummary | None:
-    """The data of full training, checked; None where it has mistakes."""
-    if base is None:
-        return None
-    try:
-        return check_data(base)
-    except DataError as error:
-        mistakes.add("data", str(error))
-        return None
-
-
 def _budgeted_data(base: RunConfig, strategy: Strategy) -> DataSummary:
     """The data of a trial on the top rung."""
     top = strategy.rungs[-1]
-    return _checked(resolve_config(base.plain(), {SUBSET: top.subset, VAL_SUBSET: top.val_subset}))
-
-
-def _checked(config: RunConfig) -> DataSummary:
     try:
-        return check_data(config)
+        return check_data(resolve_config(base.plain(), {SUBSET: top.subset, VAL_SUBSET: top.val_subset}))
     except DataError as error:
         raise ConfigError([Problem("data", str(error))]) from None
 
 
-def _space(file: TrialsFile, base: _Base, mistakes: Mistakes) -> Space:
+def _space(file: TrialsFile, base: _Base, checks: DataChecks | None, mistakes: Mistakes) -> Space:
     if base.task is None or not file.space:
         return ()
     where = f"{file.path}: search_space"
-    return read_space(file.space, base.task, base.config, base.fixed, where, mistakes)
+    try_out = checks.try_out if checks is not None else None
+    return read_space(file.space, base.task, try_out, base.fixed, where, mistakes)
 
 
 def _portable(base: RunConfig, said: Collection[str]) -> dict[str, Any]:
@@ -189,13 +179,12 @@ def _portable(base: RunConfig, said: Collection[str]) -> dict[str, Any]:
     return plain
 
 
-def _trials(file: TrialsFile, base: _Base, mistakes: Mistakes) -> list[Mapping[str, Any]]:
+def _trials(file: TrialsFile, base: _Base, checks: DataChecks | None, mistakes: Mistakes) -> list[Mapping[str, Any]]:
     """Every trial's canonical keys. Without a base that stands, its keys are checked but not their constraints."""
     found: list[Mapping[str, Any]] = []
     if base.task is None:
         return found
     known = known_keys(base.task)
-    source = base.config.plain() if base.config is not None else None
     for number, trial in enumerate(file.trials, start=1):
         where = f"{file.path}, trial {number}"
         before = len(mistakes.problems)
@@ -210,11 +199,9 @@ def _trials(file: TrialsFile, base: _Base, mistakes: Mistakes) -> list[Mapping[s
                 mistakes.add(f"{where}: {key}", "is a section; a trial sets its keys, one by one")
             elif key in base.fixed:
                 mistakes.add(f"{where}: {key}", "is set by the trial and on the command line; say it once")
-        if source is not None and len(mistakes.problems) == before:
+        if checks is not None and len(mistakes.problems) == before:
             with mistakes.collected(where):
-                config = resolve_config(source, overrides)
-                if any(known[key].kind == "path" for key in overrides):
-                    _checked(config)
+                checks.try_out(overrides)
         found.append({key: list(v) if isinstance(v, tuple) else v for key, v in overrides.items()})
     return found
 

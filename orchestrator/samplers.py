@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from orchestrator.search import SAMPLERS
-from orchestrator.searchspace import Dimension, Space, choices_of
-from orchestrator.space import as_json, external_value
+from orchestrator.searchspace import Dimension, Space
+from orchestrator.space import as_json, choices_of, external_value
 from orchestrator.state import StudyState
 
 if TYPE_CHECKING:

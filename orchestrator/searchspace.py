@@ -9,17 +9,16 @@ search_space:
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from orchestrator.ladder import refused_in_trials
 from orchestrator.mistakes import Mistakes
-from orchestrator.space import Shape, as_json
-from trainer.api import ConfigError, Key, RunConfig, canonical_overrides, known_keys, resolve_config
+from orchestrator.space import Shape, as_json, choices_of
+from trainer.api import ConfigError, Key, canonical_overrides, known_keys
 
 KINDS: dict[str, tuple[str, ...]] = {
     "float": ("low", "high", "step", "log"),
@@ -48,6 +47,7 @@ class Dimension:
 
 
 Space = tuple[Dimension, ...]
+TryOut = Callable[..., object]
 
 
 def space_from_plain(found: Sequence[Mapping[str, Any]]) -> Space:
@@ -59,11 +59,12 @@ def space_from_plain(found: Sequence[Mapping[str, Any]]) -> Space:
 
 
 def read_space(
-    said: Mapping[str, Any], task: str, base: RunConfig | None, fixed: Collection[str], where: str, mistakes: Mistakes
+    said: Mapping[str, Any], task: str, try_out: TryOut | None, fixed: Collection[str], where: str, mistakes: Mistakes
 ) -> Space:
     """The dimensions that a file names, in its order; every mistake is collected with its dimension.
 
-    `fixed` are the keys that the command line sets. Without a base only the form is checked.
+    `fixed` are the keys that the command line sets; `try_out` takes layers of overrides over the base and raises what
+    is wrong with them. Without it only the form is checked.
     """
     known = known_keys(task)
     found: dict[str, Dimension] = {}
@@ -87,8 +88,8 @@ def read_space(
                 spec = {**spec, "choices": [_canonical_value(str(name), value, task) for value in spec["choices"]]}
             dimension = Dimension(key, _shape(spec, known[key]), when)
             found[key] = dimension
-            if base is not None:
-                _try_out(dimension, found, base, place, mistakes)
+            if try_out is not None:
+                _try_values(dimension, found, try_out, place, mistakes)
     return tuple(found.values())
 
 
@@ -268,10 +269,10 @@ def _shape(spec: Mapping[str, Any], key: Key) -> Shape:
     return {**shape, "step": step} if step is not None else shape
 
 
-def _try_out(
-    dimension: Dimension, found: Mapping[str, Dimension], base: RunConfig, place: str, mistakes: Mistakes
+def _try_values(
+    dimension: Dimension, found: Mapping[str, Dimension], try_out: TryOut, place: str, mistakes: Mistakes
 ) -> None:
-    """Resolves both ends of a range, or each choice, on the base: what breaks a constraint is an error now."""
+    """Both ends of a range, or each choice, on the base: what breaks a constraint is an error now."""
     shape = dimension.shape
     if shape["type"] in ("categorical", "json"):
         probes = [(f"choice {as_json(value)}", value) for value in choices_of(shape)[:_MOST_CHECKED]]
@@ -280,7 +281,7 @@ def _try_out(
     several = itertools.product(_circumstances(dimension, found), probes)
     for around, (words, value) in itertools.islice(several, _MOST_CHECKED):
         try:
-            resolve_config(base.plain(), around, {dimension.key: value})
+            try_out(around, {dimension.key: value})
         except ConfigError as error:
             joint = any(problem.where != dimension.key for problem in error.problems)
             mistakes.take(error, f"{place}: {words}{', beside the base values of the rest' if joint else ''}")
@@ -293,8 +294,3 @@ def _circumstances(dimension: Dimension, found: Mapping[str, Dimension]) -> Iter
         needed |= next(_circumstances(found[key], found))
     for values in itertools.product(*dimension.when.values()):
         yield {**needed, **dict(zip(dimension.when, values, strict=True))}
-
-
-def choices_of(shape: Shape) -> list[Any]:
-    """The values that a categorical shape can take."""
-    return [json.loads(text) for text in shape["choices"]] if shape["type"] == "json" else list(shape["choices"])

@@ -33,6 +33,11 @@ def shape_of(key: Key, values: Sequence[Any]) -> Shape:
     return {"type": "json", "choices": sorted({as_json(value) for value in values})}
 
 
+def choices_of(shape: Shape) -> list[Any]:
+    """The values that a categorical shape can take."""
+    return [json.loads(text) for text in shape["choices"]] if shape["type"] == "json" else list(shape["choices"])
+
+
 def varies(shape: Shape) -> bool:
     """Whether a distribution has more than one value."""
     return len(shape["choices"]) > 1 if "choices" in shape else bool(shape["low"] < shape["high"])

@@ -108,6 +108,7 @@ __all__ = [
     "read_config_file",
     "read_metrics",
     "read_yaml",
+    "reads_data",
     "redefines_loss",
     "resolve_config",
     "select",
@@ -278,11 +279,24 @@ def cheap_evaluation(task: str) -> Mapping[str, Any]:
 
 def loss_keys(task: str) -> Sequence[str]:
     """The keys, or sections with a dot at their end, in which runs may not differ if their losses are compared."""
-    # A task of one's own need not inherit from FilesDefaults.
-    keys: Sequence[str] = getattr(load(find_task(task).files), "LOSS_KEYS", FilesDefaults.LOSS_KEYS)
-    return keys
+    return _keys_said(task, "LOSS_KEYS")
 
 
 def redefines_loss(task: str, key: str) -> bool:
     """Whether losses of two runs of a task that differ in this key cannot be compared."""
-    return any(key.startswith(known) if known.endswith(".") else key == known for known in loss_keys(task))
+    return _is_among(key, loss_keys(task))
+
+
+def reads_data(task: str, key: str) -> bool:
+    """Whether `check_data` may say something else where this key differs: it names a file, or how files are read."""
+    return known_keys(task)[key].kind == "path" or _is_among(key, _keys_said(task, "DATA_KEYS"))
+
+
+def _keys_said(task: str, name: str) -> Sequence[str]:
+    # A task of one's own need not inherit from FilesDefaults.
+    keys: Sequence[str] = getattr(load(find_task(task).files), name, getattr(FilesDefaults, name))
+    return keys
+
+
+def _is_among(key: str, keys: Sequence[str]) -> bool:
+    return any(key.startswith(known) if known.endswith(".") else key == known for known in keys)

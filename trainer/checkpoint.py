@@ -204,8 +204,12 @@ def _digest(file: Any, length: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the advice that PyTorch adds below."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """What an error says, without the advice that PyTorch adds below, or begins with: to load what may run code."""
+    said = str(error) or type(error).__name__
+    if said.startswith("Weights only load failed"):
+        found = re.search(r"GLOBAL ([\w.]+)", said)
+        return f"it holds {found[1]}, which may run code" if found else "its content is not what torch.save writes"
+    return said.splitlines()[0]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,6 +21,7 @@ class FilesDefaults:
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
     LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.",)
+    DATA_KEYS: ClassVar[Sequence[str]] = ("data.",)
 
     @staticmethod
     def prepare(config: Any, progress: Callable[[int, int], None]) -> None:

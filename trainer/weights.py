@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainer.checkpoint import PARTS, UNREADABLE, first_line
 from trainer.errors import ConfigError, DataError, Problem
+from trainer.weightfiles import SAFETENSORS
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -30,7 +31,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> Any:
-    if path.suffix != ".safetensors":
+    if path.suffix != SAFETENSORS:
         return torch.load(path, map_location="cpu", weights_only=True)
     from safetensors import SafetensorError
     from safetensors.torch import load_file

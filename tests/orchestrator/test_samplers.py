@@ -19,9 +19,9 @@ from scipy.stats import qmc
 
 from orchestrator.samplers import Sampler, grid_size, grid_values, make_sampler, value_at
 from orchestrator.search import SAMPLERS, sampler_settings
-from orchestrator.searchspace import Dimension, Space, choices_of
+from orchestrator.searchspace import Dimension, Space
 from orchestrator.shadow import ShadowStudy
-from orchestrator.space import as_json, optuna_value
+from orchestrator.space import as_json, choices_of, optuna_value
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState
 from trainer.api import ConfigError
 

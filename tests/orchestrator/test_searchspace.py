@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ BASE = resolve_config({"task": "captioning"}, {k: v for k, v in TINY.items() if 
 
 def read(said: Mapping[str, Any], fixed: tuple[str, ...] = ()) -> tuple[Space, list[str]]:
     mistakes = Mistakes()
-    space = read_space(said, "captioning", BASE, fixed, "space", mistakes)
+    space = read_space(said, "captioning", partial(resolve_config, BASE.plain()), fixed, "space", mistakes)
     return space, [str(problem) for problem in mistakes.problems]
 
 

@@ -61,6 +61,7 @@ class CaptioningFiles:
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {"evaluation.beam_size": 1}
     # Over another vocabulary it is another loss; smoothing is of training alone.
     LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.type", "data.freq_threshold", "data.vocab_path")
+    DATA_KEYS: ClassVar[Sequence[str]] = ("data.scenes.", "data.bad_samples")
 
     @staticmethod
     def metric(config: CaptioningConfig) -> Metric:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -28,6 +29,12 @@ def backbone_names(package: str) -> frozenset[str]:
     """The classification models of `torchvision` or `timm`."""
     files = (_folder(package) / "models").glob("*.py")
     return frozenset(name for path in files for name in _BUILDER.findall(path.read_text(encoding="utf-8")))
+
+
+def no_backbone(package: str, name: str) -> str:
+    """The words for a name that a package has no classification model of, with the nearest one that it has."""
+    close = difflib.get_close_matches(name.partition(".")[0], backbone_names(package), n=1, cutoff=0.5)
+    return f"{package} has no classification model {name}{f'; did you mean {close[0]}?' if close else ''}"
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Literal, Self
 
@@ -20,7 +19,7 @@ from trainer.config import (
     schedule_name,
     setting,
 )
-from trainer.tasks.classification.catalogue import backbone_names
+from trainer.tasks.classification.catalogue import backbone_names, no_backbone
 from trainer.tasks.classification.transformlist import TransformList
 
 _LIST = "names of torchvision.transforms.v2 with their arguments"
@@ -130,9 +129,7 @@ class ClassificationModel(Section):
         other = "timm" if self.load_from == "torchvision" else "torchvision"
         if name in backbone_names(other):
             raise ValueError(f"{self.backbone_name} is a model of {other}: set model.load_from={other}")
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"{self.load_from} has no classification model {self.backbone_name}{hint}")
+        raise ValueError(no_backbone(self.load_from, self.backbone_name))
 
 
 class ClassificationCriterion(CriterionSettings):

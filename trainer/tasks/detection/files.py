@@ -21,6 +21,7 @@ from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.detection.coco import CocoFile, Faults, Objects, read_coco
 from trainer.tasks.detection.config import DetectionConfig
+from trainer.weightfiles import require_model
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,7 @@ class DetectionFiles:
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
     # Each detector has the library's loss of its own, summed over the layers of its decoder.
     LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.", "model.name", "model.decoder_layers")
+    DATA_KEYS: ClassVar[Sequence[str]] = ("data.scenes.", "data.bad_samples", "model.pretrained")
 
     @staticmethod
     def metric(config: DetectionConfig) -> Metric:
@@ -165,6 +167,8 @@ class DetectionFiles:
 
     @staticmethod
     def check(config: DetectionConfig) -> DataSummary:
+        if config.model.pretrained and config.checkpoint.resume is None and config.checkpoint.weights is None:
+            require_model("model.pretrained", config.model.pretrained)
         spec = scenes_spec(config)
         if spec is not None:  # known without drawing them
             chosen, skipped, stamp = select(config, spec.images), 0, spec.key

@@ -22,6 +22,7 @@ from trainer.config import (
     schedule_name,
     setting,
 )
+from trainer.tasks.classification.catalogue import backbone_names, no_backbone
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings, VaeSettings
 
 MULTIPLE_PX = 8  # image sizes are multiples of it
@@ -180,6 +181,13 @@ class DiffusionMetrics(Section):
     )
     frechet_weights: AbsolutePath | None = setting(None, "a file with its state dict, in place of a download")
     frechet_images: int = setting(500, "so many validation images, and as many generated from their captions", ge=2)
+
+    @field_validator("frechet_backbone")
+    @classmethod
+    def _backbone_exists(cls, value: str | None) -> str | None:
+        if value is not None and value not in backbone_names("torchvision"):
+            raise ValueError(no_backbone("torchvision", value))
+        return value
 
     @model_validator(mode="after")
     def _a_backbone_for_weights(self) -> Self:

@@ -14,7 +14,7 @@ from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.sources import read_source, source_words
-from trainer.weightfiles import require_weights
+from trainer.weightfiles import require_model, require_weights
 
 
 def scenes_spec(config: DiffusionConfig) -> ScenesSpec | None:
@@ -53,6 +53,11 @@ class DiffusionFiles:
         "diffusion.beta_start", "diffusion.beta_end", "vae.", "model.in_channels", "data.image_size",
         "evaluation.noise_levels",
     )  # fmt: skip
+    DATA_KEYS: ClassVar[Sequence[str]] = (
+        "data.scenes.", "data.bad_samples", "data.dataset_name",
+        "vae.type", "vae.pretrained_model_name", "vae.subfolder",
+        "text_encoder.type", "text_encoder.pretrained_model_name", "text_encoder.subfolder",
+    )  # fmt: skip
 
     @staticmethod
     def metric(_config: DiffusionConfig) -> Metric:
@@ -61,6 +66,7 @@ class DiffusionFiles:
 
     @staticmethod
     def check(config: DiffusionConfig) -> DataSummary:
+        _require_parts(config)
         require_weights("metrics.frechet_weights", config.metrics.frechet_weights)
         spec = scenes_spec(config)
         if spec is not None:  # known without drawing them
@@ -81,6 +87,14 @@ class DiffusionFiles:
             open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
 
         builtin.prepare(scenes_spec(config), open_all, progress)
+
+
+def _require_parts(config: DiffusionConfig) -> None:
+    """`DataError` where a published part is named by a folder that does not hold it."""
+    for section, part in (("vae", config.vae), ("text_encoder", config.text_encoder)):
+        if part.type == "pretrained":
+            # In a repository of several models, each part has the folder of its name.
+            require_model(f"{section}.pretrained_model_name", part.pretrained_model_name, part.subfolder, section)
 
 
 def _warnings(config: DiffusionConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:
