@@ -33,6 +33,7 @@ from orchestrator.slots.slot import Slots
 from orchestrator.stage import FullStage, SearchStage, Stage
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.timings import known_timings, remember
+from orchestrator.tryout import try_out_all
 from orchestrator.views import View, summary_line
 from orchestrator.watcher import Watcher, Watchers
 from trainer.api import ConfigError, Problem, RunConfig, check_data, prepare_data
@@ -43,6 +44,7 @@ DONE, FAILURE, USAGE, TOO_MANY_FAILURES = 0, 1, 2, 3
 def run(request: Request, view: View, force: bool = False) -> int:
     """`run`: plan, search, report, promote; on a study that exists, carry on."""
     plan, _ = make_plan(request)
+    try_out_all(plan, request.trials)
     prepare_folder(plan)
     with StudyLock(plan.folder):
         if (plan.folder / PLAN).exists():

@@ -278,7 +278,7 @@ def _try_values(
         probes = [(f"choice {as_json(value)}", value) for value in choices_of(shape)[:_MOST_CHECKED]]
     else:
         probes = [("low", shape["low"]), ("high", shape["high"])]
-    several = itertools.product(_circumstances(dimension, found), probes)
+    several = itertools.product(circumstances(dimension, found), probes)
     for around, (words, value) in itertools.islice(several, _MOST_CHECKED):
         try:
             try_out(around, {dimension.key: value})
@@ -287,10 +287,10 @@ def _try_values(
             mistakes.take(error, f"{place}: {words}{', beside the base values of the rest' if joint else ''}")
 
 
-def _circumstances(dimension: Dimension, found: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
+def circumstances(dimension: Dimension, found: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
     """Values of other dimensions under which this one counts: all that it names, with one choice of what they need."""
     needed: dict[str, Any] = {}
     for key in dimension.when:
-        needed |= next(_circumstances(found[key], found))
+        needed |= next(circumstances(found[key], found))
     for values in itertools.product(*dimension.when.values()):
         yield {**needed, **dict(zip(dimension.when, values, strict=True))}

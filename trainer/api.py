@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.cache import cache_dir
 from trainer.config import AbsolutePath, CriterionSettings, DataSettings, RunConfig, Section, TrainingSettings, setting
+from trainer.declared import cheap_evaluation, loss_keys, reads_data, redefines_loss
 from trainer.errors import (
     CheckpointError,
     ConfigError,
@@ -117,6 +118,7 @@ __all__ = [
     "tasks",
     "time_epoch",
     "train",
+    "try_out",
     "warm_up",
     "write_whole",
 ]
@@ -140,6 +142,11 @@ def check_data(config: RunConfig) -> DataSummary:
 def prepare_data(config: RunConfig, progress: Callable[[int, int], None]) -> None:
     """Builds what the data still lacks: the built-in scenes, and the cache of decoded images."""
     _files(config).prepare(config, progress)
+
+
+def try_out(config: RunConfig) -> None:
+    """`ConfigError` for what only the libraries that train can tell of a configuration, which it may import."""
+    getattr(_files(config), "try_out", FilesDefaults.try_out)(config)
 
 
 @dataclass
@@ -269,34 +276,3 @@ def _own_words(message: str) -> str:
 def tasks() -> Sequence[str]:
     """The names of the built-in tasks."""
     return tuple(TASKS)
-
-
-def cheap_evaluation(task: str) -> Mapping[str, Any]:
-    """Overrides that make a task's evaluation cheap, for where many runs are only compared with each other."""
-    cheap: Mapping[str, Any] = load(find_task(task).files).CHEAP_EVALUATION
-    return cheap
-
-
-def loss_keys(task: str) -> Sequence[str]:
-    """The keys, or sections with a dot at their end, in which runs may not differ if their losses are compared."""
-    return _keys_said(task, "LOSS_KEYS")
-
-
-def redefines_loss(task: str, key: str) -> bool:
-    """Whether losses of two runs of a task that differ in this key cannot be compared."""
-    return _is_among(key, loss_keys(task))
-
-
-def reads_data(task: str, key: str) -> bool:
-    """Whether `check_data` may say something else where this key differs: it names a file, or how files are read."""
-    return known_keys(task)[key].kind == "path" or _is_among(key, _keys_said(task, "DATA_KEYS"))
-
-
-def _keys_said(task: str, name: str) -> Sequence[str]:
-    # A task of one's own need not inherit from FilesDefaults.
-    keys: Sequence[str] = getattr(load(find_task(task).files), name, getattr(FilesDefaults, name))
-    return keys
-
-
-def _is_among(key: str, keys: Sequence[str]) -> bool:
-    return any(key.startswith(known) if known.endswith(".") else key == known for known in keys)

@@ -83,6 +83,11 @@ class TaskFiles(Protocol):
         """Builds what the data still lacks; `progress(done, of)` while it does."""
         ...
 
+    @staticmethod
+    def try_out(config: Any) -> None:
+        """`ConfigError` for what only the libraries that train can tell, in seconds; this one may import torch."""
+        ...
+
 
 @dataclass(frozen=True)
 class Scores:

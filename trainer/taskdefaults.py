@@ -27,6 +27,10 @@ class FilesDefaults:
     def prepare(config: Any, progress: Callable[[int, int], None]) -> None:
         """The data are whole."""
 
+    @staticmethod
+    def try_out(config: Any) -> None:
+        """The configuration has said all."""
+
 
 class TaskDefaults:
     """The methods of a `Task` that need not be written where nothing is frozen, every parameter has the same rate,

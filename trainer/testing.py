@@ -33,9 +33,11 @@ from trainer.api import (
     open_session,
     prepare_data,
     resolve_config,
+    try_out,
 )
 from trainer.checkpoint import LAST, load_checkpoint, save_checkpoint
 from trainer.data import Batch, EpochBatches, RowSource, build_loader, part_sizes
+from trainer.declared import data_keys
 from trainer.run import open_run, task_for
 from trainer.task import Rows, Task
 
@@ -106,10 +108,9 @@ class TaskContract:
         assert set(cheap) <= set(known_keys(settings.task))
         assert resolve_config(settings.plain(), cheap).task == settings.task
 
-    def test_the_keys_that_redefine_the_loss_are_keys(self, settings: Any) -> None:
-        unknown = [
-            key for key in loss_keys(settings.task) if not key.endswith(".") and key not in known_keys(settings.task)
-        ]
+    def test_the_keys_that_are_declared_are_keys(self, settings: Any) -> None:
+        declared = {*loss_keys(settings.task), *data_keys(settings.task)}
+        unknown = [key for key in declared if not key.endswith(".") and key not in known_keys(settings.task)]
         assert not unknown, "a section has a dot at its end"
 
     def test_the_summary_counts_what_is_opened(self, settings: Any, opened: Opened) -> None:
@@ -117,6 +118,9 @@ class TaskContract:
         assert (len(opened.rows.train), len(opened.rows.val)) == (summary.train_rows, summary.val_images)
         assert summary.words
         assert summary.fingerprint == check_data(settings).fingerprint
+
+    def test_what_is_only_tried_out_later_is_sound(self, settings: Any) -> None:
+        try_out(settings)
 
     def test_a_smaller_subset_is_a_prefix_of_a_larger_one(self, settings: Any) -> None:
         counts = [

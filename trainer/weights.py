@@ -17,10 +17,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """The state dict in a file of PyTorch's or in a `.safetensors`; `model.weights` is named where there is none."""
     if not path.is_file():
         raise ConfigError([Problem("model.weights", f"{path}: no such file")])
-    try:
-        found = _read(path)
-    except (OSError, *UNREADABLE) as error:
-        raise DataError(f"{path}: not a file of weights ({first_line(error)})") from None
+    found = content_of(path)
     if isinstance(found, dict) and found.keys() >= PARTS:
         what = f"{path} is a checkpoint of this program, not a file of a backbone's weights"
         raise ConfigError([Problem("model.weights", f"{what}; start from it with checkpoint.weights={path}")])
@@ -28,6 +25,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict):
         raise DataError(f"{path}: expected a state dict")
     return state
+
+
+def content_of(path: Path) -> Any:
+    """What a file of either form holds; `DataError` where it is neither."""
+    try:
+        return _read(path)
+    except (OSError, *UNREADABLE) as error:
+        raise DataError(f"{path}: not a file of weights ({first_line(error)})") from None
 
 
 def _read(path: Path) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestrator_parts import Command
+from orchestrator_parts import Command, tree
 
 from orchestrator.options import Request
 from orchestrator.plan import Plan
@@ -57,3 +57,41 @@ def test_a_value_that_torchvision_refuses_binds_no_study(tmp_path: Path, command
     assert refused.exit_code == 2
     assert "error: data.train_augmentations: RandomRotation: " in refused.stderr
     assert not list(tmp_path.rglob("plan.yaml")), "put right, the same command begins the study"
+
+
+def test_what_torchvision_refuses_in_trials_and_choices_is_said_at_once(tmp_path: Path, command: Command) -> None:
+    flip = [{"RandomHorizontalFlip": {"p": 7}}]
+    content = {
+        "base_config": str(BASE),
+        "overrides": {"data.scenes.images": 20, "data.scenes.size": 32, LIST: ["RandomInvert"]},
+        "trials": [{LIST: flip}, {"training.lr": 0.1}, {LIST: ["RandomInvert"]}, {"data.pre_transforms": flip}],
+        "search_space": {LIST: {"type": "categorical", "choices": [[], [{"RandomRotation": {"degrees": -5}}]]}},
+        "search": {"n_trials": 6},
+    }
+    (tmp_path / "t.json").write_text(json.dumps(content))
+    before = tree(tmp_path)
+    refused = command("run", "t.json")
+    assert refused.exit_code == 2
+    assert tree(tmp_path) == before
+    assert not (tmp_path / "outputs").exists()
+    lines = refused.stderr.splitlines()
+    assert len(lines) == 3, refused.stderr
+    assert f"t.json, trial 1: {LIST}: RandomHorizontalFlip: " in lines[0]
+    assert "t.json, trial 4: data.pre_transforms: RandomHorizontalFlip: " in lines[1]
+    assert f'search_space.{LIST}: choice [{{"RandomRotation"' in lines[2]
+    assert f": {LIST}: RandomRotation: " in lines[2]
+
+
+def test_every_size_of_a_trial_is_tried(tmp_path: Path, command: Command) -> None:
+    crop = [{"RandomCrop": {"size": 40}}]  # larger than the images of the lower rung
+    content = {
+        "base_config": str(BASE),
+        "overrides": {"data.scenes.images": 20, "data.scenes.size": 64},
+        "ladder": "1x10@32,2x10@64",
+        "trials": [{}, {LIST: crop}],
+    }
+    (tmp_path / "t.json").write_text(json.dumps(content))
+    refused = command("run", "t.json")
+    assert refused.exit_code == 2
+    assert f"trial 2: {LIST}: RandomCrop fails on 3 channels of uint8, (32, 32) px" in refused.stderr
+    assert not (tmp_path / "outputs").exists()

@@ -92,7 +92,7 @@ def test_heads_divide_the_width_and_their_widths_add_up_to_it() -> None:
         ({"text_encoder__type": "builtin", "text_encoder__width": 30}, "width=30 is not divisible by num_heads=4"),
         ({"data__vocab_path": "v.json"}, "data.vocab_path belongs to text_encoder.type=builtin"),
         ({"metrics__frechet_weights": "w.pth"}, "frechet_weights need frechet_backbone"),
-        ({"metrics__frechet_backbone": "resnet17"}, "torchvision has no classification model resnet17; did you mean "),
+        ({"metrics__frechet_backbone": "resnet17"}, "torchvision has no classification model resnet17; did you"),
         ({"data__images_dir": "x"}, "images_dir and caption_file belong together"),
         ({"criterion__type": "cross_entropy"}, "must be one of mse, l1, smooth_l1"),
         ({"model__hidden_size": 770}, "not divisible by num_heads=12; num_heads=12 × attention_head_dim=64 is 768"),

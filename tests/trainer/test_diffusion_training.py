@@ -284,6 +284,9 @@ def test_the_frechet_distance_is_reported_by_its_backbone(tmp_path: Path) -> Non
     assert metrics.pop("frechet_resnet18") > 0.0
     assert metrics == metrics_lines(tmp_path / "plain")[0]["metrics"], "and changes nothing else"
     (tmp_path / "resnet.pth").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"resnet\.pth: not a file of weights"):
+        trained(tiny_diffusion(tmp_path / "run", **frechet), until=1)
+    torch.save({"conv1.weight": torch.ones(1)}, tmp_path / "resnet.pth")
     with pytest.raises(DataError, match=r"no weights of metrics\.frechet_backbone"):
         trained(tiny_diffusion(tmp_path / "run", **frechet), until=1)
 

@@ -34,6 +34,7 @@ from trainer.tasks.classification.transformlist import TRANSFORM_LISTS
 from trainer.weightfiles import require_start
 
 _UNEVEN = 1.5  # from here on the sizes of the classes are called uneven
+_sound: set[str] = set()  # lists of transforms that were tried out, with the images that they were tried on
 _SEVERAL_LABELS = ("bce", "bce_with_logits")
 
 
@@ -232,6 +233,11 @@ class ClassificationFiles:
         return chosen.summary(words, stamp, skipped, (*asked_too_much(config, chosen), *warnings))
 
     @staticmethod
+    def try_out(config: ClassificationConfig) -> None:
+        """The transforms, through which an image is sent."""
+        _check_transforms(config)
+
+    @staticmethod
     def prepare(config: ClassificationConfig, progress: OnProgress) -> None:
         _check_transforms(config)
 
@@ -246,11 +252,14 @@ class ClassificationFiles:
 def _check_transforms(config: ClassificationConfig) -> None:
     """`ConfigError` for a transform that torchvision refuses, or that does not take such images: before anything is
     trained, not when a study is planned, because torchvision takes seconds to import."""
-    if any(getattr(config.data, name) for name in TRANSFORM_LISTS):
+    lists = [getattr(config.data, name) for name in TRANSFORM_LISTS]
+    side, channels = config.data.image_size, config.model.in_channels
+    same = json.dumps([lists, side, source_px(config, side), channels], default=str)
+    if any(lists) and same not in _sound:
         from trainer.tasks.classification.transforms import build_chains
 
-        side = config.data.image_size
-        build_chains(config.data, side, source_px(config, side), config.model.in_channels)
+        build_chains(config.data, side, source_px(config, side), channels)
+        _sound.add(same)
 
 
 def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection) -> tuple[str, ...]:

@@ -182,16 +182,12 @@ class DiffusionMetrics(Section):
     frechet_weights: AbsolutePath | None = setting(None, "a file with its state dict, in place of a download")
     frechet_images: int = setting(500, "so many validation images, and as many generated from their captions", ge=2)
 
-    @field_validator("frechet_backbone")
-    @classmethod
-    def _backbone_exists(cls, value: str | None) -> str | None:
-        if value is not None and value not in backbone_names("torchvision"):
-            raise ValueError(no_backbone("torchvision", value))
-        return value
-
     @model_validator(mode="after")
-    def _a_backbone_for_weights(self) -> Self:
-        if self.frechet_weights is not None and self.frechet_backbone is None:
+    def _backbone_exists(self) -> Self:
+        name = self.frechet_backbone
+        if name is not None and name not in backbone_names("torchvision"):
+            raise ValueError(f"frechet_backbone: {no_backbone('torchvision', name)}")
+        if self.frechet_weights is not None and name is None:
             raise ValueError("frechet_weights need frechet_backbone, the name of their network")
         return self
 

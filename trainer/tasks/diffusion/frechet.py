@@ -18,6 +18,7 @@ from trainer.data import normalise
 from trainer.errors import ConfigError, DataError, Problem
 from trainer.randomness import untouched
 from trainer.splits import Indices
+from trainer.weights import content_of
 
 Generate = Callable[[Sequence[str], Indices], Tensor]  # captions, image numbers → uint8 [n, side, side, 3]
 _CLASSIFIER = ("fc", "classifier", "heads", "head")
@@ -98,6 +99,6 @@ def _backbone(name: str, weights: Path | None) -> nn.Module:
 
 def _load(net: nn.Module, path: Path) -> None:
     try:
-        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, *UNREADABLE) as error:
+        net.load_state_dict(content_of(path))
+    except UNREADABLE as error:
         raise DataError(f"{path}: no weights of metrics.frechet_backbone ({first_line(error)})") from None
