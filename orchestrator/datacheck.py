@@ -39,9 +39,9 @@ class DataChecks:
         config = resolve_config(self._base, *layers)
         values = self._values(config)
         if values not in self._found:
-            self._found[values] = ""
             try:
                 check_data(config)
+                self._found[values] = ""
             except DataError as error:
                 self._found[values] = str(error)
         if self._found[values] not in ("", self.mistake):

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trainer import cli
-from trainer.api import ConfigError, known_keys, redefines_loss, resolve_config, task_of
+from trainer.api import ConfigError, known_keys, reads_data, redefines_loss, resolve_config, task_of
 from trainer.tasks import find_task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -206,6 +206,8 @@ def test_a_name_without_a_colon_is_a_built_in_one() -> None:
 
 
 @pytest.mark.usefixtures("modules")
-def test_the_criterion_redefines_the_loss_where_a_task_says_nothing() -> None:
+def test_where_a_task_says_nothing_the_criterion_redefines_the_loss_and_data_are_read_by_their_section() -> None:
     assert redefines_loss("late_task:Mine", "criterion.type")
     assert not redefines_loss("late_task:Mine", "training.batch_size")
+    assert reads_data("late_task:Mine", "data.bad_samples")
+    assert not reads_data("late_task:Mine", "training.batch_size")
