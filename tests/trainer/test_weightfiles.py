@@ -92,6 +92,16 @@ def test_the_published_parts_of_a_diffusion_run(section: str, tmp_path: Path) ->
         checked(type="pretrained", pretrained_model_name=str(folder), subfolder="other")
 
 
+def test_all_that_is_not_where_it_is_said_to_be_is_said_at_once(tmp_path: Path) -> None:
+    named = {f"{section}__pretrained_model_name": "./gone" for section in ("vae", "text_encoder")}
+    kinds = {f"{section}__type": "pretrained" for section in ("vae", "text_encoder")}
+    frechet = {"metrics__frechet_backbone": "resnet18", "metrics__frechet_weights": str(tmp_path / "gone.pth")}
+    with pytest.raises(DataError) as caught:
+        check_data(tiny_diffusion(tmp_path / "run", **named, **kinds, **frechet))
+    for key in ("vae.pretrained_model_name", "text_encoder.pretrained_model_name", "metrics.frechet_weights"):
+        assert f"({key})" in str(caught.value)
+
+
 def test_the_saved_model_of_a_detector(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such folder \(model\.pretrained\)"):
         check_data(tiny_detection(tmp_path / "run", model__pretrained=str(tmp_path / "gone")))

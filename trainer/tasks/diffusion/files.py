@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import Images, shared_images
 from trainer.captionfiles import CaptionTable, read_captions
+from trainer.errors import DataError
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
@@ -67,7 +69,6 @@ class DiffusionFiles:
     @staticmethod
     def check(config: DiffusionConfig) -> DataSummary:
         _require_parts(config)
-        require_weights("metrics.frechet_weights", config.metrics.frechet_weights)
         spec = scenes_spec(config)
         if spec is not None:  # known without drawing them
             images, skipped, stamp = spec.images, 0, spec.key
@@ -90,11 +91,23 @@ class DiffusionFiles:
 
 
 def _require_parts(config: DiffusionConfig) -> None:
-    """`DataError` where a published part is named by a folder that does not hold it."""
+    """`DataError` with every published part, and file of weights, that is not where it is said to be."""
+    checks: list[Callable[[], None]] = [
+        partial(require_weights, "metrics.frechet_weights", config.metrics.frechet_weights)
+    ]
     for section, part in (("vae", config.vae), ("text_encoder", config.text_encoder)):
         if part.type == "pretrained":
             # In a repository of several models, each part has the folder of its name.
-            require_model(f"{section}.pretrained_model_name", part.pretrained_model_name, part.subfolder, section)
+            key = f"{section}.pretrained_model_name"
+            checks.append(partial(require_model, key, part.pretrained_model_name, part.subfolder, section))
+    wrong = []
+    for check in checks:
+        try:
+            check()
+        except DataError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise DataError("; ".join(wrong))
 
 
 def _warnings(config: DiffusionConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:
