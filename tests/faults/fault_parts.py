@@ -95,6 +95,7 @@ class StudyBox:
         words = list(command) or ["run", f"{self.name}.json", "--threads-per-slot", "1", *self.arguments]
         paths = [str(HOOKS), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **self.environment}
+        environment.pop("PYTHONUNBUFFERED", None)  # words that wait to be written are part of what may go wrong
         with (self.folder / "output.txt").open("a", encoding="utf-8") as output:
             # Whoever runs these tests in the background ignores Ctrl-C, and so would all that it starts.
             process = subprocess.Popen(
