@@ -54,12 +54,11 @@ def test_a_killed_driver_loses_nothing(box: NewBox, oracle: StudyBox) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_twenty_kills_lose_nothing(box: NewBox, seed: int) -> None:
+def test_twenty_kills_lose_nothing(box: NewBox) -> None:
     undisturbed = box(LONGER, "--promote", "2", "--promote-seeds", "2", folder="undisturbed")
     undisturbed.run()
     one = box(LONGER, "--promote", "2", "--promote-seeds", "2", folder="killed")
-    killed = kill_at_random(one, 20, seed)
+    killed = kill_at_random(one, 20, seed=2)
     one.run()
     one.same_as(undisturbed, promoted=True)
     assert one.trained_again() <= killed
