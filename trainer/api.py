@@ -140,7 +140,11 @@ def check_data(config: RunConfig) -> DataSummary:
 
 
 def prepare_data(config: RunConfig, progress: Callable[[int, int], None]) -> None:
-    """Builds what the data still lacks: the built-in scenes, and the cache of decoded images."""
+    """Builds what the data still lacks: the built-in scenes, and the cache of decoded images.
+
+    Not for a configuration that `try_out` refuses, with a `ConfigError`.
+    """
+    try_out(config)
     _files(config).prepare(config, progress)
 
 

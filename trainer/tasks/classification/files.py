@@ -234,32 +234,25 @@ class ClassificationFiles:
 
     @staticmethod
     def try_out(config: ClassificationConfig) -> None:
-        """The transforms, through which an image is sent."""
-        _check_transforms(config)
+        """A transform that torchvision refuses, or that does not take such images: not known when a study is planned,
+        because torchvision takes seconds to import."""
+        lists = [getattr(config.data, name) for name in TRANSFORM_LISTS]
+        side, channels = config.data.image_size, config.model.in_channels
+        same = json.dumps([lists, side, source_px(config, side), channels], default=str)
+        if any(lists) and same not in _sound:
+            from trainer.tasks.classification.transforms import build_chains
+
+            build_chains(config.data, side, source_px(config, side), channels)
+            _sound.add(same)
 
     @staticmethod
     def prepare(config: ClassificationConfig, progress: OnProgress) -> None:
-        _check_transforms(config)
-
         def open_all() -> None:
             table = read_table(config)
             chosen = select(config, len(table.images), table.held_out)
             open_pictures(config, table, chosen.used, config.data.image_size, progress)
 
         builtin.prepare(scenes_spec(config), open_all, progress)
-
-
-def _check_transforms(config: ClassificationConfig) -> None:
-    """`ConfigError` for a transform that torchvision refuses, or that does not take such images: before anything is
-    trained, not when a study is planned, because torchvision takes seconds to import."""
-    lists = [getattr(config.data, name) for name in TRANSFORM_LISTS]
-    side, channels = config.data.image_size, config.model.in_channels
-    same = json.dumps([lists, side, source_px(config, side), channels], default=str)
-    if any(lists) and same not in _sound:
-        from trainer.tasks.classification.transforms import build_chains
-
-        build_chains(config.data, side, source_px(config, side), channels)
-        _sound.add(same)
 
 
 def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection) -> tuple[str, ...]:
