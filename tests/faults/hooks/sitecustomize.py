@@ -1,9 +1,9 @@
 """Python imports this file at start-up of every process of a study under test; it makes exact moments for faults.
 
 `RUNGWISE_PAUSE` = "module:function:number" holds the numbered call of a function for up to a minute, once for a
-folder of marks (`RUNGWISE_PAUSE_DIR`): a file `paused-0` there says that the moment has come, and which process is
-held; it goes on when there is a file `go`. "module:function:number:after" holds it when the call has returned.
-Several are separated by spaces, each for another module, with marks `paused-1`, `paused-2` and so on. Nothing else
+folder of marks (`RUNGWISE_PAUSE_DIR`), in one process of however many come to it: a file `paused-0` there says that
+the moment has come, and which process is held; it goes on when there is a file `go`. "module:function:number:after"
+holds it when the call has returned. Several are separated by spaces, each for another module, with marks `paused-1`, `paused-2` and so on. Nothing else
 is changed: what runs on either side of a pause is the real program.
 
 `RUNGWISE_NO_MEMORY` = "module:function:largest:number" has a method raise PyTorch's out-of-memory error in each call
@@ -22,14 +22,28 @@ from pathlib import Path
 HOLD_SECONDS = 60.0
 
 
+def _claimed(mark):
+    """Whether the moment is this process's: of several that come to it at once, slots of one study say, one is held.
+
+    A link is made whole or not at all, and never over another's: who sees the mark can read the process in it.
+    """
+    own = mark.with_name(f"{mark.name}.{os.getpid()}")
+    own.write_text(str(os.getpid()))
+    try:
+        os.link(own, mark)
+    except FileExistsError:
+        return False
+    finally:
+        own.unlink()
+    return True
+
+
 def _held(function, number, after, mark):
     calls = 0
 
     def hold():
-        if mark.exists():
+        if not _claimed(mark):
             return
-        mark.with_suffix(".new").write_text(str(os.getpid()))
-        mark.with_suffix(".new").replace(mark)
         deadline = time.monotonic() + HOLD_SECONDS
         while time.monotonic() < deadline and not (mark.parent / "go").exists():
             time.sleep(0.02)
