@@ -3,8 +3,8 @@
 `RUNGWISE_PAUSE` = "module:function:number" holds the numbered call of a function for up to a minute, once for a
 folder of marks (`RUNGWISE_PAUSE_DIR`), in one process of however many come to it: a file `paused-0` there says that
 the moment has come, and which process is held; it goes on when there is a file `go`. "module:function:number:after"
-holds it when the call has returned. Several are separated by spaces, each for another module, with marks `paused-1`, `paused-2` and so on. Nothing else
-is changed: what runs on either side of a pause is the real program.
+holds it when the call has returned. Several are separated by spaces, each for another module, with marks `paused-1`,
+`paused-2` and so on. Nothing else is changed: what runs on either side of a pause is the real program.
 
 `RUNGWISE_NO_MEMORY` = "module:function:largest:number" has a method raise PyTorch's out-of-memory error in each call
 from the numbered one on whose first argument holds more than `largest` samples.
