@@ -40,10 +40,35 @@ class Worker:
     stop: threading.Event = field(default_factory=threading.Event)
     rest: threading.Event = field(default_factory=threading.Event)
     terminated: threading.Event = field(default_factory=threading.Event)
+    inbox: queue.SimpleQueue[Slice | None] = field(default_factory=queue.SimpleQueue)
     held: Session | None = None
     held_name: str = ""
     held_epoch: int = 0
     usual_memory: tuple[int, int] | None = None
+
+    def hear(self, message: Slice | str) -> None:
+        """Takes a message where it comes in: a slice into the inbox, a word for the slice before it.
+
+        What was said to one slice does not hold for the next; forgotten in the order of the messages, and not by the
+        thread that trains, which may still be leaving a slice when the next one and a word for it are here.
+        """
+        if message == STOP:
+            self.stop.set()
+        elif message == REST:
+            self.rest.set()
+        else:
+            assert isinstance(message, Slice), "no other message"
+            self.stop.clear()
+            self.rest.clear()
+            if self.terminated.is_set():  # which holds for every slice
+                self.stop.set()
+            self.inbox.put(message)
+
+    def terminate(self) -> None:
+        """This slice is to end at its next step, and none comes after it."""
+        self.terminated.set()
+        self.stop.set()
+        self.inbox.put(None)
 
     def run(self, work: Slice) -> None:
         """Trains one slice; whatever it raises becomes a `Failed`, never the end of the process."""
@@ -159,41 +184,27 @@ def serve(connection: Connection, threads: int) -> bool:
             connection.send(event)
 
     worker = Worker(send)
-    inbox: queue.SimpleQueue[Slice | None] = queue.SimpleQueue()
-
-    def on_sigterm(_number: int, _frame: object) -> None:
-        worker.terminated.set()
-        worker.stop.set()
-        inbox.put(None)
-
-    signal.signal(signal.SIGTERM, on_sigterm)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: worker.terminate())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to pass on
-    threading.Thread(target=_listen, args=(connection, inbox, worker), daemon=True).start()
+    threading.Thread(target=_listen, args=(connection, worker), daemon=True).start()
     import torch
 
     torch.set_num_threads(threads)
-    while (work := inbox.get()) is not None:
+    while (work := worker.inbox.get()) is not None:
         worker.run(work)
         if worker.terminated.is_set():
             break
-        worker.stop.clear()
-        worker.rest.clear()
     return worker.terminated.is_set()
 
 
-def _listen(connection: Connection, inbox: queue.SimpleQueue[Slice | None], worker: Worker) -> None:
+def _listen(connection: Connection, worker: Worker) -> None:
     while True:
         try:
             message = connection.recv()
         except (EOFError, OSError):
             # The driver is gone: nothing that this process does can be recorded any more.
             os.killpg(os.getpgrp(), signal.SIGKILL)
-        if message == STOP:
-            worker.stop.set()
-        elif message == REST:
-            worker.rest.set()
-        else:
-            inbox.put(message)
+        worker.hear(message)
 
 
 def run_slot(connection: Connection, threads: int, gpu: str | None, log_file: str) -> None:

@@ -16,7 +16,7 @@ from orchestrator.retry import reopen_failed
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
 from orchestrator.stage import SearchStage
 from orchestrator.state import FAILED
-from orchestrator.worker import LEFT, Worker
+from orchestrator.worker import LEFT, REST, STOP, Worker
 
 EXPLODING = {
     LR: 1e30,
@@ -124,6 +124,27 @@ def test_a_stop_ends_the_slice_at_its_next_step(plan: Plan) -> None:
     assert ended(events).outcome.epoch == 0
     desk.worker.stop.clear()
     assert epochs(desk.run(work(plan, until=3))) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("word", "epoch"), [(STOP, 0), (REST, 1)])
+def test_a_word_is_for_the_slice_before_it(plan: Plan, word: str, epoch: int) -> None:
+    """Also where it comes before the thread that trains has left the slice before, or taken this one."""
+    forgotten, heard = Desk(), Desk()
+    for desk, words in ((forgotten, [word, work(plan, 0)]), (heard, [work(plan, 0), word])):
+        for message in (work(plan, 1), *words):
+            desk.worker.hear(message)
+        assert desk.worker.inbox.get() == work(plan, 1)
+    outcome = ended(heard.run(work(plan, 1, until=3))).outcome
+    assert (outcome.ending, outcome.epoch) == ("interrupted", epoch)
+    assert epochs(forgotten.run(work(plan, 0, until=3))) == [1, 2, 3]
+
+
+def test_a_word_to_end_holds_for_every_slice_that_comes_after_it(plan: Plan) -> None:
+    desk = Desk()
+    desk.worker.terminate()
+    desk.worker.hear(work(plan, until=3))
+    assert desk.worker.inbox.get() is None, "it ends before it takes another"
+    assert desk.worker.stop.is_set()
 
 
 def test_a_stop_while_a_cache_is_built_ends_the_process_at_once(plan: Plan) -> None:
