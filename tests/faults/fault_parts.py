@@ -178,6 +178,15 @@ class StudyBox:
         wait_for(mark.exists, "the moment of the fault")
         return int(mark.read_text(encoding="utf-8"))
 
+    def killed_at(self, place: str) -> None:
+        """Starts the study, and kills slot and driver together where the slot is held at a moment."""
+        self.pause_at(place)
+        driver = self.start()
+        for process in (psutil.Process(self.paused()), driver):
+            send(process, signal.SIGKILL)
+        driver.wait(30)
+        self.no_orphans()
+
     def go(self) -> None:
         (self.folder / "marks" / "go").touch()
 
@@ -217,6 +226,11 @@ class StudyBox:
                 {key: value for key, value in line.items() if key != "seconds"} for line in lines
             ]
         return found
+
+    def full_evaluation(self, number: int) -> str:
+        """The moment of a promoted run's numbered evaluation, where this study ran undisturbed in one slot."""
+        searched = sum(len(lines) for run, lines in self.metrics().items() if run.startswith("trials/"))
+        return f"trainer.loop:evaluate:{searched + number}"
 
     def trained_again(self) -> int:
         """Epochs trained more than once, by the lines of the runs' own logs."""

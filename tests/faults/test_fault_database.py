@@ -255,12 +255,8 @@ def test_a_restarted_server_costs_no_trial(box: NewBox, oracle: StudyBox, server
 @pytest.mark.slow
 def test_a_killed_driver_on_a_server_loses_nothing(box: NewBox, oracle: StudyBox, server: Server) -> None:
     one = box(SMALL, "--storage", server.url)
-    for line in ("trial 1 epoch 1/3", "trial 2 epoch 2/3"):
-        driver = one.start()
-        one.said(line)
-        send(driver, signal.SIGKILL)
-        driver.wait(30)
-        one.no_orphans()
+    for moment in ("trainer.loop:evaluate:2", "trainer.loop:evaluate:4"):
+        one.killed_at(moment)
     one.run()
     one.same_as(oracle)
 

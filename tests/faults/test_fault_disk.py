@@ -136,9 +136,10 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(box: NewBox) -> None
 @pytest.mark.slow
 def test_no_room_for_a_promoted_run(box: NewBox, oracle: StudyBox) -> None:
     one = box(SMALL, "--promote", "1")
+    one.pause_at(oracle.full_evaluation(2))
     driver = one.start()
-    one.said("in full, seed 0 epoch 1/4")
-    no_room(psutil.Process(one.slot().pid), 1_000_000)
+    no_room(psutil.Process(one.paused()), 1_000_000)
+    one.go()
     one.ended(driver, 1)
     assert "MB were needed" in one.output()
     one.run()

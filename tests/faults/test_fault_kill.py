@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import signal
 import time
 
@@ -145,26 +144,22 @@ def test_a_slot_killed_twice_in_one_trial_goes_on(box: NewBox, oracle: StudyBox)
     assert [row["retries"] for row in one.rows()] == ["2", "0", "0", "0", "0", "0"]
 
 
+THREE_MOMENTS = ("trainer.precision:optimizer_step:1", "trainer.loop:evaluate:1", "trainer.writer:rotate_and_save:1")
+
+
 @pytest.mark.slow
 def test_a_slot_killed_three_times_fails_its_trial_and_not_the_study(box: NewBox) -> None:
     one = box(SMALL | {"trials": TRIALS[:3]})
+    one.pause_at(*THREE_MOMENTS)
     driver = one.start()
-    for number in range(3):
-        wait_for(
-            lambda number=number: (
-                (one.trial(1) / "log.txt").exists()
-                and (one.trial(1) / "log.txt").read_text("utf-8").count("device cpu") > number
-            ),
-            "the trial's start",
-        )
-        for slot in one.slots():
-            send(slot, signal.SIGKILL)
-        wait_for(lambda number=number: one.output().count("trial 1 lost") + ("failed" in one.output()) > number, "loss")
+    for time_of_death in range(3):
+        send(psutil.Process(one.paused(time_of_death)), signal.SIGKILL)
     one.ended(driver, 0)
     rows = one.rows()
     assert [row["status"] for row in rows] == ["failed", "completed", "completed"]
     assert "(lost)" in rows[0]["reason"]
     assert "SIGKILL" in rows[0]["reason"]
+    assert one.output().count("trial 1 lost") == 2, "and was tried again each time"
 
 
 @pytest.mark.slow
@@ -191,31 +186,31 @@ def test_the_other_slot_is_undisturbed(box: NewBox) -> None:
 @pytest.mark.slow
 def test_a_hanging_slot_is_killed_with_its_children_and_tried_again(box: NewBox, oracle: StudyBox) -> None:
     one = box(SMALL, "data.num_workers=1", "data.cache_gb=0", "--stall-timeout", "25s")
+    one.pause_at("trainer.loop:optimizer_step:3")  # in the second epoch of trial 1
     driver = one.start()
-    one.said("trial 1 epoch 1/3")
-    slot = one.slot()
+    slot = psutil.Process(one.paused())
     family = [slot, *slot.children(recursive=True)]
     assert len(family) > 1, "it has a loading process"
     send(slot, signal.SIGSTOP)
-    # The slot may have gone on to the next trial before it was stopped.
-    one.said(" hung on slot 1: no progress for 25 s; goes on from its checkpoint (retry 1 of 2)", seconds=60.0)
-    number = int(re.findall(r"trial (\d+) hung", one.output())[0])
+    one.go()
+    said = "trial 1 hung on slot 1: no progress for 25 s; goes on from its checkpoint (retry 1 of 2)"
+    one.said(said, seconds=60.0)
     _, alive = psutil.wait_procs(family, timeout=5.0)  # a killed process still has to be scheduled once to go
     assert not alive
     one.ended(driver, 0)
     one.same_as(oracle)
-    assert one.rows()[number - 1]["retries"] == "1"
+    assert one.rows()[0]["retries"] == "1"
 
 
 @pytest.mark.slow
 def test_a_trial_that_always_hangs_fails_as_hung(box: NewBox) -> None:
     one = box({**SMALL, "trials": TRIALS[:2]}, "--stall-timeout", "25s")
+    one.pause_at(*THREE_MOMENTS)
     driver = one.start()
-    for number in range(3):
-        log = one.trial(1) / "log.txt"
-        wait_for(lambda n=number, log=log: log.exists() and log.read_text("utf-8").count("device cpu") > n, "a start")
-        send(one.slot(), signal.SIGSTOP)
-        wait_for(lambda n=number: one.output().count(": no progress for 25 s") > n, "the hang noticed", 60.0)
+    for time_of_hanging in range(3):
+        send(psutil.Process(one.paused(time_of_hanging)), signal.SIGSTOP)
+        enough = lambda n=time_of_hanging: one.output().count(": no progress for 25 s") > n  # noqa: E731
+        wait_for(enough, "the hang noticed", 60.0)
     one.ended(driver, 0)
     rows = one.rows()
     assert rows[0]["status"] == "failed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -78,11 +79,7 @@ def ctrl_c_until_it_ends(driver: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("how", ["truncated", "one bit"])
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(box: NewBox, oracle: StudyBox, how: str) -> None:
     one = box()
-    driver = one.start()
-    one.said("trial 1 epoch 2/3")
-    send(driver, signal.SIGKILL)
-    driver.wait(30)
-    one.no_orphans()
+    one.killed_at("trainer.loop:evaluate:3")
     damage(one.trial(1) / "checkpoints" / "last.pth", how)
     one.run()
     one.same_as(oracle)
@@ -95,11 +92,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(box: NewBox,
 @pytest.mark.slow
 def test_two_damaged_checkpoints_fail_the_trial_rather_than_start_it_again(box: NewBox) -> None:
     one = box(SMALL | {"trials": TRIALS[:2]})
-    driver = one.start()
-    one.said("trial 1 epoch 2/3")
-    send(driver, signal.SIGKILL)
-    driver.wait(30)
-    one.no_orphans()
+    one.killed_at("trainer.loop:evaluate:3")
     for name in ("last.pth", "previous.pth"):
         damage(one.trial(1) / "checkpoints" / name, "truncated")
     one.run()
@@ -143,10 +136,7 @@ def test_a_slot_told_to_end_is_no_failure(box: NewBox, oracle: StudyBox) -> None
 def test_a_slot_told_to_end_at_any_moment_is_no_failure(box: NewBox, oracle: StudyBox, moment: str) -> None:
     one = box()
     if "check_same" in moment:  # called where a run goes on from a checkpoint
-        driver = one.start()
-        one.said("trial 1 epoch 1/3")
-        send(driver, signal.SIGTERM)
-        one.ended(driver, 143, STOP_SECONDS)
+        one.killed_at("trainer.loop:evaluate:2")
     told_to_end_at(one, moment)
     one.same_as(oracle)
     assert [row["retries"] for row in one.rows()] == ["0"] * 6
@@ -162,7 +152,8 @@ def test_everyone_told_to_end_together(box: NewBox, oracle: StudyBox) -> None:
     family = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
     assert len(family) > 2
     for process in family:
-        send(process, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # a loading process may have come to its end
+            send(process, signal.SIGTERM)
     one.ended(driver, 143, STOP_SECONDS)
     one.no_orphans()
     one.run()
@@ -188,9 +179,11 @@ def test_stopped_while_it_starts(box: NewBox, oracle: StudyBox, seconds: float, 
 @pytest.mark.slow
 def test_a_stop_in_promotion_continues_the_full_run(box: NewBox, oracle: StudyBox) -> None:
     one = box(SMALL, "--promote", "1")
+    one.pause_at(oracle.full_evaluation(2))
     driver = one.start()
-    one.said("in full, seed 0 epoch 2/4")
+    one.paused()
     send(driver, signal.SIGTERM)
+    one.go()
     one.ended(driver, 143, STOP_SECONDS)
     one.run()
     one.same_as(oracle, promoted=True)
