@@ -6,15 +6,14 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from orchestrator.flags import Debug, Start, StudyDir, ViewName, request_of
-from orchestrator.guard import guarded
 from orchestrator.options import Request
-from trainer.api import ConfigError, Problem
+from trainer.api import ConfigError, Problem, guarded
 
 if TYPE_CHECKING:
     from orchestrator.views import View
@@ -49,7 +48,7 @@ def _takes_request(work: Callable[[Request, Mapping[str, Any]], int], name: str,
 
     def command(**values: Any) -> None:
         debug, extras = values.pop("debug"), {key: values.pop(key) for key in _EXTRAS[name]}
-        guarded(lambda: work(request_of(**values), extras), debug)
+        _ends_with(lambda: work(request_of(**values), extras), debug)
 
     extra = {**_EXTRAS[name], "debug": (Debug, False)}
     flags = {key: kind for key, (kind, _) in extra.items()}
@@ -96,7 +95,7 @@ def status(study_dir: StudyDir, debug: Debug = False) -> None:
         show_status(study_dir.absolute(), Console(highlight=False, markup=False, emoji=False))
         return 0
 
-    guarded(work, debug)
+    _ends_with(work, debug)
 
 
 @app.command()
@@ -109,7 +108,7 @@ def report(study_dir: StudyDir, debug: Debug = False) -> None:
         typer.echo(str(commands.report(study_dir.absolute())))
         return 0
 
-    guarded(work, debug)
+    _ends_with(work, debug)
 
 
 @app.command()
@@ -127,7 +126,7 @@ def dashboard(
         serve_dashboard(study_dir.absolute(), host, port, lambda line: typer.echo(line, err=True))
         return 0
 
-    guarded(work, debug)
+    _ends_with(work, debug)
 
 
 @app.command()
@@ -148,7 +147,7 @@ def promote(
 
         return commands.promote(study_dir.absolute(), top, seeds, _view(view), start is Start.checkpoint)
 
-    guarded(work, debug)
+    _ends_with(work, debug)
 
 
 @app.command()
@@ -169,7 +168,7 @@ def retry(
             raise ConfigError([Problem("retry", "say which trials: --failed")])
         return commands.retry(study_dir.absolute(), _view(view))
 
-    guarded(work, debug)
+    _ends_with(work, debug)
 
 
 @app.command("close")
@@ -181,7 +180,11 @@ def close_study(study_dir: StudyDir, debug: Debug = False) -> None:
 
         return commands.close(study_dir.absolute(), _view("plain"))
 
-    guarded(work, debug)
+    _ends_with(work, debug)
+
+
+def _ends_with(work: Callable[[], int], debug: bool) -> NoReturn:
+    raise typer.Exit(guarded(work, debug))
 
 
 def _view(name: str) -> View:

@@ -30,6 +30,7 @@ from trainer.errors import (
     no_room,
 )
 from trainer.filelock import sole_run
+from trainer.guard import guarded
 from trainer.hints import Hints, hint_key
 from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
 from trainer.resolve import (
@@ -95,6 +96,7 @@ __all__ = [
     "check_data",
     "dump_yaml",
     "evaluate",
+    "guarded",
     "hint_key",
     "known_keys",
     "load_config",

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,8 +17,9 @@ from rich.console import Console
 from trainer import api
 from trainer.console import RunConsole, data_progress
 from trainer.describe import canonical_yaml, commented_yaml, configuration_markdown
-from trainer.errors import CheckpointError, ConfigError, DataError, DeviceError, Problem, TrainingError
+from trainer.errors import ConfigError, DataError, Problem, TrainingError
 from trainer.filelock import sole_run
+from trainer.guard import guarded
 from trainer.textfiles import csv_text
 
 app = typer.Typer(
@@ -58,7 +59,7 @@ def train(
         said = api.parse_assignments(assignments or ())
         return _train(settings, api.assumptions(api.read_config_file(config), settings.task, said), debug)
 
-    _guarded(work, debug)
+    _ends_with(work, debug)
 
 
 @app.command("config")
@@ -87,7 +88,7 @@ def show_config(
         typer.echo(commented_yaml(api.task_of({"task": words[0]})), nl=False)
         return 0
 
-    _guarded(work, debug)
+    _ends_with(work, debug)
 
 
 @app.command()
@@ -109,7 +110,7 @@ def evaluate(
         typer.echo(json.dumps(dict(metrics)))
         return 0
 
-    _guarded(work, debug)
+    _ends_with(work, debug)
 
 
 @app.command()
@@ -138,7 +139,7 @@ def predict(
             output.write_text(table, encoding="utf-8")
         return 0
 
-    _guarded(work, debug)
+    _ends_with(work, debug)
 
 
 def _with_pictures(row: Mapping[str, str | bytes], number: int, folder: Path) -> dict[str, str]:
@@ -243,18 +244,8 @@ class _Signals:
             signal.signal(number, handler)
 
 
-def _guarded(work: Callable[[], int], debug: bool) -> None:
-    """Runs a command; errors become one message on stderr and an exit status."""
-    try:
-        status = work()
-    except KeyboardInterrupt:
-        status = 130
-    except TrainingError as error:
-        if debug:
-            raise
-        status = 2 if isinstance(error, ConfigError | DataError | DeviceError | CheckpointError) else 1
-        typer.echo(f"error: {error}", err=True)
-    raise typer.Exit(status)
+def _ends_with(work: Callable[[], int], debug: bool) -> NoReturn:
+    raise typer.Exit(guarded(work, debug))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What a command does with errors: one message, an exit status, no traceback."""
+"""What a command does with errors: one message on stderr, an exit status, no traceback."""
 
 from __future__ import annotations
 
@@ -8,36 +8,42 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-import typer
+from trainer.errors import TrainingError, no_room
 
-from trainer.api import TrainingError, no_room
+FAILED, USAGE, CTRL_C = 1, 2, 130
 
 
-def guarded(work: Callable[[], int], debug: bool) -> None:
-    """Runs a command; errors become one message on stderr and an exit status."""
+def guarded(work: Callable[[], int], debug: bool) -> int:
+    """Does a command's work and returns the exit status; errors become words, unless `debug` asks for tracebacks.
+
+    2 is what was wrong before anything ran: configuration, data, device. The status stands also where there is no room
+    for the words.
+    """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        outcome = work()
+        status = work()
     except KeyboardInterrupt:
-        outcome = 130
+        status = CTRL_C
     except TrainingError as error:
         if debug:
             raise
         _say(str(error))
-        outcome = 2 if error.kind in ("config", "data") else 1
+        status = USAGE if error.kind in ("config", "data") else FAILED
+    except BrokenPipeError:
+        status = FAILED  # whoever read the words has read enough
     except OSError as error:
         if debug:
             raise
         advice = "; make room, and the same command carries on" if no_room(error) else ""
         _say(f"{error.filename or 'a file'}: {error.strerror or error}{advice}")
-        outcome = 1
+        status = FAILED
     _drop_unwritten()
-    raise typer.Exit(outcome)
+    return status
 
 
 def _say(words: str) -> None:
-    with suppress(OSError):  # no room for words either: the exit status alone says it
-        typer.echo(f"error: {words}", err=True)
+    with suppress(OSError):
+        sys.stderr.write(f"error: {words}\n")
 
 
 def _drop_unwritten() -> None:
