@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from trainer.errors import DataError
 from trainer.textfiles import write_whole
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+FileStat = tuple[str, int, int]
 _NAMED = 5  # so many bad rows or files are named in an error; the rest is counted
 
 
@@ -28,20 +29,34 @@ def listed(items: Sequence[str], noun: str) -> str:
     return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}: {named}{more}"
 
 
-def images_in(folder: Path) -> list[Path]:
-    """The image files of a folder by name; `DataError` where there is none."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not paths:
+def files_below(folder: Path, suffixes: Collection[str]) -> list[str]:
+    """The files of a folder and of those in it, by name as seen from it; hidden ones are nobody's images."""
+    names = [name for name, _, _ in file_stats(folder) if Path(name).suffix.lower() in suffixes]
+    return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
+
+
+def images_in(folder: Path) -> list[str]:
+    """The image files in and below a folder, by name; `DataError` where there is none."""
+    names = files_below(folder, SUFFIXES)
+    if not names:
         raise DataError(f"{folder}: no image in it ({', '.join(sorted(SUFFIXES))})")
-    return paths
+    return names
 
 
-def file_stats(folder: Path, prefix: str = "") -> Iterator[tuple[str, int, int]]:
-    """Name, size and time of change of every file below a folder: what tells one state of it from another."""
+def file_stats(folder: Path, prefix: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[FileStat]:
+    """Name, size and time of change of every file below a folder: what tells one state of it from another.
+
+    A folder may be a link to one elsewhere; one that leads back to a folder above it (`above`: device and inode) is
+    passed over.
+    """
+    own = folder.stat()
+    here = above | {(own.st_dev, own.st_ino)}
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from file_stats(Path(entry.path), f"{prefix}{entry.name}/")
+            if entry.is_dir():
+                there = entry.stat()
+                if (there.st_dev, there.st_ino) not in here:
+                    yield from file_stats(Path(entry.path), f"{prefix}{entry.name}/", here)
             elif entry.is_file():
                 yield f"{prefix}{entry.name}", entry.stat().st_size, entry.stat().st_mtime_ns
 

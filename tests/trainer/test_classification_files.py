@@ -41,6 +41,19 @@ def test_folders_are_classes_and_come_in_turn(tmp_path: Path) -> None:
     assert summary.words == f"10 images of 3 classes from {tmp_path / 'images'}"
 
 
+def test_a_class_may_be_a_link_and_a_link_to_a_folder_above_is_none(tmp_path: Path) -> None:
+    """As data sets are put together from others without a copy."""
+    write_folders(tmp_path / "elsewhere", {"ant": 2, "dog": 3})
+    (tmp_path / "images").mkdir()
+    for name in ("ant", "dog"):
+        (tmp_path / "images" / name).symlink_to(tmp_path / "elsewhere" / name)
+    (tmp_path / "elsewhere" / "dog" / "up").symlink_to(tmp_path / "images")
+    (tmp_path / "elsewhere" / "dog" / "gone.png").symlink_to(tmp_path / "gone.png")
+    write_picture(tmp_path / "elsewhere" / "dog" / ".hidden" / "x.png")
+    write_picture(tmp_path / "elsewhere" / "dog" / "._x.png")
+    assert [path.parent.name for path in read_table(in_folders(tmp_path)).images] == ["ant", "dog", "ant", "dog", "dog"]
+
+
 def test_the_weights_to_start_from_must_be_there(tmp_path: Path) -> None:
     gone = {"model.weights": str(tmp_path / "gone.pth")}
     with pytest.raises(DataError, match=r"gone\.pth: no such file of weights \(model\.weights\)"):

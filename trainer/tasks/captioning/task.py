@@ -117,16 +117,16 @@ class CaptioningTask:
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
         assert isinstance(model, Captioner)
-        paths = images_in(folder)
+        names = images_in(folder)
         crop, side = self.config.data.image_size, resize_px(self.config.data.image_size)
         start = (side - crop) // 2
         size = self.config.training.val_batch_size or self.config.training.batch_size
-        for first in range(0, len(paths), size):
-            few = paths[first : first + size]
-            pixels = np.stack([decode(path, side)[start : start + crop, start : start + crop] for path in few])
+        for first in range(0, len(names), size):
+            few = names[first : first + size]
+            pixels = np.stack([decode(folder / name, side)[start : start + crop, start : start + crop] for name in few])
             image = model.image_vectors(normalise(torch.from_numpy(pixels).to(device)))
-            for path, caption in zip(few, self._captions(model, image), strict=True):
-                yield {"image": path.name, "caption": caption}
+            for name, caption in zip(few, self._captions(model, image), strict=True):
+                yield {"image": name, "caption": caption}
 
     def extras(self) -> dict[str, Any]:
         return dict(self._words().plain())

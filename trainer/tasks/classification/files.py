@@ -135,13 +135,13 @@ def background_files(config: ClassificationConfig) -> tuple[Path, ...]:
         return ()
     if not data.backgrounds_dir.is_dir():
         raise DataError(f"{data.backgrounds_dir}: no such folder of pictures (data.backgrounds_dir)")
-    paths = images_in(data.backgrounds_dir)
+    names = images_in(data.backgrounds_dir)
     if data.bad_samples == "skip":
-        bad = unreadable([path.name for path in paths], data.backgrounds_dir, _stamp(paths))
-        paths = [path for path in paths if path.name not in bad]
-        if not paths:
+        bad = unreadable(names, data.backgrounds_dir, _stamp([data.backgrounds_dir / name for name in names]))
+        names = [name for name in names if name not in bad]
+        if not names:
             raise DataError(f"{data.backgrounds_dir}: no readable picture in it ({len(bad)} left out)")
-    return tuple(paths)
+    return tuple(data.backgrounds_dir / name for name in names)
 
 
 def _stamp(paths: Sequence[Path]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer.csvfile import csv_rows
 from trainer.errors import DataError
-from trainer.imagefiles import SUFFIXES, existing, file_stats, listed, unreadable
+from trainer.imagefiles import SUFFIXES, existing, files_below, listed, unreadable
 
 HEADER = ("image", "label")
 TRAIN, VALIDATION, TEST = "train", ("val", "valid", "validation"), "test"
@@ -80,14 +80,12 @@ def _in_folders(source: Source, reading: Reading) -> Found:
         raise DataError(f"{folder}: {what}, or a CSV with data.labels_file")
     by_class: dict[str, list[str]] = {name: [] for name in classes}
     strays = []
-    for name, _, _ in sorted(file_stats(folder)):
-        first, slash, rest = name.partition("/")
-        if Path(name).suffix.lower() not in SUFFIXES or Path(name).name.startswith("."):
-            continue
-        if not slash:
-            strays.append(name)
-        elif rest and first in by_class:
+    for name in files_below(folder, SUFFIXES):
+        first, slash, _ = name.partition("/")
+        if slash:
             by_class[first].append(name)
+        else:
+            strays.append(name)
     empty = [name for name, images in by_class.items() if not images]
     if not reading.skip:
         said = [listed(empty, "class folder") + " without an image"] if empty else []

@@ -131,23 +131,23 @@ class ClassificationTask:
         side = side if has_fixed_size(config.model) else config.data.image_size
         source = source_px(config, side)
         chains = build_chains(config.data, side, source, config.model.in_channels)
-        paths = images_in(folder)
-        seeds = uniforms(0, VAL_STREAM, np.arange(len(paths)), 1)[:, 0]
+        names = images_in(folder)
+        seeds = uniforms(0, VAL_STREAM, np.arange(len(names)), 1)[:, 0]
         size = config.training.val_batch_size or config.training.batch_size
-        for first in range(0, len(paths), size):
-            few = paths[first : first + size]
+        for first in range(0, len(names), size):
+            few = names[first : first + size]
             with undisturbed():
                 pictures = [
-                    chains.framed(as_tensor(decode(path, source, config.model.in_channels)), chains.val, seed)
-                    for path, seed in zip(few, seeds[first : first + size], strict=True)
+                    chains.framed(as_tensor(decode(folder / name, source, config.model.in_channels)), chains.val, seed)
+                    for name, seed in zip(few, seeds[first : first + size], strict=True)
                 ]
             logits = model(self.statistics.applied(torch.stack(pictures).to(device)))
-            for path, row in zip(few, self._probabilities(logits).cpu().numpy(), strict=True):
-                names, scores = self._answer(row)
+            for name, row in zip(few, self._probabilities(logits).cpu().numpy(), strict=True):
+                labels, scores = self._answer(row)
                 separator = config.data.label_separator
                 yield {
-                    "image": path.name,
-                    "label": separator.join(names),
+                    "image": name,
+                    "label": separator.join(labels),
                     "score": separator.join(f"{score:.4f}" for score in scores),
                 }
 

@@ -138,12 +138,12 @@ class DetectionTask:
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
         """A row for each box that is found; an image without one has one row of empty cells."""
-        paths = images_in(folder)
+        names = images_in(folder)
         size = self.config.training.val_batch_size or self.config.training.batch_size
-        for first in range(0, len(paths), size):
-            few = paths[first : first + size]
-            for path, found in zip(few, self._found(model, few, device), strict=True):
-                yield from self._lines(path.name, found.above(self.config.evaluation.score_threshold))
+        for first in range(0, len(names), size):
+            few = names[first : first + size]
+            for name, found in zip(few, self._found(model, [folder / name for name in few], device), strict=True):
+                yield from self._lines(name, found.above(self.config.evaluation.score_threshold))
 
     def extras(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "architecture": self.architecture}

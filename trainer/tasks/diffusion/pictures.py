@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainer.errors import DataError
-from trainer.imagefiles import listed
+from trainer.imagefiles import files_below, listed
 
 
 def as_png(pixels: Tensor) -> bytes:
@@ -20,21 +20,22 @@ def as_png(pixels: Tensor) -> bytes:
 
 
 def prompts_in(folder: Path) -> list[tuple[str, str]]:
-    """Name and words of each text file of a folder, by name; `DataError` where there is none, or one without words."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".txt")
-    if not paths:
+    """Name and words of each text file in and below a folder, by name; `DataError` where there is none, or one
+    without words."""
+    names = files_below(folder, {".txt"})
+    if not names:
         raise DataError(f"{folder}: no prompt in it (*.txt, one prompt a file)")
     found: list[tuple[str, str]] = []
     wrong: list[str] = []
-    for path in paths:
+    for name in names:
         try:
-            text = " ".join(path.read_text(encoding="utf-8").split())
+            text = " ".join((folder / name).read_text(encoding="utf-8").split())
         except (OSError, UnicodeDecodeError):
             text = ""
         if text:
-            found.append((path.name, text))
+            found.append((name, text))
         else:
-            wrong.append(path.name)
+            wrong.append(name)
     if wrong:
         raise DataError(f"{folder}: {listed(wrong, 'file')} without readable words")
     return found

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from trainer.captionfiles import CaptionTable, Stamp, read_captions, usable_captions
 from trainer.errors import DataError
-from trainer.imagefiles import SUFFIXES, file_stats, fingerprint, listed
+from trainer.imagefiles import SUFFIXES, file_stats, files_below, fingerprint, listed
 from trainer.tasks.diffusion.config import DiffusionData
 
 Policy = Literal["error", "skip"]
@@ -138,7 +138,7 @@ def _read_cub(images_dir: Path, texts: Path, policy: Policy) -> CaptionTable:
 @lru_cache(maxsize=4)
 def _cub(stamp: Stamp) -> CaptionTable:
     """An image `class/name.jpg` has its captions in `class/name.txt`, a line each."""
-    names = sorted(name for name, _, _ in file_stats(stamp.images_dir) if Path(name).suffix.lower() in SUFFIXES)
+    names = files_below(stamp.images_dir, SUFFIXES)
     wrong: list[str] = []
     described: dict[str, list[str]] = {}
     for name in names:
