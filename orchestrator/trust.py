@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from statistics import fmean
@@ -16,7 +17,7 @@ from orchestrator.plan import Plan
 from orchestrator.policy.trust import Trust
 from orchestrator.state import COMPLETED, StudyState, TrialState
 from reports.record import Agreement, Audit, Estimate
-from trainer.api import Metric
+from trainer.api import LOSS, Metric, known_keys
 
 FULL = 0  # stands for full training where rungs are numbered
 
@@ -119,8 +120,11 @@ def _share(some: int, of: int) -> Estimate:
 _GROWTH = 1.2  # a look costs as much as dozens of decisions: the next is due when a fifth more can be compared
 
 
+_TELLING = 6  # fewer results may be the same by chance
+
+
 class Doubt:
-    """Warns once, while a study runs, of a rung that foretells nothing."""
+    """Warns once, while a study runs, of a rung that foretells nothing, or on which most trials are the same."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -128,9 +132,34 @@ class Doubt:
         self._able = plan.reduction_factor is None or plan.trust.chance > 0.0
         self._looked: dict[int, int] = {}
         self._said: set[int] = set()
+        self._values: dict[int, dict[int, float]] = {}
+        self._same: set[int] = set()
 
     def about(self, trial: TrialState, state: StudyState) -> str:
-        """Looks at the rung below the one that a trial has just come to the end of; empty where all is well."""
+        """Looks at the rung that a trial has just come to the end of, and the one below; empty where all is well."""
+        return self._of_ties(trial, state) or self._of_order(trial, state)
+
+    def _of_ties(self, trial: TrialState, state: StudyState) -> str:
+        """A metric that has one value for most trials ranks them by chance."""
+        rung = trial.reached
+        if rung in self._same or rung not in trial.results or self.plan.metric == LOSS:
+            return ""
+        values = self._values.setdefault(rung, results_on(state, rung))
+        values[trial.number] = trial.results[rung]
+        value, times = Counter(values.values()).most_common(1)[0]
+        if len(values) < _TELLING or times <= len(values) / 2:
+            return ""
+        self._same.add(rung)
+        metric, where = self.plan.metric, self.plan.rungs[rung - 1].words()
+        switch = f"metrics.{metric.name}"
+        by_loss = f", or a study with {switch}=false, which goes by the validation loss"
+        advice = by_loss if switch in known_keys(self.plan.base_config.task) else ""
+        return (
+            f"warning: {metric.label} is {value:.4g} for {times} of {len(values)} trials at rung {rung} ({where}): "
+            f"it does not tell them apart; another budget may{advice}"
+        )
+
+    def _of_order(self, trial: TrialState, state: StudyState) -> str:
         lower = trial.reached - 1
         if not self._able or lower < 1 or lower in self._said:
             return ""

@@ -141,6 +141,23 @@ def test_a_rung_that_foretells_nothing_is_warned_of_once_with_a_way_out(tmp_path
         assert not any(quiet.about(trial, seen) for trial in seen.in_order())
 
 
+def test_a_metric_that_is_the_same_for_most_is_warned_of_once(tmp_path: Path) -> None:
+    """As mAP is after an epoch or two: a ladder then goes on with whoever came first."""
+    plan = plan_of(tmp_path, 12, Trust())
+    early = lambda trial, epoch: 0.0 if epoch == 1 and trial.number % 5 else float(trial.number)  # noqa: E731
+    doubt, state, said = Doubt(plan), StudyState(), []
+    for seen in simulate(search_policy(plan), plan.rungs, lambda n, _: plan.trials[n], early, state):
+        # As after a restart in the middle: what was there before counts too.
+        doubt = Doubt(plan) if len(seen.trials) == 4 else doubt
+        said += [line for trial in seen.in_order() if (line := doubt.about(trial, seen))]
+    assert said == [
+        "warning: BLEU is 0 for 5 of 6 trials at rung 1 (1 epoch, 10 images @32): it does not tell them apart; "
+        "another budget may, or a study with metrics.bleu=false, which goes by the validation loss"
+    ]
+    telling, other = Doubt(plan), searched(plan, noisy(0.9))
+    assert not any(telling.about(trial, other) for trial in other.in_order())
+
+
 def test_the_plan_says_what_trust_costs_and_keeps_it(tmp_path: Path) -> None:
     plain, trusting = (plan_of(tmp_path, 40, trust) for trust in (Trust(), Trust(0.2, 0.05, seed=42)))
     more = price_of(trusting, {}).usual_epochs - price_of(plain, {}).usual_epochs
