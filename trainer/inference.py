@@ -11,6 +11,7 @@ import torch
 from trainer.checkpoint import fill_model, load_checkpoint
 from trainer.data import EpochBatches, build_loader, close_loader, to_device
 from trainer.errors import ConfigError, DataError, Problem
+from trainer.loaders import size_at
 from trainer.precision import Precision, decide_device, decide_precision
 from trainer.resolve import canonical_overrides, resolve_config
 from trainer.run import flat, task_for
@@ -57,9 +58,7 @@ def names_other_data(task: str, overrides: Mapping[str, Any]) -> bool:
 
 def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[Any, Task, torch.nn.Module, Precision]:
     state = load_checkpoint(path)
-    # Each image is looked at once: nothing is gained by keeping it.
-    own = {"checkpoint.resume": None, "device": "auto", "data.cache_gb": 0.0}
-    config = resolve_config(state["config"], own, overrides)
+    config = resolve_config(state["config"], _as_it_stands(state), overrides)
     _check_same_model(state["config"], config.plain(), canonical_overrides(overrides, config.task))
     device = decide_device(config.device)
     task = task_for(config, state["extras"])
@@ -69,6 +68,16 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[Any, Task, torch.nn
     if asked == "fp16" and device.type == "cpu":
         asked = "auto"  # what a GPU trained can be used without one
     return config, task, model.to(device).eval(), decide_precision(asked, device)
+
+
+def _as_it_stands(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a finished run's configuration says of using it: at the size that it was last trained and judged at."""
+    last = size_at(resolve_config(state["config"]), max(1, state["progress"]["epoch"]))
+    # Each image is looked at once: nothing is gained by keeping it.
+    return {
+        "checkpoint.resume": None, "device": "auto", "data.cache_gb": 0.0,
+        "data.image_size": last, "training.resize_schedule": None,
+    }  # fmt: skip
 
 
 def _check_same_model(trained: Mapping[str, Any], asked: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:

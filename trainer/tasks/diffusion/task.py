@@ -45,6 +45,7 @@ class DiffusionTask:
         self.frozen = FrozenParts(config, extras)
         words = extras["vocabulary"] if extras else None
         self.vocabulary = Vocabulary(dict(words["word_to_idx"]), words["freq_threshold"]) if words else None
+        self.side_px = config.data.image_size  # of the images that are made
         self.kept_texts: KeptTexts | None = None
         self.frechet: Frechet | None = None
 
@@ -60,7 +61,8 @@ class DiffusionTask:
             self.vocabulary = vocabulary_for(captions, data.freq_threshold, data.vocab_path)
         shown_images = np.arange(len(table.images)) if everything else chosen.val
         used = shown_images if everything else chosen.used
-        images = open_images(config, table, used, image_size or data.image_size, progress)
+        self.side_px = image_size or data.image_size
+        images = open_images(config, table, used, self.side_px, progress)
         note = self.frozen.trained_on([table.images[n] for n in chosen.train_split.tolist()], progress)
         self._open_frechet(images, shown_images, table)
         levels, plain = config.diffusion.num_train_timesteps, config.training.overfit
@@ -189,7 +191,7 @@ class DiffusionTask:
     def _generated(self, model: nn.Module, captions: Sequence[str], keys: Tensor) -> Tensor:
         """Images of captions from the noise of these keys: uint8 [captions, side, side, 3] on the CPU."""
         evaluation, channels = self.config.evaluation, self.config.model.in_channels
-        side = self.config.data.image_size // self.config.vae.factor
+        side = self.side_px // self.config.vae.factor
         device, scale = _device_of(model), evaluation.guidance_scale
         noise = normals(keys.to(device), channels * side * side).view(-1, channels, side, side)
         if scale == 1.0:
