@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import torch
 from torch import nn
+
+_NO_MODEL = frozenset(("transformers_version", "dtype", "torch_dtype", "architectures", "name_or_path"))
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -15,6 +18,18 @@ def weights_digest(module: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def model_digest(module: nn.Module) -> str:
+    """The same of a model of a hub's libraries, with its configuration: the same weights may be used otherwise.
+
+    Where it came from, and which version of a library wrote it, makes no other model of it.
+    """
+    config = getattr(module, "config", None)
+    said = {} if config is None else config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    told = {key: value for key, value in said.items() if not key.startswith("_") and key not in _NO_MODEL}
+    text = json.dumps(told, sort_keys=True, default=str)
+    return hashlib.blake2b(f"{weights_digest(module)} {text}".encode(), digest_size=16).hexdigest()
 
 
 def computed_by(device: torch.device) -> list[str | int]:

@@ -24,9 +24,11 @@ _NAMED = 5  # so many bad rows or files are named in an error; the rest is count
 
 def listed(items: Sequence[str], noun: str) -> str:
     """`7 missing images: a, b, c, d, e and 2 more`."""
+    if len(items) != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     named = ", ".join(items[:_NAMED])
     more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}: {named}{more}"
+    return f"{len(items)} {noun}: {named}{more}"
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> list[str]:

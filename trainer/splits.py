@@ -25,8 +25,8 @@ OVERFIT_IMAGES = 10
 
 @dataclass(frozen=True)
 class Selection:
-    """Indices into the usable images, in the order of the file except for `train` and `val`, which are prefixes
-    of a permutation where a subset was asked for.
+    """Indices into the usable images, in the order of the file except for `val`, and for `train` where a subset was
+    asked for: those are prefixes of a permutation.
 
     `train_split` is the whole training side, before any subset: vocabularies are built from it.
     """
@@ -69,8 +69,8 @@ def select(config: RunConfig, n_images: int, held_out: int = 0) -> Selection:
     train = train_split
     if training.subset_size is not None:
         train = _permuted(train_split, training.subset_seed, _SUBSET)[: training.subset_size]
-    if data.val_subset_size is not None:
-        val = _permuted(val, training.subset_seed, _VAL_SUBSET)[: data.val_subset_size]
+    # Permuted also where all are taken, so that what a run shows of its first ones is the same in search and in full.
+    val = _permuted(val, training.subset_seed, _VAL_SUBSET)[: data.val_subset_size]
     return Selection(train_split, train, val)
 
 

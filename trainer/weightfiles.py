@@ -10,6 +10,7 @@ from trainer.errors import DataError
 SAFETENSORS = ".safetensors"
 # What `torch.save` writes begins like a ZIP file, or, by versions before 1.6, like a pickle.
 _TORCH = (b"PK\x03\x04", b"\x80")
+_SAVED = (SAFETENSORS, ".bin")
 _DESCRIBED = "config.json"  # what a saved model of a hub's libraries always has
 
 
@@ -49,6 +50,9 @@ def require_model(key: str, name: str, subfolder: str | None = None, usual: str 
     if not folder.is_dir():
         raise DataError(f"{name}: no such folder ({key})")
     places = [folder / subfolder] if subfolder else [folder, folder / usual]
-    if not any((place / _DESCRIBED).is_file() for place in places):
+    described = [place for place in places if (place / _DESCRIBED).is_file()]
+    if not described:
         where = " or ".join(dict.fromkeys(map(str, places)))
         raise DataError(f"{where}: no {_DESCRIBED} in it, so no saved model ({key})")
+    if not any(path.suffix in _SAVED for path in described[0].iterdir()):
+        raise DataError(f"{described[0]}: no weights in it ({', '.join(_SAVED)}), so no saved model ({key})")

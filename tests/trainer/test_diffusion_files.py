@@ -92,6 +92,8 @@ BAD: dict[str, tuple[str, Callable[[Path], Any], str]] = {
                  "annotation at position 0 is of no known image (7)"),
     "silent": ("coco", spoilt_json({**GOOD, "annotations": [{"image_id": 100, "caption": " "}]}),
                "has an empty caption"),
+    "twice": ("coco", spoilt_json({**GOOD, "images": [*GOOD["images"], {"id": 100, "file_name": "9.png"}]}),
+              "image at position 10 has the id 100 of another (0.png)"),
     "nameless": ("coco", spoilt_json({**GOOD, "images": [{"id": 1}]}), "image at position 0 has no id or file_name"),
     "two files": ("coco", lambda folder: (folder / "captions_b.json").write_text("{}"),
                   "which of the captions? 2 such files: captions.json, captions_b.json; name one"),
@@ -116,6 +118,34 @@ def test_what_is_wrong_is_named_before_anything_runs(case: str, tmp_path: Path) 
         check_data(config)
     assert words in str(caught.value)
     assert str(tmp_path / "data") in str(caught.value)
+
+
+def test_entries_that_cannot_be_used_are_counted_in_words(tmp_path: Path) -> None:
+    write_captions(tmp_path / "data")
+    content = {**GOOD, "annotations": [*GOOD["annotations"], {"image_id": 7, "caption": "a"}, {"image_id": 8}]}
+    with pytest.raises(DataError, match=r"captions\.json: 2 unusable entries: annotation at position 10 is of no"):
+        check_data(tiny_diffusion(tmp_path, write_coco_captions(tmp_path / "data", content)))
+
+
+def test_what_windows_puts_before_a_text_is_no_word(tmp_path: Path) -> None:
+    rows = write_captions(tmp_path / "data")
+    named = write_cub(tmp_path / "data", rows)
+    (tmp_path / "data" / "text_c10" / "000.Bird" / "2.txt").write_text("a bird", encoding="utf-8-sig")
+    table = read_table(tiny_diffusion(tmp_path, named))
+    assert ("a bird",) in table.captions
+
+
+def test_what_cannot_be_seen_or_sampled_is_warned_of(tmp_path: Path) -> None:
+    prompts = {"evaluation__prompts": ["a", "b", "c"], "evaluation__samples": 2}
+    (said,) = check_data(tiny_diffusion(tmp_path, **prompts)).warnings
+    assert said == "evaluation.samples=2 shows the first of 3 evaluation.prompts only"
+    steep = {"diffusion__beta_start": 0.3, "diffusion__beta_end": 0.5}
+    (said,) = check_data(tiny_diffusion(tmp_path, **steep)).warnings
+    assert said.startswith("the last of 1000 levels of noise holds ")
+    assert "no image can be sampled from there by predicting epsilon" in said
+    assert not check_data(tiny_diffusion(tmp_path, **steep, diffusion__prediction_type="v_prediction")).warnings
+    for schedule in ("linear", "squaredcos_cap_v2"):
+        assert not check_data(tiny_diffusion(tmp_path, diffusion__beta_schedule=schedule)).warnings
 
 
 @pytest.mark.parametrize("case", ["missing", "lost text", "empty text"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from trainer_parts import same, session_of, trained, training_state
 
 import trainer.cache
 from trainer import randomness
-from trainer.api import CheckpointError, ConfigError, DataError, Hooks, Outcome, cache_dir, evaluate
+from trainer.api import CheckpointError, ConfigError, DataError, Hooks, Outcome, cache_dir, evaluate, try_out
 from trainer.checkpoint import LAST
 from trainer.run import task_for
 from trainer.tasks.diffusion import fetching, tinyvae
@@ -127,6 +129,47 @@ def test_other_weights_scale_or_length_are_kept_apart(published: dict[str, Any],
     assert kept() == {"latents": 3, "texts": 2}
 
 
+def changed_json(folder: Path, **more: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+
+
+def other_words(folder: Path) -> None:
+    """Another tokenizer for the same weights: the numbers of two letters are exchanged."""
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["a"], vocabulary["e"] = vocabulary["e"], vocabulary["a"]
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "apart"),
+    [
+        ("vae", partial(changed_json, norm_num_groups=8), {"latents": 2, "texts": 1}),
+        ("text", partial(changed_json, hidden_act="gelu"), {"latents": 1, "texts": 2}),
+        ("text", other_words, {"latents": 1, "texts": 2}),
+        ("text", partial(changed_json, transformers_version="0"), {"latents": 1, "texts": 1}),
+    ],
+    ids=["another autoencoder", "another text model", "another tokenizer", "another version of the library"],
+)  # fmt: skip
+def test_the_same_weights_in_another_network_or_with_other_words_are_another_part(
+    part: str, change: Any, apart: dict[str, int], tmp_path: Path
+) -> None:
+    folders = {"vae": save_vae(tmp_path / "vae"), "text": save_clip(tmp_path / "clip")}
+    published = {
+        "vae.type": "pretrained", "vae.pretrained_model_name": str(folders["vae"]), "data.image_size": 32,
+        "text_encoder.type": "pretrained", "text_encoder.pretrained_model_name": str(folders["text"]),
+    }  # fmt: skip
+    trained(frozen(tmp_path / "run", published), until=1)
+    change(folders[part])
+    trained(frozen(tmp_path / "again", published), until=1)
+    assert kept() == apart
+    if apart != {"latents": 1, "texts": 1}:
+        with pytest.raises(CheckpointError, match="trained with other weights"):
+            evaluate(tmp_path / "run" / LAST, {}, everything=False)
+
+
 def test_where_there_is_no_room_the_frozen_parts_run_in_every_epoch(published: dict[str, Any], tmp_path: Path) -> None:
     said: list[str] = []
     outcome = trained(frozen(tmp_path / "run", published, data__cache_gb=1e-5), hooks=Hooks(say=said.append))
@@ -219,6 +262,53 @@ def test_a_mirror_is_asked_in_place_of_what_was_withdrawn(tmp_path: Path, monkey
     assert said.startswith("vae.pretrained_model_name: an autoencoder could not be loaded from runwayml/")
     for words in ("We couldn't connect", "vae.pretrained_model_name=FOLDER", "vae.type=builtin"):
         assert words in said
+
+
+def test_a_hub_that_is_silent_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a minute goes by before the library gives up; the next part and the next trial need not wait for it too."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    asked: list[bool] = []
+
+    def silent(*_names: str, **options: Any) -> None:
+        asked.append(not options.get("local_files_only", False))
+        try:
+            raise LocalEntryNotFoundError("nobody there")
+        except LocalEntryNotFoundError:
+            raise OSError("it does not appear to have a file named config.json") from None
+
+    monkeypatch.setattr(fetching, "_hub", fetching._Hub())
+    monkeypatch.setattr("trainer.tasks.diffusion.autoencoder.AutoencoderKL.load_config", silent)
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", silent)
+    published = {"vae.type": "pretrained", "text_encoder.type": "pretrained", "data.image_size": 32}
+    for _ in range(2):
+        with pytest.raises(ConfigError) as caught:
+            try_out(frozen(tmp_path, published))
+        assert [problem.where for problem in caught.value.problems] == [
+            "vae.pretrained_model_name",
+            "text_encoder.pretrained_model_name",
+        ]
+        assert str(caught.value).count("the hub cannot be reached, and it is not in its cache") == 2
+    assert asked == [True, False, False, False]
+
+
+def test_what_does_not_fit_is_known_without_a_weight(published: dict[str, Any], tmp_path: Path) -> None:
+    """Before a study is made, from the descriptions alone."""
+    try_out(frozen(tmp_path, published))
+    cases = {
+        "vae.pretrained_model_name": (
+            str(save_vae(tmp_path / "wide", channels=16)),
+            "model.in_channels: is 4, but the",
+        ),
+        "text_encoder.max_length": (21, "text_encoder.max_length: 21 is more than the 20 tokens that"),
+        "text_encoder.pretrained_model_name": (published["vae.pretrained_model_name"], "text_encoder.pretrained_model"),
+    }
+    for key, (value, words) in cases.items():
+        with pytest.raises(ConfigError, match=words):
+            try_out(frozen(tmp_path, {**published, key: value}))
+    changed_json(tmp_path / "wide", _class_name="UNet2DModel")
+    with pytest.raises(ConfigError, match="wide is a UNet2DModel; the autoencoders that can be used are"):
+        try_out(frozen(tmp_path, {**published, "vae.pretrained_model_name": str(tmp_path / "wide")}))
 
 
 def test_what_is_in_a_folder_must_be_what_is_named(published: dict[str, Any], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from trainer.tasks.diffusion.config import DiffusionModel, NoiseSettings
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings
 from trainer.tasks.diffusion.frechet import frechet_distance
 from trainer.tasks.diffusion.model import Denoiser
-from trainer.tasks.diffusion.process import NoiseProcess, guided
+from trainer.tasks.diffusion.process import NoiseProcess, guided, sampled_levels
 from trainer.tasks.diffusion.text import LearnedText, Text
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "attention_head_dim": 16, "dropout": 0.0}
@@ -116,8 +116,49 @@ def test_sampling_is_the_library_s_ddim_from_the_last_level_on() -> None:
     expected = start
     for level in peer.timesteps:
         expected = peer.step(expected.tanh(), level, expected).prev_sample
-    assert torch.equal(found, expected)
+    assert torch.allclose(found, expected, atol=1e-5)
     assert seen == [999, 799, 599, 399, 199]
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, (50, 51, 100, 250, 251, 333, 499, 500, 501, 600, 999, 1000)),
+        ({"num_train_timesteps": 99, "beta_end": 0.12}, (33, 49, 50, 51, 60, 97, 98, 99)),
+        ({"num_train_timesteps": 60, "beta_schedule": "squaredcos_cap_v2"}, (30, 31, 37, 59, 60)),
+    ],
+)
+def test_more_steps_leave_less_undone_also_where_they_do_not_divide_the_levels(
+    kind: Any, settings: Any, steps: tuple[int, ...]
+) -> None:
+    """Latents from N(0, ½²) and the best prediction for them, which is known: sampling comes near their deviation,
+    from below, and nearer with every step."""
+    process, deviation = NoiseProcess(NoiseSettings(**settings, prediction_type=kind)), 0.5
+
+    def predict(noised: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        share = process.training.alphas_cumprod[at][:, None, None, None]
+        gain = share.sqrt() * deviation**2 / (share * deviation**2 + 1 - share)
+        clean = gain * noised
+        noise = (noised - share.sqrt() * clean) / (1 - share).sqrt()
+        return noise if kind == "epsilon" else share.sqrt() * noise - (1 - share).sqrt() * clean
+
+    noise = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = [float((process.sampled(predict, noise, number) / noise).mean()) for number in steps]
+    assert found == pytest.approx(sorted(found), abs=2e-4)
+    assert 0.9 * deviation < found[0] < found[-1] < 1.001 * deviation
+    assert found[-1] > 0.96 * deviation
+
+
+@pytest.mark.parametrize("levels", [2, 7, 60, 99, 1000])
+def test_the_levels_of_sampling_fall_from_the_last_one(levels: int) -> None:
+    for steps in range(1, levels + 1):
+        found = sampled_levels(levels, steps)
+        assert len(found) == steps
+        assert found == sorted(set(found), reverse=True)
+        assert found[0] == levels - 1
+        assert found[-1] >= 0
+    assert sampled_levels(levels, levels) == list(reversed(range(levels)))
 
 
 def test_guidance_goes_on_from_the_prediction_without_a_text() -> None:

@@ -18,7 +18,7 @@ from trainer_parts import metrics_lines, same, session_of, stop_after, trained, 
 from typer.testing import CliRunner
 
 from trainer import cli
-from trainer.api import DataError, Hooks, evaluate, load_config, predict
+from trainer.api import DataError, Hooks, check_data, evaluate, load_config, predict
 from trainer.checkpoint import LAST
 from trainer.criterion import CRITERIA
 from trainer.run import task_for
@@ -251,6 +251,11 @@ def test_prompts_are_found_whatever_the_case_of_their_ending(tmp_path: Path) -> 
     assert prompts_in(tmp_path) == [(name, f"words of {name}") for name in ("a.TXT", "b.txt", "c.Txt")]
 
 
+def test_a_prompt_of_windows_is_the_prompt(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a red circle", encoding="utf-8-sig")
+    assert prompts_in(tmp_path) == [("a.txt", "a red circle")]
+
+
 def test_prompts_that_are_none_are_said(tmp_path: Path) -> None:
     trained(tiny_diffusion(tmp_path / "run", evaluation__samples=0), until=1)
     (tmp_path / "empty").mkdir()
@@ -283,6 +288,8 @@ def test_the_frechet_distance_is_reported_by_its_backbone(tmp_path: Path) -> Non
     (metrics,) = [line["metrics"] for line in metrics_lines(tmp_path / "run")]
     assert metrics.pop("frechet_resnet18") > 0.0
     assert metrics == metrics_lines(tmp_path / "plain")[0]["metrics"], "and changes nothing else"
+    with pytest.raises(DataError, match=r"frechet_backbone needs 2 validation images, and there is 1: raise"):
+        check_data(tiny_diffusion(tmp_path / "run", **frechet, data__val_subset_size=1))
     (tmp_path / "resnet.pth").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"resnet\.pth: not a file of weights"):
         trained(tiny_diffusion(tmp_path / "run", **frechet), until=1)

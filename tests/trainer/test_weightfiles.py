@@ -59,6 +59,7 @@ def test_advice_to_load_what_may_run_code_is_not_passed_on(tmp_path: Path) -> No
 def saved(folder: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}", encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(b"")
     return folder
 
 
@@ -68,6 +69,9 @@ def test_a_model_is_a_hubs_name_or_a_folder_that_holds_one(tmp_path: Path) -> No
     several = saved(tmp_path / "several" / "vae").parent
     require_model("key", str(several), None, "vae")
     require_model("key", str(several), "vae")
+    (several / "vae" / "model.safetensors").rename(several / "vae" / "model.txt")
+    with pytest.raises(DataError, match=r"several/vae: no weights in it \(\.safetensors, \.bin\), so no saved model"):
+        require_model("key", str(several), "vae")
 
 
 @pytest.mark.parametrize("name", ["/nope/folder", "./nope", "../nope", "~/nope"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +11,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from trainer.errors import ConfigError, Problem
-from trainer.frozen import weights_digest
+from trainer.frozen import model_digest
 from trainer.randomness import untouched
 from trainer.tasks.diffusion.config_parts import PRETRAINED_FACTOR, VaeSettings
-from trainer.tasks.diffusion.fetching import explained, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.fetching import explained, hub_words, quiet, shared_part, subfolder_of
 from trainer.tasks.diffusion.tinyvae import TinyVae, Trained
 
 
@@ -25,6 +26,7 @@ class Published(NamedTuple):
     scaling_factor: float | None
 
 
+_WHAT = "an autoencoder"
 _STABLE_DIFFUSION_1 = 0.18215  # also what the library assumes where a configuration says nothing
 # Repositories that were withdrawn, and the mirrors of the same weights; and those with several models in folders.
 PUBLISHED: dict[str, Published] = {
@@ -44,13 +46,13 @@ PUBLISHED: dict[str, Published] = {
 class Autoencoder:
     """A frozen autoencoder. Latents are scaled to a deviation of about 1, and rounded to float16 as a cache keeps them.
 
-    `digest` names its weights and scale. It moves to the device of what it is given.
+    `digest` names its network, weights and scale. It moves to the device of what it is given.
     """
 
     def __init__(self, net: Any, scaling: float, sliced: bool = False) -> None:
         self.net = net.eval().requires_grad_(False)
         self.scaling = scaling
-        self.digest = f"{weights_digest(net)}-{scaling!r}"
+        self.digest = f"{model_digest(net)}-{scaling!r}"
         self.slicing(sliced)
 
     def slicing(self, wanted: bool) -> None:
@@ -89,29 +91,50 @@ def pretrained_autoencoder(settings: VaeSettings, channels: int) -> Autoencoder:
     """The autoencoder that the configuration names, once a process; `ConfigError` where it cannot be had or does not
     fit."""
     asked = settings.pretrained_model_name
-    published = PUBLISHED.get(asked, Published(asked, None, None))
-    subfolder = settings.subfolder or published.subfolder or subfolder_of(published.name, "vae")
+    published, inside = _place(settings)
 
     def load() -> Autoencoder:
-        with explained("vae", asked, "an autoencoder"), quiet():
-            net: Any = AutoencoderKL.from_pretrained(published.name, **({"subfolder": subfolder} if subfolder else {}))
-        _check(net, asked, channels)
+        with explained("vae", asked, _WHAT), quiet():
+            net: Any = AutoencoderKL.from_pretrained(published.name, **inside, **hub_words())
+        _check(net.config, asked, channels)
         return Autoencoder(net, settings.scaling_factor or published.scaling_factor or net.config.scaling_factor)
 
-    key = ("vae", published.name, subfolder, settings.scaling_factor, channels)
+    key = ("vae", published.name, *inside.values(), settings.scaling_factor, channels)
     found = shared_part(key, Path(published.name), load)
     found.slicing(settings.use_slicing)
     return found
 
 
-def _check(net: Any, name: str, channels: int) -> None:
-    factor = 2 ** (len(net.config.block_out_channels) - 1)
+def require_autoencoder(settings: VaeSettings, channels: int) -> None:
+    """`ConfigError` where the autoencoder that is named cannot be had, or does not fit, by its description alone."""
+    name = settings.pretrained_model_name
+    published, inside = _place(settings)
+    with explained("vae", name, _WHAT), quiet():
+        described: Mapping[str, Any] = AutoencoderKL.load_config(published.name, **inside, **hub_words())
+    _check(described, name, channels)
+
+
+def _check(described: Mapping[str, Any], name: str, channels: int) -> None:
+    """What is not said in a description has the library's default: one block, four channels."""
+    kind = described.get("_class_name", AutoencoderKL.__name__)
+    if kind != AutoencoderKL.__name__:
+        what = f"{name} is a {kind}; the autoencoders that can be used are of the kind {AutoencoderKL.__name__}"
+        raise ConfigError([Problem("vae.pretrained_model_name", what)])
+    factor, latents = 2 ** (len(described.get("block_out_channels", (64,))) - 1), described.get("latent_channels", 4)
     wrong = []
     if factor != PRETRAINED_FACTOR:
         wrong.append(Problem("vae.pretrained_model_name", f"{name} has {factor} pixels a side of a latent, not "
                              f"{PRETRAINED_FACTOR}"))  # fmt: skip
-    if net.config.latent_channels != channels:
-        what = f"is {channels}, but the latents of {name} have {net.config.latent_channels} channels"
+    if latents != channels:
+        what = f"is {channels}, but the latents of {name} have {latents} channels"
         wrong.append(Problem("model.in_channels", what))
     if wrong:
         raise ConfigError(wrong)
+
+
+def _place(settings: VaeSettings) -> tuple[Published, dict[str, str]]:
+    """Where the autoencoder is, and the library's words for the folder in there."""
+    asked = settings.pretrained_model_name
+    published = PUBLISHED.get(asked, Published(asked, None, None))
+    subfolder = settings.subfolder or published.subfolder or subfolder_of(published.name, "vae")
+    return published, {"subfolder": subfolder} if subfolder else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from trainer.config import (
@@ -26,6 +27,7 @@ from trainer.tasks.classification.catalogue import backbone_names, no_backbone
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings, VaeSettings
 
 MULTIPLE_PX = 8  # image sizes are multiples of it
+_COSINE_SIGNAL = 1e-9  # about: its last level adds 0.999 of what can be added, whatever their number
 
 
 def _as_tuple(value: object) -> object:
@@ -141,6 +143,15 @@ class NoiseSettings(Section):
             raise ValueError(f"beta_start={self.beta_start:g} must not be above beta_end={self.beta_end:g}")
         return self
 
+    @property
+    def least_signal(self) -> float:
+        """The share of the signal's variance at the last level: the product of what each level leaves of it."""
+        if self.beta_schedule == "squaredcos_cap_v2":
+            return _COSINE_SIGNAL
+        power = 2.0 if self.beta_schedule == "scaled_linear" else 1.0
+        ends = self.beta_start ** (1.0 / power), self.beta_end ** (1.0 / power)
+        return float(np.exp(np.log1p(-(np.linspace(*ends, self.num_train_timesteps) ** power)).sum()))
+
 
 class DiffusionCriterion(Section):
     type: Literal["mse", "l1", "smooth_l1"] = setting(
@@ -255,14 +266,15 @@ class DiffusionConfig(RunConfig):
         return tuple(dict.fromkeys((self.data.image_size, *(size for _, size in schedule))))
 
     def _misfits(self, size: int) -> list[str]:
-        if size % MULTIPLE_PX:
-            return [f"data.image_size={size} must be a multiple of {MULTIPLE_PX}: {_nearest(size, MULTIPLE_PX)}"]
         factor, patch = self.vae.factor, self.model.patch_size
         step = math.lcm(MULTIPLE_PX, factor * patch)
-        if size % step:
+        if size % step == 0:
+            return []
+        asked = [f"of {MULTIPLE_PX}: {_nearest(size, MULTIPLE_PX)}"] if size % MULTIPLE_PX else []
+        if step > MULTIPLE_PX:
             why = f"the VAE's {factor} pixels times model.patch_size={patch}"
-            return [f"data.image_size={size} must be a multiple of {step} ({why}): {_nearest(size, step)}"]
-        return []
+            asked.append(f"of {step} ({why}): {_nearest(size, step)}")
+        return [f"data.image_size={size} must be a multiple {', and '.join(asked)}"]
 
 
 def _nearest(size: int, step: int) -> str:

@@ -29,7 +29,7 @@ class VaeSettings(Section):
     )
     subfolder: str | None = setting(None, "where in it the autoencoder is; null = at the top, or in vae/")
     scaling_factor: float | None = setting(
-        None, "latents are multiplied by it; null = what the autoencoder says", search=(0.01, 10.0), gt=0.0
+        None, "pretrained: latents are multiplied by it; null = what the autoencoder says", search=(0.01, 10.0), gt=0.0
     )
     use_slicing: bool = setting(False, "decode one image at a time: slower, in less memory")
     downsample_factor: Literal[2, 4, 8] = setting(8, "builtin: pixels a side of a latent")
@@ -53,6 +53,12 @@ class VaeSettings(Section):
         if value % 8:
             raise ValueError("must be a multiple of 8, the groups of its normalisation")
         return value
+
+    @model_validator(mode="after")
+    def _the_builtin_scales_itself(self) -> Self:
+        if self.type == "builtin" and self.scaling_factor is not None:
+            raise ValueError("scaling_factor belongs to type=pretrained: the built-in one scales its own latents")
+        return self
 
     @property
     def factor(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +18,17 @@ from trainer.tasks import load
 Part = TypeVar("Part")
 _KEPT = 2  # an autoencoder and a text model
 _parts: dict[Hashable, Any] = {}
+_SILENT_SECONDS = 300.0
+
+
+@dataclass
+class _Hub:
+    """What this process found out about the hub."""
+
+    silent_at: float | None = None  # by the monotonic clock
+
+
+_hub = _Hub()
 
 
 def shared_part(key: Hashable, folder: Path, make: Callable[[], Part]) -> Part:
@@ -42,28 +55,49 @@ def subfolder_of(name: str, usual: str) -> str | None:
 @contextmanager
 def explained(section: str, name: str, what: str) -> Iterator[None]:
     """What goes wrong in fetching and reading becomes one error that says what else to do."""
+    where = f"{section}.pretrained_model_name"
+    fix = f"give a folder with config.json and weights with {where}=FOLDER (and {section}.subfolder where it is "
+    fix += f"not at the top), or use the built-in one with {section}.type=builtin"
     try:
         yield
     except (OSError, ValueError, ImportError, KeyError, RuntimeError, TypeError) as error:
-        where = f"{section}.pretrained_model_name"
-        fix = f"give a folder with config.json and weights with {where}=FOLDER (and {section}.subfolder where it is "
-        fix += f"not at the top), or use the built-in one with {section}.type=builtin"
-        raise ConfigError(
-            [Problem(where, f"{what} could not be loaded from {name} ({first_line(error)}); {fix}")]
-        ) from None
+        why = first_line(error)
+        if _unreached(error):
+            why = "the hub cannot be reached, and it is not in its cache"
+            _hub.silent_at = time.monotonic()
+        raise ConfigError([Problem(where, f"{what} could not be loaded from {name} ({why}); {fix}")]) from None
+
+
+def hub_words() -> dict[str, bool]:
+    """The libraries' word for looking into their cache only, while the hub was found silent a moment ago: they ask it
+    again and again for half a minute before they give up, for each part of each trial."""
+    silent = _hub.silent_at is not None and time.monotonic() - _hub.silent_at < _SILENT_SECONDS
+    return {"local_files_only": True} if silent else {}
+
+
+def _unreached(error: BaseException | None) -> bool:
+    """Whether an error comes of a hub that does not answer, whatever the libraries made of it on the way."""
+    while error is not None:
+        if isinstance(error, load("huggingface_hub.errors:LocalEntryNotFoundError")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the libraries' bars and advice."""
-    modules = [load("transformers.utils:logging"), load("diffusers.utils:logging")]
+    """Without the libraries' bars and advice, and the hub's count of its attempts."""
+    modules = [load(f"{name}.utils:logging") for name in ("transformers", "diffusers", "huggingface_hub")]
     levels = [module.get_verbosity() for module in modules]
+    bars = [module for module in modules if hasattr(module, "disable_progress_bar")]
     for module in modules:
         module.set_verbosity_error()
+    for module in bars:
         module.disable_progress_bar()
     try:
         yield
     finally:
         for module, level in zip(modules, levels, strict=True):
             module.set_verbosity(level)
+        for module in bars:
             module.enable_progress_bar()

@@ -10,13 +10,18 @@ from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import Images, shared_images
 from trainer.captionfiles import CaptionTable, read_captions
-from trainer.errors import DataError
+from trainer.errors import ConfigError, DataError, Problem
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
+from trainer.tasks import load
 from trainer.tasks.diffusion.config import DiffusionConfig
+from trainer.tasks.diffusion.config_parts import VaeSettings
 from trainer.tasks.diffusion.sources import read_source, source_words
 from trainer.weightfiles import require_model, require_weights
+
+_LEAST_SIGNAL = 1e-12  # what is predicted wrong is amplified by one over its root, and float32 has seven digits
+_FEWEST_IMAGES = 2  # of which a Gaussian can be fitted
 
 
 def scenes_spec(config: DiffusionConfig) -> ScenesSpec | None:
@@ -52,8 +57,8 @@ class DiffusionFiles:
     # What is predicted, of which noise, in which latents, and at which levels it is judged.
     LOSS_KEYS: ClassVar[Sequence[str]] = (
         "criterion.type", "diffusion.prediction_type", "diffusion.num_train_timesteps", "diffusion.beta_schedule",
-        "diffusion.beta_start", "diffusion.beta_end", "vae.", "model.in_channels", "data.image_size",
-        "evaluation.noise_levels",
+        "diffusion.beta_start", "diffusion.beta_end", "model.in_channels", "data.image_size", "evaluation.noise_levels",
+        *(f"vae.{name}" for name in VaeSettings.model_fields if name != "use_slicing"),
     )  # fmt: skip
     DATA_KEYS: ClassVar[Sequence[str]] = (
         "data.scenes.", "data.bad_samples", "data.dataset_name",
@@ -79,7 +84,28 @@ class DiffusionFiles:
             captions = sum(len(texts) for texts in table.captions)
             words = f"{images} images, {captions} captions from {source_words(config.data)}"
         chosen = select(config, images)
+        if config.metrics.frechet_backbone and len(chosen.val) < _FEWEST_IMAGES:
+            what = f"metrics.frechet_backbone needs {_FEWEST_IMAGES} validation images, and there is {len(chosen.val)}"
+            raise DataError(f"{what}: raise data.val_split or data.val_subset_size, or leave it out")
         return chosen.summary(words, stamp, skipped, _warnings(config, chosen, skipped))
+
+    @staticmethod
+    def try_out(config: DiffusionConfig) -> None:
+        """Published parts that cannot be had, or do not fit: their descriptions, which may lie on a hub, say."""
+        looks: list[Callable[[], object]] = []
+        if config.vae.type == "pretrained":
+            require: Callable[..., None] = load("trainer.tasks.diffusion.autoencoder:require_autoencoder")
+            looks.append(partial(require, config.vae, config.model.in_channels))
+        if config.text_encoder.type == "pretrained":
+            looks.append(partial(load("trainer.tasks.diffusion.text:text_length"), config.text_encoder))
+        problems: list[Problem] = []
+        for look in looks:
+            try:
+                look()
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(problems)
 
     @staticmethod
     def prepare(config: DiffusionConfig, progress: OnProgress) -> None:
@@ -116,6 +142,14 @@ def _warnings(config: DiffusionConfig, chosen: Selection, skipped: int) -> tuple
         said.append(f"{skipped} unusable {'file or entry' if skipped == 1 else 'files or entries'} left out "
                     "(data.bad_samples=skip)")  # fmt: skip
     said += asked_too_much(config, chosen)
+    noise = config.diffusion
+    if noise.prediction_type == "epsilon" and noise.least_signal < _LEAST_SIGNAL:
+        what = f"the last of {noise.num_train_timesteps} levels of noise holds {noise.least_signal:.1g} of the signal"
+        advice = "lower diffusion.beta_end or num_train_timesteps, or take diffusion.prediction_type=v_prediction"
+        said.append(f"{what}: no image can be sampled from there by predicting epsilon; {advice}")
+    prompts, samples = config.evaluation.prompts or (), config.evaluation.samples
+    if samples and len(prompts) > samples:
+        said.append(f"evaluation.samples={samples} shows the first of {len(prompts)} evaluation.prompts only")
     if config.training.optimizer.encoder_lr is not None:
         said.append("training.optimizer.encoder_lr has no effect: nothing that is trained here is pretrained")
     frechet = config.metrics

@@ -29,7 +29,7 @@ def prompts_in(folder: Path) -> list[tuple[str, str]]:
     wrong: list[str] = []
     for name in names:
         try:
-            text = " ".join((folder / name).read_text(encoding="utf-8").split())
+            text = " ".join((folder / name).read_text(encoding="utf-8-sig").split())
         except (OSError, UnicodeDecodeError):
             text = ""
         if text:

@@ -96,6 +96,8 @@ def _coco(stamp: Stamp) -> CaptionTable:
         name = image.get("file_name") if isinstance(image, dict) else None
         if not isinstance(name, str) or not name or not isinstance(image.get("id"), int | str):
             wrong.append(f"image at position {position} has no id or file_name")
+        elif image["id"] in names:
+            wrong.append(f"image at position {position} has the id {image['id']!r} of another ({names[image['id']]})")
         else:
             names[image["id"]] = name
     captions: dict[str, list[str]] = {name: [] for name in names.values()}
@@ -144,7 +146,7 @@ def _cub(stamp: Stamp) -> CaptionTable:
     for name in names:
         path = (stamp.caption_file / name).with_suffix(".txt")
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except FileNotFoundError:
             wrong.append(f"{path.relative_to(stamp.caption_file)} is missing")
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,14 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError, Problem
-from trainer.frozen import weights_digest
+from trainer.frozen import model_digest
 from trainer.tasks import load
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings
-from trainer.tasks.diffusion.fetching import explained, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.fetching import explained, hub_words, quiet, shared_part, subfolder_of
 
 BUILTIN_LENGTH = 48  # tokens, where text_encoder.max_length does not say
 _KINDS = ("clip", "clip_text_model")
 _BLOCK = 64
+_WHAT = "a text model"
+# Every ASCII letter in both cases, digits, marks, accents, another script: what tokenizers treat in ways of their own.
+_PROBE = [
+    "The quick brown fox jumps over the lazy dog, 1234567890 times! (Really?) it's @home #1 & 50% [a/b]",
+    "SPHINX OF BLACK QUARTZ: JUDGE MY VOW; co-operate, naïve café, Ångström, “quoted” – 東京  two spaces",
+]
 
 
 class Text(NamedTuple):
@@ -64,12 +72,15 @@ class LearnedText(nn.Module):
 
 
 class FrozenText:
-    """A published CLIP text model (Radford et al. 2021) with its tokenizer. `digest` names its weights and length."""
+    """A published CLIP text model (Radford et al. 2021) with its tokenizer.
+
+    `digest` names its network and weights, its words, and its length.
+    """
 
     def __init__(self, net: Any, tokenizer: Any, length: int) -> None:
         self.net, self.tokenizer, self.length = net.eval().requires_grad_(False), tokenizer, length
         self.width: int = net.config.hidden_size
-        self.digest = f"{weights_digest(net)}-{length}"
+        self.digest = f"{model_digest(net)}-{words_digest(tokenizer)}-{length}"
 
     def encode(self, captions: Sequence[str], device: torch.device) -> Tensor:
         """float16 [captions, length, width]: the last layer's output, zeros behind the last token."""
@@ -90,30 +101,46 @@ class FrozenText:
         return kept
 
 
+def words_digest(tokenizer: Any) -> str:
+    """A digest of what a tokenizer makes of words: its numbers of all tokens, and those of some text."""
+    said = [sorted(tokenizer.get_vocab().items()), tokenizer(_PROBE).input_ids]
+    return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+
+
 def pretrained_text(settings: TextEncoderSettings) -> FrozenText:
     """The text model that the configuration names, once a process; `ConfigError` where it cannot be had."""
-    name = settings.pretrained_model_name
-    subfolder = settings.subfolder or subfolder_of(name, "text_encoder")
+    name, inside = settings.pretrained_model_name, _inside(settings)
     # Where a model is one of several in a repository, its tokenizer has a folder of its own beside it.
-    inside = {"subfolder": subfolder} if subfolder else {}
-    words_inside = {"subfolder": "tokenizer"} if subfolder == "text_encoder" else inside
+    words_inside = {"subfolder": "tokenizer"} if inside.get("subfolder") == "text_encoder" else inside
 
     def load_both() -> FrozenText:
-        with explained("text_encoder", name, "a text model"), quiet():
-            kind = load("transformers:AutoConfig").from_pretrained(name, **inside).model_type
-            if kind not in _KINDS:
-                what = f"{name} is a {kind}; the text models that can be used are CLIP's"
-                raise ConfigError([Problem("text_encoder.pretrained_model_name", what)])
-            tokenizer = load("transformers:AutoTokenizer").from_pretrained(name, **words_inside)
-            net = load("transformers:CLIPTextModel").from_pretrained(name, **inside)
-        return FrozenText(net, tokenizer, _length(settings, net.config.max_position_embeddings))
+        length = text_length(settings)
+        with explained("text_encoder", name, _WHAT), quiet():
+            tokenizer = load("transformers:AutoTokenizer").from_pretrained(name, **words_inside, **hub_words())
+            net = load("transformers:CLIPTextModel").from_pretrained(name, **inside, **hub_words())
+        return FrozenText(net, tokenizer, length)
 
-    return shared_part(("text", name, subfolder, settings.max_length), Path(name), load_both)
+    return shared_part(("text", name, *inside.values(), settings.max_length), Path(name), load_both)
 
 
-def _length(settings: TextEncoderSettings, most: int) -> int:
+def text_length(settings: TextEncoderSettings) -> int:
+    """How many tokens the text model that is named is given; `ConfigError` where it cannot be had, is none, or takes
+    fewer: its description alone says."""
+    name = settings.pretrained_model_name
+    with explained("text_encoder", name, _WHAT), quiet():
+        config = load("transformers:AutoConfig").from_pretrained(name, **_inside(settings), **hub_words())
+    if config.model_type not in _KINDS:
+        what = f"{name} is a {config.model_type}; the text models that can be used are CLIP's"
+        raise ConfigError([Problem("text_encoder.pretrained_model_name", what)])
+    most: int = getattr(config, "text_config", config).max_position_embeddings
     asked = settings.max_length or most
     if asked > most:
-        what = f"{asked} is more than the {most} tokens that {settings.pretrained_model_name} takes"
+        what = f"{asked} is more than the {most} tokens that {name} takes"
         raise ConfigError([Problem("text_encoder.max_length", what)])
     return asked
+
+
+def _inside(settings: TextEncoderSettings) -> dict[str, str]:
+    """The library's words for the folder that the text model has in what is named."""
+    subfolder = settings.subfolder or subfolder_of(settings.pretrained_model_name, "text_encoder")
+    return {"subfolder": subfolder} if subfolder else {}
