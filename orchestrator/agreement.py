@@ -23,6 +23,7 @@ Values = Mapping[int, float]  # by trial
 
 SAMPLES = 1000  # of the bootstrap
 LEAST = 3  # trials in common, below which nothing is estimated
+FEW = 5  # trials in common, below which a perfect order too comes by chance more than once in twenty: no intervals
 MOST = 300  # trials in common; of more, so many are drawn
 POOR = 0.3
 
@@ -86,6 +87,8 @@ def compare(
     else:
         tau = _estimate(pairs.tau(weights[None])[0], pairs.tau(drawn * weights))
         rho = _estimate(pairs.rho(weights[None])[0], pairs.rho(drawn * weights))
+    if len(both) < FEW:
+        naive, tau, rho = (Estimate(one.value) for one in (naive, tau, rho))
     top = max(1, min(5, len(both) // 3))
     sign = 1.0 if maximize else -1.0
     best = [set(np.argsort(-sign * values, kind="stable")[:top].tolist()) for values in (x, y)]

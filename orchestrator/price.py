@@ -193,13 +193,19 @@ def _time(price: Price, state: StudyState | None) -> str:
     left = [max(0.0, part - done) / price.workers for part in seconds]
     what = "left" if done else "in all"
     unit = "GPU-hours" if visible_gpus() else "slot-hours"
-    hours = f"{seconds[0] / 3600:.2g} to {seconds[1] / 3600:.2g} {unit} in all"
+    hours = f"{_range(seconds[0] / 3600, seconds[1] / 3600)} {unit} in all"
     return f"about {_span(left[0], left[1])} {what}; {hours}"
 
 
 def _span(low: float, high: float) -> str:
     unit, size = ("h", 3600.0) if high >= 5400 else ("min", 60.0) if high >= 90 else ("s", 1.0)
-    return f"{low / size:.2g} to {high / size:.2g} {unit}"
+    return f"{_range(low / size, high / size)} {unit}"
+
+
+def _range(low: float, high: float) -> str:
+    """Two numbers as people say them; one where they are the same to two digits."""
+    first, last = f"{low:.2g}", f"{high:.2g}"
+    return first if first == last else f"{first} to {last}"
 
 
 def counted(number: int, noun: str) -> str:

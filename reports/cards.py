@@ -32,17 +32,21 @@ def roles_of(record: StudyRecord) -> dict[Source, str]:
     trials = [trial for trial in competitors if (trial.trial_id, "") in sources]
     roles: dict[Source, str] = {}
     places = {0, len(trials) // 2, len(trials) - 1} if trials else set()
+    apart = len({trial.rung for trial in competitors}) > 1  # then a worse place may go with a better value
     for place in sorted(places):
         trial = trials[place]
         words = f"{record.metric.label} {metric_text(record.metric, trial.value)}"
+        words += f" at rung {trial.rung}" if apart else ""
         rank = _rank([other.trial_id for other in competitors], trial.trial_id)
         roles[trial.trial_id, ""] = f"{rank} · trial {trial.trial_id} · {words}"
     runs = {run.folder: run for run in record.full_runs}
     for trial_id, folder in sources:
         if folder:
             run = runs.get(folder)
+            seeds = {other.seed_index for other in runs.values() if other.trial_id == trial_id}
+            seed = f", seed {run.seed_index}" if run and len(seeds) > 1 else ""
             words = f" · {record.metric.label} {metric_text(record.metric, run.value)}" if run else ""
-            roles[trial_id, folder] = f"promoted · trial {trial_id}{words}"
+            roles[trial_id, folder] = f"promoted · trial {trial_id}{seed}{words}"
     return roles
 
 

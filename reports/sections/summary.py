@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from reports.markup import Section, chip, code, command, definitions, esc, paragraph
 from reports.ranking import gain, median_value, peers, ranked
-from reports.record import STATUSES, StudyRecord, Trial
+from reports.record import STATUSES, FullRun, StudyRecord, Trial
 from reports.rungs import own_trials
 from reports.spending import saved
 from reports.words import duration, finite, joined, metric_text, param_text, plural, shorten, signed
@@ -45,9 +47,9 @@ def _tiles(record: StudyRecord, competitors: list[Trial]) -> str:
         tiles[f"Best {metric.label}"] = metric_text(metric, competitors[0].value)
     if len(competitors) > 1:
         tiles[f"Median {metric.label}"] = metric_text(metric, median_value(peers(competitors)))
-    runs = [value for run in record.full_runs if (value := finite(run.value)) is not None]
-    if runs:
-        tiles[f"Promoted {metric.label}"] = metric_text(metric, max(runs, key=lambda value: gain(metric, value)))
+    promoted = _best_promoted(record)
+    if promoted:
+        tiles[f"Promoted {metric.label}"] = metric_text(metric, promoted[1])
     tiles["Epochs trained"] = f"{sum(trial.epochs for trial in record.trials):,}"
     tiles["Training time"] = duration(sum(trial.seconds for trial in record.trials))
     cells = "".join(f"<div><dt>{esc(name)}</dt><dd>{esc(value)}</dd></div>" for name, value in tiles.items())
@@ -152,18 +154,33 @@ def _cost(record: StudyRecord) -> list[str]:
 
 def _promoted(record: StudyRecord) -> str:
     metric = record.metric
-    runs = [(run, value) for run in record.full_runs if (value := finite(run.value)) is not None]
-    if not runs:
+    best = _best_promoted(record)
+    if best is None:
         return f"{plural(len(record.full_runs), 'promoted run')} without a result so far." if record.full_runs else ""
-    run, value = max(runs, key=lambda pair: gain(metric, pair[1]))
-    before = next((trial.value for trial in record.trials if trial.trial_id == run.trial_id), None)
+    trial_id, value, its = best
+    before = next((trial.value for trial in record.trials if trial.trial_id == trial_id), None)
     promise = f", where the search had {esc(metric_text(metric, before))}" if finite(before) is not None else ""
-    start = ", from the weights that the search had trained" if run.from_checkpoint else ""
-    state = f" so far ({esc(run.status)})" if run.status != "completed" else ""
+    start = ", from the weights that the search had trained" if its[0].from_checkpoint else ""
+    under_way = next((run.status for run in its if run.status != "completed"), "")
+    state = f" so far ({esc(under_way)})" if under_way else ""
+    mean = f", a mean over {plural(len(its), 'seed')}" if len(its) > 1 else ""
     return (
         f'Of <a href="#promoted">{plural(len(record.full_runs), "promoted run")}</a> at full budget{start}, trial '
-        f"{run.trial_id} reached {esc(metric.label)} {esc(metric_text(metric, value))}{state}{promise}."
+        f"{trial_id} reached {esc(metric.label)} {esc(metric_text(metric, value))}{mean}{state}{promise}."
     )
+
+
+def _best_promoted(record: StudyRecord) -> tuple[int, float, list[FullRun]] | None:
+    """The trial with the best mean over its seeds, that mean, and its runs with a value: one lucky seed is no lead."""
+    runs: dict[int, list[FullRun]] = {}
+    for run in record.full_runs:
+        if finite(run.value) is not None:
+            runs.setdefault(run.trial_id, []).append(run)
+    means = {trial_id: fmean(run.value or 0.0 for run in its) for trial_id, its in runs.items()}
+    if not means:
+        return None
+    best = max(means, key=lambda trial_id: gain(record.metric, means[trial_id]))
+    return best, means[best], runs[best]
 
 
 def _next_steps(record: StudyRecord) -> str:

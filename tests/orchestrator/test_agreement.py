@@ -43,6 +43,10 @@ def test_the_interval_of_a_perfect_order_is_a_point_and_two_trials_say_nothing()
     assert back.tau.value == -1.0
     assert back.poor
     assert compare(by_number(range(2)), by_number(range(2))) is None
+    few = compare(by_number(range(4)), by_number(range(4)))
+    assert few is not None
+    assert (few.tau.value, few.tau.low, few.rho.low, few.naive.low) == (1.0, None, None, None), "1 in 24 by chance"
+    assert not few.poor
     flat = compare(line, dict.fromkeys(line, 1.0))
     assert flat is not None
     assert flat.tau.value is None
