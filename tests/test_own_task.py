@@ -11,11 +11,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from trainer import cli
-from trainer.api import ConfigError, known_keys, reads_data, redefines_loss, resolve_config, task_of
+from trainer.api import (
+    ConfigError,
+    TaskError,
+    check_data,
+    known_keys,
+    load_config,
+    reads_data,
+    redefines_loss,
+    resolve_config,
+    task_of,
+    train,
+)
 from trainer.tasks import find_task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,6 +151,12 @@ BROKEN = {
         "class Mine:\n    Config, Files, Task = 'late_task:RunConfig', Files, 'late_task:Late'\n"
         "class Late: pass"
     ),
+    "plain_data": (
+        "from trainer.api import FilesDefaults, RunConfig, Section\n"
+        "class Data(Section):\n    pass\n"
+        "class Config(RunConfig):\n    data: Data\n"
+        "class Mine:\n    Config, Files, Task = Config, FilesDefaults, object"
+    ),
     "raises": "raise OSError('the disk is gone')",
     "needs_more": "import a_package_that_nobody_has",
     "misspelt": "def broken(:",
@@ -187,6 +206,60 @@ def test_a_reference_that_leads_nowhere_says_what_is_missing(reference: str, wor
     with pytest.raises(ConfigError, match=words) as caught:
         task_of({"task": reference})
     assert {problem.where for problem in caught.value.problems} == {"task"}
+
+
+@pytest.mark.usefixtures("modules")
+def test_a_section_of_another_family_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"data in the Config of plain_data:Mine is <class .*Data'>, not a subclass of"
+    ):
+        task_of({"task": "plain_data:Mine"})
+
+
+SLIPS = {
+    "a vector": ('reduction="sum")', 'reduction="none")', "loss .* a Tensor of shape [8], not a tensor of one number"),
+    "a float": ('reduction="sum")', 'reduction="sum").item()', "loss .* a float ("),
+    "a mapping": ("return Scores(", "return dict(", "evaluate .* a dict, not a Scores"),
+    "a word": ('"r2": 1.0', '"r2": "high", "r": 1.0', "evaluate .* a str ('high') for r2, not a number"),
+    "no weight": (', "weight": len(rows)}', "}", "open_rows .* batches of inputs, targets, without their weight"),
+    "no model": ("return nn.Sequential(*hidden", "nn.Sequential(*hidden", "build_model .* None, not a Module"),
+    "no rows": ("return Rows(", "return (", "open_rows .* a tuple, not a Rows"),
+    "no summary": ("return DataSummary(", "DataSummary(", "check .* None, not a DataSummary"),
+    "no metric": ('"r2": 1.0', '"r": 1.0', "evaluate .* no r2, only val_loss, r"),
+}
+
+
+@pytest.mark.usefixtures("modules")
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_in_a_task_is_said_with_its_place(slip: str, tmp_path: Path) -> None:
+    right, wrong, words = SLIPS[slip]
+    folder = write_files(tmp_path)
+    code = (folder / "regression.py").read_text(encoding="utf-8")
+    assert right in code
+    (folder / "regression.py").write_text(code.replace(right, wrong), encoding="utf-8")
+    values = np.random.default_rng(0).normal(size=(60, 3))
+    pd.DataFrame(values, columns=["a", "b", "price"]).to_csv(folder / "prices.csv", index=False)
+    settings = {"training.epochs": 1, "training.batch_size": 8, "checkpoint.dir": str(tmp_path / "run")}
+    config = load_config(folder / "regression.yaml", settings)
+    with pytest.raises(TaskError) as caught:
+        (check_data if words.startswith("check") else train)(config)
+    method, _, what = words.partition(" .* ")
+    assert str(caught.value).startswith(f"{method} of the task regression:Regression gave {what}")
+    assert str(caught.value).endswith("(see trainer.api.Task)")
+
+
+@pytest.mark.usefixtures("modules")
+def test_numbers_of_other_libraries_are_numbers(tmp_path: Path) -> None:
+    folder = write_files(tmp_path)
+    code = (folder / "regression.py").read_text(encoding="utf-8")
+    code = code.replace('"r2": 1.0', '"np": np.float32(0.5), "torch": torch.tensor(0.25), "whole": 3, "r2": 1.0')
+    (folder / "regression.py").write_text(code, encoding="utf-8")
+    values = np.random.default_rng(0).normal(size=(60, 3))
+    pd.DataFrame(values, columns=["a", "b", "price"]).to_csv(folder / "prices.csv", index=False)
+    train(load_config(folder / "regression.yaml", {"training.epochs": 1, "checkpoint.dir": str(tmp_path / "run")}))
+    (line,) = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    found = json.loads(line)["metrics"]
+    assert (found["np"], found["torch"], found["whole"]) == (0.5, 0.25, 3.0)
 
 
 @pytest.mark.usefixtures("modules")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from trainer.checkpoint import fill_model, load_checkpoint
+from trainer.contract import given_scores
 from trainer.data import EpochBatches, build_loader, close_loader, to_device
 from trainer.errors import ConfigError, DataError, Problem
 from trainer.loaders import size_at
@@ -34,10 +35,10 @@ def evaluate_checkpoint(path: Path, overrides: Mapping[str, Any], everything: bo
     loader = build_loader(rows.val, batches, num_workers=0, prefetch_factor=1, pin_memory=False)
     try:
         with torch.inference_mode(), precision.autocast():
-            scores = task.evaluate(model, (to_device(batch, precision.device) for batch in loader))
+            found = task.evaluate(model, (to_device(batch, precision.device) for batch in loader))
     finally:
         close_loader(loader)
-    return scores.metrics
+    return given_scores(config.task, found).metrics
 
 
 def predict_folder(path: Path, folder: Path, overrides: Mapping[str, Any]) -> Iterable[Mapping[str, str | bytes]]:

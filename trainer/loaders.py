@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from trainer.arraystore import OnProgress
 from trainer.config import RunConfig
+from trainer.contract import given
 from trainer.data import Batch, EpochBatches, build_loader, close_loader
 from trainer.task import Rows, Task
 
@@ -54,7 +55,8 @@ class Loaders:
             return
         self.close()
         self.size = size
-        self._open(self.task.open_rows(image_size=size, progress=self.on_progress))
+        rows = self.task.open_rows(image_size=size, progress=self.on_progress)
+        self._open(given(self.config.task, "open_rows", rows, Rows))
         self._precompute()
 
     def _precompute(self) -> None:

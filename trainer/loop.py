@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -24,8 +23,9 @@ from dataclasses import replace
 
 import torch
 
+from trainer.contract import given_loss, given_scores, refuse, weight_of
 from trainer.data import Batch, to_device
-from trainer.errors import NonFiniteLoss, OutOfMemory, TrainingError, WriteError
+from trainer.errors import NonFiniteLoss, OutOfMemory, WriteError
 from trainer.loaders import size_at
 from trainer.memory import fitting, recall
 from trainer.outcome import Ending, Evaluation, Heartbeat, Hooks, Outcome
@@ -33,8 +33,6 @@ from trainer.precision import optimizer_step
 from trainer.run import Run
 from trainer.task import Scores
 from trainer.writer import RunWriter
-
-_WEIGHT = operator.itemgetter("weight")
 
 
 def train_until(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> Outcome:
@@ -177,7 +175,7 @@ def _train_group(run: Run, group: tuple[Batch, ...], grad_clip: float, hooks: Ho
 
     Only the gradients can be had with less memory: what the optimizer's own step takes hangs on the model alone.
     """
-    weight = sum(map(_WEIGHT, group))
+    weight = weight_of(run.config.task, group)
     run.progress.weight += weight
     share = run.share_of(weight)  # as the gradient of the sum: cheaper than to divide it
     loss = fitting(run, "training", hooks, lambda: _gradients(run, group, share))
@@ -191,8 +189,8 @@ def _gradients(run: Run, group: tuple[Batch, ...], share: torch.Tensor) -> torch
     for batch in _in_parts(run, group, run.progress.micro_batch):
         on_device = to_device(batch, run.device) if run.moves_batches else batch
         with run.autocast:
-            loss = run.task.loss(run.model, on_device)
-        run.scaler.scale(loss).backward(share)  # type: ignore[no-untyped-call]
+            loss = given_loss(run.config.task, run.task.loss(run.model, on_device))
+        run.scaler.scale(loss).backward(share)
         losses.append(loss.detach())
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
@@ -254,7 +252,8 @@ def _scores(run: Run) -> Scores:
     model = run.for_evaluation()
     batches = _in_parts(run, run.loaders.val, run.progress.val_micro_batch)
     with torch.inference_mode(), run.precision.autocast():
-        return run.task.evaluate(model, (to_device(batch, run.device) for batch in batches))
+        found = run.task.evaluate(model, (to_device(batch, run.device) for batch in batches))
+    return given_scores(run.config.task, found)
 
 
 def _record(run: Run, epoch: int, train_loss: float, scores: Scores, took: float) -> Evaluation:
@@ -265,11 +264,10 @@ def _record(run: Run, epoch: int, train_loss: float, scores: Scores, took: float
     primary = "val_loss" if run.metric.name == "loss" else run.metric.name
     for name in ("val_loss", primary):
         if name not in metrics:
-            raise TrainingError(
-                f"evaluate of the task {run.config.task} gave no {name}, only {', '.join(scores.metrics)}"
-            )
+            refuse(run.config.task, "evaluate", f"no {name}, only {', '.join(scores.metrics)}")
         if not math.isfinite(metrics[name]):
-            raise NonFiniteLoss(f"the validation {name}", metrics[name], epoch, progress.step)
+            advice = () if name == "val_loss" else (f"val_loss is {metrics['val_loss']:g}: see how evaluate finds it",)
+            raise NonFiniteLoss(f"the validation {name}", metrics[name], epoch, progress.step, *advice)
     seconds = progress.seconds - progress.seconds_at_evaluation
     progress.seconds_at_evaluation = progress.seconds
     value, seconds, took = metrics[primary], round(seconds, 4), round(took, 4)

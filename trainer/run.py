@@ -18,6 +18,7 @@ from trainer import randomness
 from trainer.arraystore import OnProgress
 from trainer.checkpoint import FORMAT, check_extras, fill_model
 from trainer.config import RunConfig
+from trainer.contract import given
 from trainer.ema import WeightAverage
 from trainer.errors import CheckpointError
 from trainer.loaders import Loaders
@@ -215,7 +216,7 @@ def open_run(
     known = state or weights
     task = task_for(config, known["extras"] if known else None)
     loaders = Loaders(config, task, device, state["progress"]["epoch"] + 1 if state else 1, say, progress)
-    model = task.build_model(weights=known is None).to(device)
+    model = given(config.task, "build_model", task.build_model(weights=known is None), nn.Module).to(device)
     if state is None and weights is not None:
         take_weights(model, weights, config)
     parts = task.parts(model)

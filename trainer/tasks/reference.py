@@ -12,9 +12,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
-from trainer.config import RunConfig
+from trainer.config import RunConfig, Section
 from trainer.errors import ConfigError, Problem
 
 PARTS: Mapping[str, Sequence[str]] = {
@@ -59,10 +59,18 @@ def check_part(name: str, part: str, value: Any, methods: Sequence[str]) -> None
     if part == "Config":
         if not (isinstance(value, type) and issubclass(value, RunConfig)):
             raise _wrong(f"Config of {name} is {value!r}, not a subclass of trainer.api.RunConfig")
+        for field, usual in RunConfig.model_fields.items():
+            own, kind = value.model_fields[field].annotation, usual.annotation
+            if _is_section(kind) and not (isinstance(own, type) and issubclass(own, kind)):
+                raise _wrong(f"{field} in the Config of {name} is {own!r}, not a subclass of {kind.__name__}")
         return
     lacking = [method for method in methods if not hasattr(value, method)]
     if lacking:
         raise _wrong(f"{part} of {name} lacks {', '.join(lacking)}; see trainer.api.{part_protocol(part)}")
+
+
+def _is_section(kind: Any) -> TypeGuard[type[Section]]:
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 def part_protocol(part: str) -> str:
