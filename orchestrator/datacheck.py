@@ -40,12 +40,17 @@ class DataChecks:
         values = self._values(config)
         if values not in self._found:
             try:
-                check_data(config)
-                self._found[values] = ""
+                self._found[values] = self._other_targets(check_data(config))
             except DataError as error:
                 self._found[values] = str(error)
         if self._found[values] not in ("", self.mistake):
             raise ConfigError([Problem("data", self._found[values])])
+
+    def _other_targets(self, summary: DataSummary) -> str:
+        """Words for where something else is asked of a model here than in the base; empty where it is the same."""
+        if self.full is None or summary.targets == self.full.targets:
+            return ""
+        return f"{summary.targets} here, and {self.full.targets} in the base: values of the two cannot be compared"
 
     def _values(self, config: RunConfig) -> str:
         plain = config.plain()

@@ -10,7 +10,7 @@ from orchestrator.mistakes import Mistakes
 from orchestrator.plan import Plan
 from orchestrator.searchspace import circumstances
 from orchestrator.space import as_json, choices_of
-from trainer.api import ConfigError, Problem, RunConfig, known_keys, try_out
+from trainer.api import ConfigError, Problem, RunConfig, known_keys, resolve_config, try_out
 
 
 def try_out_all(plan: Plan, file: Path) -> None:
@@ -29,13 +29,13 @@ def try_out_all(plan: Plan, file: Path) -> None:
 
 
 def _variants(plan: Plan, file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every listed trial, and on the base every choice that is a list, each with its place."""
+    """Every listed trial, and on the base every choice that is no number, each with its place."""
     for number, trial in enumerate(plan.trials, start=1):
         yield f"{file}, trial {number}", trial
     known = known_keys(plan.base_config.task)
     dimensions = {dimension.key: dimension for dimension in plan.space}
     for key, dimension in dimensions.items():
-        for value in choices_of(dimension.shape) if known[key].kind == "list" else ():
+        for value in () if known[key].kind in ("int", "float", "bool") else choices_of(dimension.shape):
             around = next(circumstances(dimension, dimensions))
             yield f"{file}: search_space.{key}: choice {as_json(value)}", {**around, key: value}
 
@@ -50,7 +50,11 @@ def _problems(plan: Plan, overrides: Mapping[str, Any]) -> list[Problem]:
 
 
 def _configs(plan: Plan, overrides: Mapping[str, Any]) -> Iterator[RunConfig]:
-    for size in dict.fromkeys(rung.size for rung in plan.rungs):
+    sizes = dict.fromkeys(rung.size for rung in plan.rungs)
+    for size in sizes:
         yield plan.search_config(overrides, next(rung for rung in plan.rungs if rung.size == size))
+    if len(sizes) > 1:  # to a model that climbs, the rungs' sizes are a schedule of resizing
+        schedule = [[epoch, size] for epoch, size in enumerate(sizes, start=1)]
+        yield resolve_config(plan.search_plain(overrides, plan.rungs[0]), {"training.resize_schedule": schedule})
     if plan.promote:
         yield plan.full_config(overrides, 0)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.cache import cache_dir
 from trainer.config import AbsolutePath, CriterionSettings, DataSettings, RunConfig, Section, TrainingSettings, setting
+from trainer.contract import given
 from trainer.declared import cheap_evaluation, loss_keys, reads_data, redefines_loss
 from trainer.errors import (
     CheckpointError,
@@ -26,6 +27,7 @@ from trainer.errors import (
     NonFiniteLoss,
     OutOfMemory,
     Problem,
+    TaskError,
     TrainingError,
     no_room,
 )
@@ -86,6 +88,7 @@ __all__ = [
     "Session",
     "Task",
     "TaskDefaults",
+    "TaskError",
     "TaskFiles",
     "TrainingError",
     "TrainingSettings",
@@ -138,7 +141,7 @@ def metric_of(config: RunConfig) -> Metric:
 
 def check_data(config: RunConfig) -> DataSummary:
     """Checks every file that the run would read and counts what is in them; `DataError` names what is wrong."""
-    return _files(config).check(config)
+    return given(config.task, "check", _files(config).check(config), DataSummary)
 
 
 def prepare_data(config: RunConfig, progress: Callable[[int, int], None]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from trainer.arraystore import OnProgress
 from trainer.cache import cache_dir
@@ -41,10 +40,10 @@ def draw_scenes(spec: ScenesSpec | None, progress: OnProgress | None = None) -> 
 
 
 def prepare(spec: ScenesSpec | None, open_all: Callable[[], object], progress: OnProgress | None = None) -> None:
-    """Builds what the data still lack: the scenes, and with `open_all` the caches of what a run reads."""
+    """Builds what the data still lack: the scenes, and with `open_all` the caches of what a run reads; `DataError` with
+    all that cannot be read."""
     draw_scenes(spec, progress)
-    with suppress(DataError):  # what cannot be read is for the run that wants it to say
-        open_all()
+    open_all()
 
 
 def scenes_words(spec: ScenesSpec, keys: str) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.arraystore import ArrayStore, Build, Layout, NoRoomError, OnProgress
-from trainer.errors import DataError
+from trainer.errors import DataError, listed
 
 Pixels = NDArray[np.uint8]
 MEMORY_LIMIT_BYTES = 1 << 30
@@ -147,7 +147,7 @@ def shared_images(
     """The images `used` among `paths`, from the one store that all runs share, which is built where it is missing.
 
     Where they need more than `limit_gb`, or cannot be written, they are decoded in every process as they are
-    needed, and `note` says so.
+    needed, and `note` says so. `DataError` names all that cannot be read.
     """
     rows = sorted({int(index) for index in used})
     files = [paths[row] for row in rows]
@@ -158,11 +158,30 @@ def shared_images(
     try:
         layout = Layout(key, len(rows), (size_px, size_px, channels), "uint8")
         store = shared_store("images", layout, _Decoding(files, size_px, channels), limit_gb, progress)
+    except DataError as error:
+        raise DataError(_all_unreadable(files, size_px, channels, str(error))) from None
     except (NoRoomError, OSError) as error:
         said = f"{len(rows)} images are not cached at {size_px} px but decoded in every run ({error}; data.cache_gb)"
         return _in_memory(key, paths, size_px, channels, said)
     took = f"{len(rows)} images decoded at {size_px} px in {store.built_seconds:.1f} s, for all runs"
     return CachedImages(paths, rows, size_px, store, took if fresh and store.built_seconds else "")
+
+
+def _all_unreadable(files: Sequence[Path], size_px: int, channels: int, first: str) -> str:
+    """What cannot be read of the files, of which one is known to be such, in words."""
+
+    def fails(path: Path) -> bool:
+        try:
+            decode(path, size_px, channels)
+        except DataError:
+            return True
+        return False
+
+    verdicts = Parallel(n_jobs=-1, prefer="threads")(delayed(fails)(path) for path in files)
+    bad = [str(path) for path, failed in zip(files, verdicts, strict=True) if failed]
+    if len(bad) < 2:
+        return first
+    return f"{listed(bad, 'unreadable image')}; data.bad_samples=skip leaves them out"
 
 
 def shared_store(

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from trainer.csvfile import csv_rows
-from trainer.errors import DataError
-from trainer.imagefiles import existing, fingerprint, listed, unreadable
+from trainer.errors import DataError, listed
+from trainer.imagefiles import existing, image_name, table_fingerprint, unreadable
 
 HEADER = ["image", "caption"]
 
@@ -41,20 +41,27 @@ def read_captions(images_dir: Path, caption_file: Path, policy: Literal["error",
         raise DataError(f"{caption_file}: no such caption file (data.caption_file)")
     if not images_dir.is_dir():
         raise DataError(f"{images_dir}: no such folder of images (data.images_dir)")
-    return _read(Stamp(images_dir, caption_file, policy, fingerprint(images_dir, caption_file)))
+    state = table_fingerprint(images_dir, caption_file, lambda: _rows(caption_file)[0])
+    return _read(Stamp(images_dir, caption_file, policy, state))
 
 
 @lru_cache(maxsize=8)
 def _read(stamp: Stamp) -> CaptionTable:
+    by_image, wrong = _rows(stamp.caption_file)
+    return usable_captions(by_image, wrong, stamp, "unusable row")
+
+
+def _rows(caption_file: Path) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
+    """Captions by the name of their image, and what could not be used."""
     wrong: list[str] = []
     by_image: dict[str, list[str]] = {}
-    for row, cells in csv_rows(stamp.caption_file, HEADER):
+    for row, cells in csv_rows(caption_file, HEADER):
         problem = _problem(cells)
         if problem:
             wrong.append(f"row {row}: {problem}")
         else:
-            by_image.setdefault(cells[0].strip(), []).append(" ".join(cells[1].split()))
-    return usable_captions(by_image, wrong, stamp, "unusable row")
+            by_image.setdefault(image_name(cells[0]), []).append(" ".join(cells[1].split()))
+    return by_image, wrong
 
 
 def usable_captions(

@@ -6,6 +6,7 @@
     ├── CheckpointError     a checkpoint is damaged, foreign, or of another configuration
     │   └── WriteError      a run's files cannot be written: the disk is full, or the folder is gone
     ├── DeviceError         the device asked for is not there
+    ├── TaskError           a task, perhaps one of the user's own, does not keep its contract
     ├── NonFiniteLoss       the loss or the metric became NaN or infinite
     └── OutOfMemory         the device has too little memory for the batch
 
@@ -18,6 +19,7 @@ import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_NAMED = 5  # so many bad rows or files are named in an error; the rest is counted
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
@@ -67,18 +69,22 @@ class DeviceError(TrainingError):
     kind = "config"
 
 
+class TaskError(TrainingError):
+    """A task does not keep its contract: a mistake in its code."""
+
+
+_CALMER = "try a lower training.optimizer.lr, a smaller training.grad_clip, or training.precision=fp32"
+
+
 class NonFiniteLoss(TrainingError):
     """Says at which optimizer step the first bad value stood, and what to try."""
 
     kind = "nan"
 
-    def __init__(self, what: str, value: float, epoch: int, step: int) -> None:
+    def __init__(self, what: str, value: float, epoch: int, step: int, advice: str = _CALMER) -> None:
         self.step = step
         self.epoch = epoch
-        super().__init__(
-            f"{what} is {value} at step {step} (epoch {epoch}); try a lower training.optimizer.lr, "
-            "a smaller training.grad_clip, or training.precision=fp32"
-        )
+        super().__init__(f"{what} is {value} at step {step} (epoch {epoch}); {advice}")
 
 
 class OutOfMemory(TrainingError):
@@ -88,3 +94,12 @@ class OutOfMemory(TrainingError):
 def no_room(error: OSError) -> bool:
     """Whether a file could not be written because the disk, or one's share of it, is full."""
     return error.errno in _NO_ROOM
+
+
+def listed(items: Sequence[str], noun: str) -> str:
+    """`7 missing images: a, b, c, d, e and 2 more`."""
+    if len(items) != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    named = ", ".join(items[:_NAMED])
+    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return f"{len(items)} {noun}: {named}{more}"

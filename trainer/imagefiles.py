@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from joblib import Parallel, delayed
 from PIL import Image
 
 from trainer.cache import cache_dir, decode
-from trainer.errors import DataError
+from trainer.errors import DataError, listed
 from trainer.textfiles import write_whole
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+})  # fmt: skip
+# Images too, but of kinds that are not read: their absence should not go unnoticed.
+OTHER_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef", ".arw", ".exr"})
+_log = logging.getLogger(__name__)
 FileStat = tuple[str, int, int]
-_NAMED = 5  # so many bad rows or files are named in an error; the rest is counted
-
-
-def listed(items: Sequence[str], noun: str) -> str:
-    """`7 missing images: a, b, c, d, e and 2 more`."""
-    if len(items) != 1:
-        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    named = ", ".join(items[:_NAMED])
-    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return f"{len(items)} {noun}: {named}{more}"
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> list[str]:
@@ -37,12 +33,21 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[str]:
     return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
 
 
-def images_in(folder: Path) -> list[str]:
-    """The image files in and below a folder, by name; `DataError` where there is none."""
+def images_in(folder: Path, policy: str) -> list[str]:
+    """The image files in and below a folder, by name; `DataError` where there is none.
+
+    Under the policy `skip` those that cannot be read are left out, and said.
+    """
     names = files_below(folder, SUFFIXES)
     if not names:
         raise DataError(f"{folder}: no image in it ({', '.join(sorted(SUFFIXES))})")
-    return names
+    bad = unreadable(names, folder, fingerprint(folder, names)) if policy == "skip" else frozenset()
+    if bad:
+        words = listed(sorted(bad), "unreadable image")
+        if len(bad) == len(names):
+            raise DataError(f"{folder}: {words}, and no other in it")
+        _log.warning("%s: %s left out (data.bad_samples=skip)", folder, words)
+    return [name for name in names if name not in bad]
 
 
 def file_stats(folder: Path, prefix: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[FileStat]:
@@ -63,17 +68,41 @@ def file_stats(folder: Path, prefix: str = "", above: frozenset[tuple[int, int]]
                 yield f"{prefix}{entry.name}", entry.stat().st_size, entry.stat().st_mtime_ns
 
 
-def fingerprint(images_dir: Path, annotations: Path | None) -> str:
-    """A digest of every image's name, size and time of change, and of a file of annotations where there is one."""
-    digest = hashlib.sha256(annotations.read_bytes() if annotations is not None else b"")
-    digest.update(json.dumps(sorted(file_stats(images_dir))).encode())
+def table_fingerprint(folder: Path, table: Path, named: Callable[[], Iterable[str]]) -> str:
+    """What tells one state of a table from another, and of the images in `folder` that it names.
+
+    `named` finds their names in it: asked once for each content, because large tables take long to read.
+    """
+    digest = hashlib.sha256(table.read_bytes()).hexdigest()
+    return fingerprint(folder, _remembered("names", digest[:32], lambda: list(dict.fromkeys(named()))), digest)
+
+
+def fingerprint(folder: Path, names: Iterable[str], annotated: str = "") -> str:
+    """A digest of the images of these names, by size and time of change, and of what is annotated on them.
+
+    Other files in the folder, which may be a person's own, with what a study writes, are no part of the data.
+    """
+    digest = hashlib.sha256(annotated.encode())
+    digest.update(json.dumps(sorted(_stats_of(folder, names))).encode())
     return digest.hexdigest()[:16]
+
+
+def _stats_of(folder: Path, names: Iterable[str]) -> Iterator[FileStat]:
+    for name in names:
+        with suppress(OSError, ValueError):  # one that is not there is told where it is read
+            stat = (folder / name).stat()
+            yield name, stat.st_size, stat.st_mtime_ns
+
+
+def image_name(said: str) -> str:
+    """The name of an image in a table, however it is written: `./a.png` is `a.png`."""
+    return PurePosixPath(said.strip()).as_posix() if said.strip() else ""
 
 
 def existing(names: Iterable[str], folder: Path) -> tuple[list[str], list[str]]:
     """Which of the names are files of a folder, or below it, and which are not; each in their order."""
     with os.scandir(folder) as entries:
-        there = {entry.name for entry in entries}
+        there = {entry.name for entry in entries if entry.is_file()}
     here = {name: name in there or (("/" in name) and (folder / name).is_file()) for name in names}
     return [name for name, found in here.items() if found], [name for name, found in here.items() if not found]
 

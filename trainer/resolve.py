@@ -111,7 +111,10 @@ def load_config(path: Path, *layers: Mapping[str, Any]) -> RunConfigLike:
 
 
 def _at(path: Path, problem: Problem, overridden: set[str]) -> Problem:
-    if str(path) in problem.where or problem.where in overridden:
+    # Of what two keys say together nobody knows which of them is wrong.
+    if str(path) in problem.where or any(
+        key == problem.where or key.startswith(f"{problem.where}.") for key in overridden
+    ):
         return problem
     return Problem(f"{path}: {problem.where}", problem.what)
 
@@ -236,7 +239,8 @@ def _validate(task: str, merged: Dotted, problems: list[Problem]) -> RunConfigLi
         for item in error.errors():
             where = ".".join(str(part) for part in item["loc"])
             what = item["msg"].removeprefix("Value error, ")
-            value = "" if isinstance(item["input"], dict | list) else f", not {_words(item['input'])}"
+            told = isinstance(item["input"], dict | list) or str(item["input"]) in what
+            value = "" if told else f", not {_words(item['input'])}"
             problems.append(Problem(where or "configuration", f"{what[0].lower()}{what[1:]}{value}"))
         return None
 

@@ -41,7 +41,13 @@ class Selection:
         return np.concatenate([self.train, self.val])
 
     def summary(
-        self, words: str, fingerprint: str, skipped: int, warnings: Sequence[str], train_rows: int | None = None
+        self,
+        words: str,
+        fingerprint: str,
+        skipped: int,
+        warnings: Sequence[str],
+        train_rows: int | None = None,
+        targets: str = "",
     ) -> DataSummary:
         """These images in numbers; a training image is one row unless `train_rows` says how many all are."""
         return DataSummary(
@@ -53,6 +59,7 @@ class Selection:
             fingerprint=fingerprint,
             words=words,
             warnings=tuple(warnings),
+            targets=targets,
         )
 
 

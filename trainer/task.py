@@ -45,7 +45,11 @@ LOSS = Metric("loss", "loss", "minimize")
 
 @dataclass(frozen=True)
 class DataSummary:
-    """The data of one configuration in numbers. Rows are what an epoch visits (captions, boxes, images)."""
+    """The data of one configuration in numbers. Rows are what an epoch visits (captions, boxes, images).
+
+    `targets` is what a model has to tell of an image, in words, where that hangs on the data or on how they are read:
+    the values of runs that differ in it cannot be compared.
+    """
 
     train_split_images: int
     train_images: int
@@ -55,6 +59,7 @@ class DataSummary:
     fingerprint: str
     words: str
     warnings: tuple[str, ...] = ()
+    targets: str = ""
 
 
 class TaskFiles(Protocol):

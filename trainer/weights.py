@@ -13,18 +13,25 @@ from trainer.errors import ConfigError, DataError, Problem
 from trainer.weightfiles import SAFETENSORS
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file of PyTorch's or in a `.safetensors`; `model.weights` is named where there is none."""
+def read_weights(path: Path, whole_model_of: str = "") -> dict[str, Tensor]:
+    """The state dict in a file of PyTorch's or in a `.safetensors`; `model.weights` is named where there is none.
+
+    `whole_model_of`: the task whose models are backbones and nothing else; a checkpoint of it holds one, averaged where
+    it was.
+    """
     if not path.is_file():
         raise ConfigError([Problem("model.weights", f"{path}: no such file")])
     found = content_of(path)
     if isinstance(found, dict) and found.keys() >= PARTS:
+        if found["task"] == whole_model_of:
+            state: dict[str, Tensor] = found["average"] or found["model"]
+            return state
         what = f"{path} is a checkpoint of this program, not a file of a backbone's weights"
         raise ConfigError([Problem("model.weights", f"{what}; start from it with checkpoint.weights={path}")])
-    state = found.get("state_dict", found) if isinstance(found, dict) else found
-    if not isinstance(state, dict):
+    given = found.get("state_dict", found) if isinstance(found, dict) else found
+    if not isinstance(given, dict):
         raise DataError(f"{path}: expected a state dict")
-    return state
+    return given
 
 
 def content_of(path: Path) -> Any:

@@ -116,10 +116,16 @@ def test_hostile_captions_and_a_corrupt_image(box: NewBox) -> None:
     bad = one.folder / "data" / "images" / "007.png"
     bad.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     one.write_trials(study_of(data, TRIALS[:2]))
-    said = one.run(status=3)
-    assert str(bad) in said
-    assert {row["status"] for row in one.rows()} == {"failed"}
-    assert all("failed (data)" in row["reason"] for row in one.rows())
+    worse = bad.with_name("005.png")
+    whole = worse.read_bytes()
+    worse.write_bytes(b"nothing")
+    said = one.run(status=2)
+    assert f"error: 2 unreadable images: {worse}, {bad}; data.bad_samples=skip leaves them out" in said
+    assert not (one.study / "trials").exists(), "before anything ran"
+    worse.write_bytes(whole)
+    assert f"error: {bad}: not a readable image" in one.run(status=2), "what was put right needs no new name"
+    said = one.run("data.cache_gb=0", "--study", "uncached", status=3)
+    assert f"2 trials failed (data): {bad}: not a readable image" in said, "where nothing was decoded before"
 
     one.write_trials(study_of({**data, "data.bad_samples": "skip"}, TRIALS[:2]))
     said = one.run("--study", "skipping", "--promote", "1")

@@ -63,6 +63,20 @@ def test_a_criterion_for_one_label_in_a_trial_of_several(tmp_path: Path, labels:
     assert 'choice "l1", beside the base values of the rest: data: ' in said
 
 
+def test_trials_of_another_problem_are_refused(tmp_path: Path, labels: dict[str, Any]) -> None:
+    """`red;blue` is two labels under one criterion, and a class of its own under another."""
+    table = tmp_path / "labels.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("3.png,\n", "3.png,red\n"), encoding="utf-8")
+    (said,) = mistakes(tmp_path, labels, trials=[{KIND: "bce"}, {KIND: "mse"}, {LR: 0.1}])
+    assert "trial 2: data: one of 3 classes: blue, red, red;blue here, and any of 2 classes: blue, red in the" in said
+    single = {**labels, KIND: "cross_entropy"}
+    table.write_text(table.read_text(encoding="utf-8").replace("red;blue", "green"), encoding="utf-8")
+    path = tmp_path / "t.json"
+    trials = [{KIND: "bce"}, {KIND: "mse"}, {LR: 0.1}]
+    path.write_text(json.dumps({"base_config": str(BASE), "overrides": single, "trials": trials}))
+    assert make_plan(Request(path, output_dir=tmp_path))[0].n_trials == 3, "with one label each it is one problem"
+
+
 def test_a_mistake_of_the_base_is_said_once(tmp_path: Path) -> None:
     trials = [{LR: 0.1}, {KIND: "bce"}, {CLASSES: 12}, {CLASSES: 9}]
     said = mistakes(tmp_path, {CLASSES: 12}, trials=trials)

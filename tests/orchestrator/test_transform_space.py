@@ -82,6 +82,39 @@ def test_what_torchvision_refuses_in_trials_and_choices_is_said_at_once(tmp_path
     assert f": {LIST}: RandomRotation: " in lines[2]
 
 
+def test_backbones_that_cannot_be_had_or_take_no_such_images_are_said_at_once(tmp_path: Path, command: Command) -> None:
+    path = tmp_path / "t.json"
+    name = "model.backbone_name"
+    space = {name: {"type": "categorical", "choices": ["test_resnet", "test_vit.nothere"]}}
+    trials = [{name: "test_vit"}, {"training.lr": 0.1}, {name: "test_vit.no_such"}]
+    path.write_text(json.dumps({
+        "base_config": str(BASE), "trials": trials, "search_space": space, "search": {"n_trials": 4},
+        "budget": {"epochs": 1, "size": 24},
+    }))  # fmt: skip
+    refused = command("run", path)
+    assert refused.exit_code == 2
+    said = refused.stderr.splitlines()
+    assert len(said) == 3
+    assert "trial 1: model.backbone_name: test_vit takes no images of 24 px (Input height (24) should be" in said[0]
+    assert "trial 3: model.backbone_name: Invalid pretrained tag (no_such)" in said[1]
+    assert 'search_space.model.backbone_name: choice "test_vit.nothere": model.backbone_name: Invalid' in said[2]
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_backbone_of_one_size_on_a_ladder_of_several_is_refused(tmp_path: Path, command: Command) -> None:
+    """Else just the best trials would be lost, at the moment when they climb."""
+    path = tmp_path / "t.json"
+    trials = [{"training.lr": 0.1}, {"model.backbone_name": "test_vit"}]
+    content = {"base_config": str(BASE), "trials": trials}
+    path.write_text(json.dumps({**content, "ladder": "1x30@32,2x40@48"}))
+    refused = command("run", path)
+    assert refused.exit_code == 2
+    assert "trial 2: data.image_size: test_vit was built for images of 32 px and takes no others, such as 48" in (
+        refused.stderr
+    )
+    assert refused.stderr.count("\n") == 1
+
+
 def test_every_size_of_a_trial_is_tried(tmp_path: Path, command: Command) -> None:
     crop = [{"RandomCrop": {"size": 40}}]  # larger than the images of the lower rung
     content = {

@@ -11,7 +11,8 @@ from classification_parts import tiny_classification, write_folders, write_pictu
 
 from trainer.api import ConfigError, DataError, check_data, prepare_data
 from trainer.splits import select
-from trainer.tasks.classification.files import open_pictures, read_table
+from trainer.tasks.classification.files import read_table
+from trainer.tasks.classification.pictures import open_pictures
 
 BCE = {"criterion.type": "bce_with_logits"}
 
@@ -52,6 +53,98 @@ def test_a_class_may_be_a_link_and_a_link_to_a_folder_above_is_none(tmp_path: Pa
     write_picture(tmp_path / "elsewhere" / "dog" / ".hidden" / "x.png")
     write_picture(tmp_path / "elsewhere" / "dog" / "._x.png")
     assert [path.parent.name for path in read_table(in_folders(tmp_path)).images] == ["ant", "dog", "ant", "dog", "dog"]
+
+
+@pytest.mark.parametrize("folders", [
+    ("train", "val", "other"), ("train", "val", "validation"), ("training", "train", "val"), ("test", "val"),
+])  # fmt: skip
+def test_folders_of_a_split_are_no_classes(folders: tuple[str, ...], tmp_path: Path) -> None:
+    for name in folders:
+        write_folders(tmp_path / "images" / name, {"a": 2, "b": 2})
+    shown = ", ".join(sorted(folders))
+    with pytest.raises(
+        DataError, match=rf"images: {len(folders)} folders: {shown}; which hold the images to train and"
+    ):
+        check_data(in_folders(tmp_path))
+    named = {"data.images_dir": str(tmp_path / "images" / folders[0])}
+    assert read_table(config_of(tmp_path, named)).classes == ("a", "b")
+
+
+def test_one_class_may_be_called_train(tmp_path: Path) -> None:
+    write_folders(tmp_path / "images", {"bus": 3, "train": 3})
+    assert read_table(in_folders(tmp_path)).classes == ("bus", "train")
+
+
+@pytest.mark.parametrize("kind", ["folders", "table"])
+def test_only_what_is_trained_on_tells_one_state_of_the_data_from_another(kind: str, tmp_path: Path) -> None:
+    """A study writes beside the table, where its folder is the current one; that must not change its own data."""
+    images = tmp_path / "images"
+    write_folders(images, {"a": 4, "b": 4})
+    config, others = in_folders(tmp_path), [".DS_Store", "notes.txt", "a/._0.png"]
+    if kind == "table":
+        names = sorted(path.relative_to(tmp_path).as_posix() for path in images.rglob("*.png"))
+        table = "image,label\n" + "".join(f"{name},{name.split('/')[1]}\n" for name in names)
+        (tmp_path / "labels.csv").write_text(table)
+        config = config_of(tmp_path, {"data.labels_file": str(tmp_path / "labels.csv")})
+        others += ["c/0.png", "../outputs/study.db", "../outputs/samples/0.png"]
+    first = check_data(config).fingerprint
+    for name in others:
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).write_bytes(b"")
+    assert check_data(config).fingerprint == first
+    write_picture(read_table(config).images[0], 77)
+    assert check_data(config).fingerprint != first
+
+
+def test_what_a_run_writes_is_kept_apart_from_the_classes(tmp_path: Path) -> None:
+    write_folders(tmp_path, {"a": 4, "b": 4})
+    with pytest.raises(
+        DataError, match=r"checkpoint\.dir=.*run lies in data\.images_dir=.*, whose folders are classes"
+    ):
+        check_data(config_of(tmp_path, {"data.images_dir": str(tmp_path)}))
+
+
+def test_labels_that_look_like_several_are_warned_of(tmp_path: Path) -> None:
+    rows = [(f"{number}.png", ("red;round", "blue;round")[number % 2]) for number in range(8)]
+    named = write_table(tmp_path, rows)
+    (said,) = check_data(config_of(tmp_path, named)).warnings
+    assert said.startswith(
+        "labels such as 'blue;round' are one class each; several labels of an image, separated by ';'"
+    )
+    several = check_data(config_of(tmp_path, named, BCE))
+    assert not [line for line in several.warnings if "one class each" in line]
+    assert several.targets == "any of 3 classes: blue, red, round"
+    assert check_data(config_of(tmp_path, named)).targets == "one of 2 classes: blue;round, red;round"
+
+
+def test_a_name_is_an_image_however_it_is_written(tmp_path: Path) -> None:
+    rows = [("a/0.png", "x"), ("./a/0.png", "y"), ("b.png", "x"), ("a//0.png", "x")]
+    with pytest.raises(DataError, match=r"row 3: a/0\.png is y, but x before"):
+        read_table(config_of(tmp_path, write_table(tmp_path, rows)))
+
+
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
+    named = write_table(tmp_path, [("0.png", "x"), ("1.png", "y")])
+    images = Path(named["data.images_dir"])
+    (images / "1.png").unlink()
+    (images / "1.png").mkdir()
+    with pytest.raises(DataError, match=r"1 missing image: 1\.png"):
+        read_table(config_of(tmp_path, named))
+
+
+def test_images_of_kinds_that_are_not_read_are_said(tmp_path: Path) -> None:
+    write_folders(tmp_path / "images", {"a": 4, "b": 4})
+    (tmp_path / "images" / "a" / "phone.HEIC").write_bytes(b"")
+    write_picture(tmp_path / "images" / "b" / "sign.ppm")
+    summary = check_data(in_folders(tmp_path))
+    assert summary.words.startswith("9 images of 2 classes")
+    assert "1 file: a/phone.HEIC: of a kind that is not read; convert them" in summary.warnings
+
+
+def test_a_class_without_validation_images_is_warned_of(tmp_path: Path) -> None:
+    write_folders(tmp_path / "images" / "train", {"a": 4, "b": 4, "c": 4})
+    write_folders(tmp_path / "images" / "val", {"a": 4, "b": 4})
+    assert "no image to validate on for class c" in check_data(in_folders(tmp_path)).warnings
 
 
 def test_the_weights_to_start_from_must_be_there(tmp_path: Path) -> None:
@@ -239,7 +332,7 @@ def test_backgrounds_are_checked_and_counted_in(tmp_path: Path) -> None:
     (behind / "two.png").write_bytes(b"nonsense")
     config = in_folders(tmp_path, **used)
     with pytest.raises(DataError, match=r"two\.png: not a readable image"):
-        open_pictures(config, read_table(config), range(8), 32)
+        open_pictures(config, read_table(config).images, range(8), 32)
     skipping = in_folders(tmp_path, **used, data__bad_samples="skip")
     prepare_data(skipping, lambda _done, _of: None)
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import timm
 import torch
-from classification_parts import tiny_classification
+from classification_parts import tiny_classification, write_folders
 from safetensors.torch import save_file
 from torchvision.models import get_model
+from trainer_parts import trained
 
 from trainer.api import ConfigError, DataError
-from trainer.checkpoint import FORMAT, PARTS, save_checkpoint
+from trainer.checkpoint import FORMAT, LAST, PARTS, load_checkpoint, save_checkpoint
 from trainer.optim import build_optimizer
 from trainer.run import task_for
 from trainer.tasks.classification import backbones
@@ -102,6 +103,22 @@ def test_a_checkpoint_of_this_program_belongs_to_another_key(tmp_path: Path) -> 
     save_checkpoint({**dict.fromkeys(PARTS), "format": FORMAT}, path)
     with pytest.raises(ConfigError, match=r"model\.weights: .* checkpoint of this program.*checkpoint\.weights=.*best"):
         build_backbone(settings_of("timm", "test_resnet", weights=path), 5, 32, weights=True)
+
+
+def test_a_run_on_other_classes_starts_from_another_run(tmp_path: Path) -> None:
+    """All but the last layer, with the averaged weights where there are some."""
+    trained(tiny_classification(tmp_path / "first", training__ema_decay=0.5), until=1)
+    state = load_checkpoint(tmp_path / "first" / LAST)
+    model = build_backbone(settings_of("timm", "test_resnet", weights=tmp_path / "first" / LAST), 7, 32, weights=True)
+    head = head_of(model)
+    for name, value in model.named_parameters():
+        assert (id(value) in head) != torch.equal(value, state["average"][name]), name
+    write_folders(tmp_path / "images", {"red": 6, "blue": 6})
+    other = {"data.images_dir": str(tmp_path / "images"), "model.weights": str(tmp_path / "first" / LAST)}
+    trained(tiny_classification(tmp_path / "second", other), until=1)
+    whole = {"model.weights": None, "checkpoint.weights": other["model.weights"]}
+    with pytest.raises(DataError, match=r"knows no class blue, red.*other classes starts from it with model\.weights="):
+        trained(tiny_classification(tmp_path / "third", other, whole))
 
 
 @pytest.mark.parametrize("load_from", ["timm", "torchvision"])

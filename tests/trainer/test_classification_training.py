@@ -149,20 +149,35 @@ def test_predictions_come_as_a_table(tmp_path: Path) -> None:
     assert all(0.2 <= float(row["score"]) <= 1.0 for row in rows)
 
 
+def test_what_cannot_be_read_is_left_out_of_predictions_where_that_is_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained(tiny_classification(tmp_path / "run"), until=1)
+    write_picture(tmp_path / "new" / "a.png")
+    (tmp_path / "new" / "b.png").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"b\.png: not a readable image"):
+        list(predict(tmp_path / "run" / LAST, tmp_path / "new", {}))
+    rows = list(predict(tmp_path / "run" / LAST, tmp_path / "new", {"data.bad_samples": "skip"}))
+    assert [row["image"] for row in rows] == ["a.png"]
+    assert "1 unreadable image: b.png left out (data.bad_samples=skip)" in caplog.text
+    (tmp_path / "new" / "a.png").unlink()
+    with pytest.raises(DataError, match=r"1 unreadable image: b\.png, and no other in it"):
+        list(predict(tmp_path / "run" / LAST, tmp_path / "new", {"data.bad_samples": "skip"}))
+
+
 def test_predictions_are_those_of_the_evaluation(tmp_path: Path) -> None:
     """The same pixels: `predict` frames an image as validation does. Images in folders below are found by name."""
     write_folders(tmp_path / "images", {"a": 10, "b": 10})
     framing = {"data__source_scale": 1.5, "data__val_augmentations": [{"CenterCrop": {"size": 1.0}}]}
     trained(tiny_classification(tmp_path / "run", {"data.images_dir": str(tmp_path / "images")}, **framing))
     samples = json.loads((tmp_path / "run" / "samples" / "last.json").read_text())["samples"]
-    found = {
-        row["image"]: f"{row['label']} ({float(row['score']):.0%})"
-        for row in predict(tmp_path / "run" / LAST, tmp_path / "images", {})
-    }
+    found = {row["image"]: row for row in predict(tmp_path / "run" / LAST, tmp_path / "images", {})}
     assert len(found) == 20
     for sample in samples:
         name = Path(sample["image"]).relative_to(tmp_path / "images").as_posix()
-        assert found[name] == sample["predictions"][0]
+        label, share = sample["predictions"][0].removesuffix("%)").split(" (")
+        assert found[name]["label"] == label
+        assert float(found[name]["score"]) == pytest.approx(int(share) / 100, abs=0.0051)
 
 
 def test_the_model_alone_knows_its_classes(tmp_path: Path) -> None:

@@ -257,7 +257,8 @@ def test_a_mirror_is_asked_in_place_of_what_was_withdrawn(tmp_path: Path, monkey
     )
     with pytest.raises(ConfigError) as caught:
         pretrained_autoencoder(config.vae, 4)
-    assert asked == [("stable-diffusion-v1-5/stable-diffusion-v1-5", {"subfolder": "vae"})]
+    mirror = ("stable-diffusion-v1-5/stable-diffusion-v1-5", {"subfolder": "vae"})
+    assert asked == [(mirror[0], {"local_files_only": True, **mirror[1]}), mirror]
     said = str(caught.value)
     assert said.startswith("vae.pretrained_model_name: an autoencoder could not be loaded from runwayml/")
     for words in ("We couldn't connect", "vae.pretrained_model_name=FOLDER", "vae.type=builtin"):
@@ -289,7 +290,7 @@ def test_a_hub_that_is_silent_is_asked_once(tmp_path: Path, monkeypatch: pytest.
             "text_encoder.pretrained_model_name",
         ]
         assert str(caught.value).count("the hub cannot be reached, and it is not in its cache") == 2
-    assert asked == [True, False, False, False]
+    assert asked == [False, True, False, False, False], "the cache, the hub; then the cache of the rest"
 
 
 def test_what_does_not_fit_is_known_without_a_weight(published: dict[str, Any], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +17,9 @@ from trainer.captionfiles import CaptionTable, read_captions
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
+from trainer.tasks import load
 from trainer.tasks.captioning.config import CaptioningConfig
+from trainer.tryout import look_at
 from trainer.weightfiles import require_start
 
 RESIZE_PART = 256 / 224  # images are squeezed to this much more than the crop
@@ -88,6 +91,15 @@ class CaptioningFiles:
         return chosen.summary(
             words, stamp, skipped, _warnings(config, chosen, skipped), int(counts[chosen.train].sum())
         )
+
+    @staticmethod
+    def try_out(config: CaptioningConfig) -> None:
+        """Weights that cannot be fetched; those that can are in the library's cache from now on, for all runs."""
+        model, start = config.model, config.checkpoint
+        published = model.pretrained and model.weights is None and model.backbone != "resnet10_thin"
+        if published and start.resume is None and start.weights is None:
+            fetch = load("trainer.tasks.captioning.encoder:build_backbone")
+            look_at([(["encoder", model.backbone], partial(fetch, model, True))])
 
     @staticmethod
     def prepare(config: CaptioningConfig, progress: OnProgress) -> None:

@@ -117,7 +117,7 @@ class CaptioningTask:
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
         assert isinstance(model, Captioner)
-        names = images_in(folder)
+        names = images_in(folder, self.config.data.bad_samples)
         crop, side = self.config.data.image_size, resize_px(self.config.data.image_size)
         start = (side - crop) // 2
         size = self.config.training.val_batch_size or self.config.training.batch_size

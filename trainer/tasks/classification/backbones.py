@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import timm
@@ -14,10 +14,12 @@ from torchvision.models import get_model, get_model_weights
 from trainer.checkpoint import first_line
 from trainer.data import IMAGENET_MEAN, IMAGENET_STD
 from trainer.errors import ConfigError, DataError, Problem
+from trainer.randomness import untouched
 from trainer.tasks.classification.config import ClassificationModel
 from trainer.tasks.classification.rows import Statistics
 from trainer.weights import read_weights
 
+_SOME_CLASSES = 2
 _OPACITY = 0.5  # mean and deviation of a channel that no pretrained model has seen
 # Heads that only training uses, and a change of colours that belongs to the published weights.
 _GOOGLE = {"aux_logits": False, "init_weights": False}
@@ -51,9 +53,34 @@ def build_backbone(settings: ClassificationModel, classes: int, side_px: int, we
         what = f"{settings.backbone_name} cannot be built for images of {side_px} px ({first_line(error)})"
         raise ConfigError([Problem("model.backbone_name", what)]) from None
     if wanted:
-        _fill(model, _published(settings) if settings.weights is None else read_weights(settings.weights), settings)
+        file = settings.weights
+        _fill(model, _published(settings) if file is None else read_weights(file, "classification"), settings)
     _try_out(model, settings, side_px)
     return model
+
+
+def require_backbone(settings: ClassificationModel, sides_px: Sequence[int], weights: bool) -> None:
+    """`ConfigError` where a backbone is not to be had, or does not take images of these sizes, one after the other.
+
+    With `weights`, published ones must be to be had too; they are in the library's cache from then on. Sizes are tried
+    without memory and arithmetic where the model can be; only what fails there is built in earnest.
+    """
+    if has_fixed_size(settings) and len(sides_px) > 1:
+        raise other_size(settings, sides_px[0], sides_px[1])
+    with untouched():
+        for side_px in sides_px:
+            try:
+                with torch.device("meta"):
+                    _try_out(_made(settings, _SOME_CLASSES, side_px), settings, side_px)
+            except Exception:  # noqa: BLE001 - whatever a model makes of tensors without content; the next line tells
+                build_backbone(settings, _SOME_CLASSES, side_px, weights=False)
+    if weights and settings.pretrained and settings.weights is None:
+        _published(settings)
+
+
+def other_size(settings: ClassificationModel, built_px: int, side_px: int) -> ConfigError:
+    what = f"{settings.backbone_name} was built for images of {built_px} px and takes no others, such as {side_px} px"
+    return ConfigError([Problem("data.image_size", f"{what}; a ladder or a resize_schedule over it keeps one size")])
 
 
 def head_of(model: nn.Module) -> frozenset[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from trainer.config import (
     AbsolutePath,
@@ -113,23 +113,26 @@ class ClassificationModel(Section):
     backbone_name: str = setting("resnet18", "any classification model of torchvision or timm; timm's with its tag too")
     pretrained: bool = setting(False, "start from the library's weights, all but the last layer")
     weights: AbsolutePath | None = setting(
-        None, "a file with the backbone's state dict (.pth, .safetensors), in place of a download"
+        None,
+        "a file with the backbone's state dict (.pth, .safetensors), in place of a download; or a checkpoint of a "
+        "run, of which the last layer is left out where the classes are others",
     )
     in_channels: int = setting(
         3, "1 grey, 2 grey and opacity, 3 colour, 4 colour and opacity; pretrained first layers are adapted", ge=1, le=4
     )
     n_classes: int | None = setting(None, "null = as many as the data have; a number is checked against them", ge=1)
 
-    @model_validator(mode="after")
-    def _backbone_exists(self) -> Self:
-        name, dot, tag = self.backbone_name.partition(".")
-        known = backbone_names(self.load_from)
-        if name in known and (not dot or (tag and self.load_from == "timm")):
-            return self
-        other = "timm" if self.load_from == "torchvision" else "torchvision"
+    @field_validator("backbone_name")
+    @classmethod
+    def _backbone_exists(cls, value: str, info: ValidationInfo) -> str:
+        package = info.data.get("load_from")
+        name, dot, tag = value.partition(".")
+        if package is None or (name in backbone_names(package) and (not dot or (tag and package == "timm"))):
+            return value
+        other = "timm" if package == "torchvision" else "torchvision"
         if name in backbone_names(other):
-            raise ValueError(f"{self.backbone_name} is a model of {other}: set model.load_from={other}")
-        raise ValueError(no_backbone(self.load_from, self.backbone_name))
+            raise ValueError(f"{value} is a model of {other}: set model.load_from={other}")
+        raise ValueError(no_backbone(package, value))
 
 
 class ClassificationCriterion(CriterionSettings):

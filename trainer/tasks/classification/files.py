@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,27 +13,29 @@ import numpy as np
 
 from trainer import builtin
 from trainer.arraystore import OnProgress
-from trainer.cache import Images, file_stamp, shared_images
-from trainer.errors import DataError
-from trainer.imagefiles import fingerprint, images_in, unreadable
+from trainer.errors import DataError, listed
+from trainer.imagefiles import SUFFIXES, files_below, fingerprint, table_fingerprint
 from trainer.scenes import ScenesSpec
 from trainer.scenes.spec import KINDS
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
+from trainer.tasks import load
 from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.labels import (
     Reading,
     Source,
     class_sizes,
     classes_of,
+    named_images,
     read_source,
     split_folders,
 )
+from trainer.tasks.classification.pictures import background_files, open_pictures, source_px, stamp_of
 from trainer.tasks.classification.transformlist import TRANSFORM_LISTS
+from trainer.tryout import Look, look_at, section
 from trainer.weightfiles import require_start
 
 _UNEVEN = 1.5  # from here on the sizes of the classes are called uneven
-_sound: set[str] = set()  # lists of transforms that were tried out, with the images that they were tried on
 _SEVERAL_LABELS = ("bce", "bce_with_logits")
 
 
@@ -42,7 +43,8 @@ _SEVERAL_LABELS = ("bce", "bce_with_logits")
 class LabelTable:
     """Usable images with their classes by number; of two sources, the last `held_out` are the validation images.
 
-    `several`: images have other than exactly one label. `twice` are images that both sources name.
+    `several`: images have other than exactly one label. `twice` are images that both sources name, `foreign` those of
+    kinds that are not read.
     """
 
     images: tuple[Path, ...]
@@ -52,7 +54,13 @@ class LabelTable:
     held_out: int
     skipped: int
     twice: tuple[str, ...]
+    foreign: tuple[str, ...]
     fingerprint: str
+
+    @property
+    def targets(self) -> str:
+        """What a model has to say of an image."""
+        return f"{'any' if self.several else 'one'} of {listed(self.classes, 'class')}"
 
 
 def scenes_spec(config: ClassificationConfig) -> ScenesSpec | None:
@@ -91,10 +99,16 @@ def read_table(config: ClassificationConfig) -> LabelTable:
         if not source.images_dir.is_dir():
             key = source.key.replace("labels_file", "images_dir")
             raise DataError(f"{source.images_dir}: no such folder of images ({key})")
-    prints = tuple(fingerprint(source.images_dir, source.labels_file) for source in found)
+    prints = tuple(map(_fingerprint, found))
     several = config.criterion.type in _SEVERAL_LABELS
     reading = Reading(config.data.label_separator if several else "", config.data.bad_samples == "skip")
     return _read(found, prints, reading)
+
+
+def _fingerprint(source: Source) -> str:
+    if source.labels_file is None:
+        return fingerprint(source.images_dir, files_below(source.images_dir, SUFFIXES))
+    return table_fingerprint(source.images_dir, source.labels_file, partial(named_images, source.labels_file))
 
 
 @lru_cache(maxsize=4)
@@ -113,6 +127,7 @@ def _read(found: tuple[Source, ...], prints: tuple[str, ...], reading: Reading) 
         held_out=len(held),
         skipped=sum(side.left_out for side in sides),
         twice=tuple(str(path) for path in paths[0] if path in held),
+        foreign=tuple(name for side in sides for name in side.foreign),
         fingerprint=prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()[:16],
     )
 
@@ -126,70 +141,6 @@ def checked_classes(config: ClassificationConfig, classes: Sequence[str], severa
         raise DataError(f"model.n_classes={asked}, but the data have {len(classes)} classes ({shown}); {fix}")
     if len(classes) < (1 if several else 2):
         raise DataError(f"{len(classes)} class{'' if len(classes) == 1 else 'es'} ({shown}): nothing to tell apart")
-
-
-def background_files(config: ClassificationConfig) -> tuple[Path, ...]:
-    """The pictures that training images are pasted onto; none where that is off."""
-    data = config.data
-    if not data.insert_background_p or data.backgrounds_dir is None or config.training.overfit:
-        return ()
-    if not data.backgrounds_dir.is_dir():
-        raise DataError(f"{data.backgrounds_dir}: no such folder of pictures (data.backgrounds_dir)")
-    names = images_in(data.backgrounds_dir)
-    if data.bad_samples == "skip":
-        bad = unreadable(names, data.backgrounds_dir, _stamp([data.backgrounds_dir / name for name in names]))
-        names = [name for name in names if name not in bad]
-        if not names:
-            raise DataError(f"{data.backgrounds_dir}: no readable picture in it ({len(bad)} left out)")
-    return tuple(data.backgrounds_dir / name for name in names)
-
-
-def _stamp(paths: Sequence[Path]) -> str:
-    return hashlib.sha256(json.dumps([file_stamp(path) for path in paths]).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The images of a run, and those that they are pasted onto, where there are any."""
-
-    images: Images
-    backgrounds: Images | None
-
-    @property
-    def cached(self) -> bool:
-        return self.images.cached and (self.backgrounds is None or self.backgrounds.cached)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return (self.images.note, *((self.backgrounds.note,) if self.backgrounds is not None else ()))
-
-
-def source_px(config: ClassificationConfig, side: int) -> int:
-    """Side at which images are kept for training at `side`."""
-    return round(side * config.data.source_scale)
-
-
-def opacity_channels(config: ClassificationConfig) -> int:
-    """Channels in which images are decoded: with their opacity, too, where they are pasted."""
-    channels = config.model.in_channels
-    return channels + 1 if background_files(config) and channels in (1, 3) else channels
-
-
-def open_pictures(
-    config: ClassificationConfig,
-    table: LabelTable,
-    used: Iterable[int],
-    side: int,
-    progress: OnProgress | None = None,
-) -> Pictures:
-    """The pictures of a run at `side` pixels, larger by `source_scale`."""
-    backgrounds, limit, px = background_files(config), config.data.cache_gb, source_px(config, side)
-    images = shared_images(table.images, used, px, limit, progress, opacity_channels(config))
-    if not backgrounds:
-        return Pictures(images, None)
-    colours = 1 if config.model.in_channels < 3 else 3
-    behind = shared_images(backgrounds, range(len(backgrounds)), px, limit, progress, colours)
-    return Pictures(images, behind)
 
 
 class ClassificationFiles:
@@ -210,7 +161,9 @@ class ClassificationFiles:
     @staticmethod
     def check(config: ClassificationConfig) -> DataSummary:
         require_start(config, config.model.weights)
+        _require_apart(config)
         spec = scenes_spec(config)
+        targets = ""
         if spec is not None:  # known without drawing them
             checked_classes(config, KINDS, several=False)
             count = len(KINDS) * spec.images_per_class
@@ -221,42 +174,65 @@ class ClassificationFiles:
             table = read_table(config)
             checked_classes(config, table.classes, table.several)
             chosen = select(config, len(table.images), table.held_out)
-            skipped, stamp = table.skipped, table.fingerprint
+            skipped, stamp, targets = table.skipped, table.fingerprint, table.targets
             warnings = _warnings(config, table, chosen)
             words = f"{len(table.images)} images of {len(table.classes)} classes from "
             words += " and ".join(str(source.labels_file or source.images_dir) for source in sources(config))
         behind = background_files(config)
         if behind:
-            stamp = hashlib.sha256(f"{stamp} {_stamp(behind)}".encode()).hexdigest()[:16]
+            stamp = hashlib.sha256(f"{stamp} {stamp_of(behind)}".encode()).hexdigest()[:16]
         if not behind and config.data.backgrounds_dir is not None and not config.data.insert_background_p:
             warnings += ("data.backgrounds_dir has no effect: data.insert_background_p is 0",)
-        return chosen.summary(words, stamp, skipped, (*asked_too_much(config, chosen), *warnings))
+        said = (*asked_too_much(config, chosen), *warnings)
+        return chosen.summary(words, stamp, skipped, said, targets=targets)
 
     @staticmethod
     def try_out(config: ClassificationConfig) -> None:
-        """A transform that torchvision refuses, or that does not take such images: not known when a study is planned,
-        because torchvision takes seconds to import."""
+        """A backbone that does not take such images, a transform that torchvision refuses: not known when a study is
+        planned, because the libraries take seconds to import."""
+        sides = tuple(dict.fromkeys(size for _, size in config.training.resize_schedule or ()))
+        sides = sides or (config.data.image_size,)
         lists = [getattr(config.data, name) for name in TRANSFORM_LISTS]
-        side, channels = config.data.image_size, config.model.in_channels
-        same = json.dumps([lists, side, source_px(config, side), channels], default=str)
-        if any(lists) and same not in _sound:
-            from trainer.tasks.classification.transforms import build_chains
-
-            build_chains(config.data, side, source_px(config, side), channels)
-            _sound.add(same)
+        model, channels = config.model, config.model.in_channels
+        looks: list[Look] = []
+        if config.checkpoint.resume is None:
+            require: Callable[..., None] = load("trainer.tasks.classification.backbones:require_backbone")
+            fresh = config.checkpoint.weights is None
+            looks.append((["backbone", section(model), sides, fresh], partial(require, model, sides, fresh)))
+        for side in sides if any(lists) else ():
+            build: Callable[..., object] = load("trainer.tasks.classification.transforms:build_chains")
+            source = source_px(config, side)
+            subject = ["transforms", lists, side, source, channels]
+            looks.append((subject, partial(build, config.data, side, source, channels)))
+        look_at(looks)
 
     @staticmethod
     def prepare(config: ClassificationConfig, progress: OnProgress) -> None:
         def open_all() -> None:
             table = read_table(config)
             chosen = select(config, len(table.images), table.held_out)
-            open_pictures(config, table, chosen.used, config.data.image_size, progress)
+            open_pictures(config, table.images, chosen.used, config.data.image_size, progress)
 
         builtin.prepare(scenes_spec(config), open_all, progress)
 
 
+def _require_apart(config: ClassificationConfig) -> None:
+    """`DataError` where what a run writes would be taken for a class."""
+    folder, written = config.data.images_dir, config.checkpoint.dir
+    if folder is not None and config.data.labels_file is None and written.is_relative_to(folder):
+        what = f"checkpoint.dir={written} lies in data.images_dir={folder}, whose folders are classes"
+        raise DataError(f"{what}: keep the images in a folder of their own")
+
+
 def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection) -> tuple[str, ...]:
     said = []
+    if table.foreign:
+        said.append(f"{listed(table.foreign, 'file')}: of a kind that is not read; convert them")
+    mark = config.data.label_separator
+    joined = [name for name in table.classes if mark in name]
+    if joined and config.criterion.type not in _SEVERAL_LABELS and config.data.labels_file is not None:
+        what = f"labels such as {joined[0]!r} are one class each"
+        said.append(f"{what}; several labels of an image, separated by {mark!r}, need criterion.type=bce_with_logits")
     if table.skipped:
         said.append(f"{table.skipped} unusable images, rows or folders left out (data.bad_samples=skip)")
     if table.twice:
@@ -267,9 +243,10 @@ def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection
         many, few = (f"{table.classes[place]} has {everything[place]}" for place in (large, small))
         times = everything[large] / max(1, everything[small])
         said.append(f"uneven classes: {many} images, {few} ({times:.3g}×); f1_macro weighs all classes alike")
-    trained = class_sizes(table.labels, map(int, chosen.train), len(table.classes))
-    lacking = [table.classes[place] for place, count in enumerate(trained) if not count]
-    if lacking and not config.training.overfit:
-        shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
-        said.append(f"no image to train on for class {shown}")
+    for indices, use in ((chosen.train, "train on"), (chosen.val, "validate on")):
+        counts = class_sizes(table.labels, map(int, indices), len(table.classes))
+        lacking = [table.classes[place] for place, count in enumerate(counts) if not count]
+        if lacking and not config.training.overfit:
+            shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+            said.append(f"no image to {use} for class {shown}")
     return tuple(said)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.csvfile import csv_rows
-from trainer.errors import DataError
-from trainer.imagefiles import SUFFIXES, existing, files_below, listed, unreadable
+from trainer.errors import DataError, listed
+from trainer.imagefiles import OTHER_SUFFIXES, SUFFIXES, existing, files_below, image_name, unreadable
 
 HEADER = ("image", "label")
-TRAIN, VALIDATION, TEST = "train", ("val", "valid", "validation"), "test"
+TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing")
+_SIDES = (TRAIN, VALIDATION, TEST)
 _SKIP_HINT = "data.bad_samples=skip leaves them out"
 Labels = tuple[str, ...]
 
@@ -36,24 +37,33 @@ class Reading:
 
 @dataclass
 class Found:
-    """The images of a source by name, in the order in which they are used, and what was left out."""
+    """The images of a source by name, in the order in which they are used, and what was left out.
+
+    `foreign`: images of kinds that are not read.
+    """
 
     labels: dict[str, Labels] = field(default_factory=dict)
     left_out: int = 0
+    foreign: Sequence[str] = ()
 
 
 def split_folders(images_dir: Path) -> tuple[Path | None, Path | None]:
-    """The training and the validation folder inside, where these and perhaps `test` are all that it holds; large and
-    small letters are one."""
+    """The training and the validation folder inside, where these and perhaps a test folder are all that it holds; large
+    and small letters are one. `DataError` where folders of such names are there and it is not to be told which is what:
+    nobody's classes are called train and val.
+    """
     if not images_dir.is_dir():
         return None, None
-    folders = [path for path in images_dir.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    named = {path.name.lower(): path for path in folders}
-    known = named.keys() <= {TRAIN, TEST, *VALIDATION} and len(named) == len(folders)
-    if TRAIN not in named or len(named) < 2 or not known:
+    folders = sorted(path for path in images_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
+    train, held, test = ([path for path in folders if path.name.lower() in names] for names in _SIDES)
+    sides = [*train, *held, *test]
+    if len(sides) < 2:
         return None, None
-    held = [named[name] for name in VALIDATION if name in named]
-    return named[TRAIN], held[0] if held else None
+    if len(train) == 1 and len(held) <= 1 and len(sides) == len(folders):
+        return train[0], held[0] if held else None
+    named = listed([path.name for path in folders], "folder")
+    advice = f"name them: data.images_dir={images_dir}/TRAIN data.val_images_dir={images_dir}/VAL"
+    raise DataError(f"{images_dir}: {named}; which hold the images to train and to validate on? {advice}")
 
 
 def read_source(source: Source, reading: Reading, stamp: str) -> Found:
@@ -64,7 +74,8 @@ def read_source(source: Source, reading: Reading, stamp: str) -> Found:
         found = _in_table(source, source.labels_file, reading)
     if reading.skip:
         bad = unreadable(list(found.labels), source.images_dir, stamp)
-        found = Found({n: labels for n, labels in found.labels.items() if n not in bad}, found.left_out + len(bad))
+        kept = {name: labels for name, labels in found.labels.items() if name not in bad}
+        found = Found(kept, found.left_out + len(bad), found.foreign)
     if not found.labels:
         place = source.labels_file or source.images_dir
         raise DataError(f"{place}: no usable image in it ({found.left_out} left out)")
@@ -93,7 +104,13 @@ def _in_folders(source: Source, reading: Reading) -> Found:
         if said:
             raise DataError(f"{folder}: {'; '.join(said)}; {_SKIP_HINT}")
     turns = itertools.zip_longest(*by_class.values())
-    return Found({name: (name.split("/")[0],) for turn in turns for name in turn if name}, len(empty) + len(strays))
+    labels: dict[str, Labels] = {str(name): (str(name).split("/")[0],) for turn in turns for name in turn if name}
+    return Found(labels, len(empty) + len(strays), files_below(folder, OTHER_SUFFIXES))
+
+
+def named_images(labels_file: Path) -> Iterator[str]:
+    """The images that a table names, usable or not."""
+    return (image_name(cells[0]) for _, cells in csv_rows(labels_file, HEADER))
 
 
 def _in_table(source: Source, labels_file: Path, reading: Reading) -> Found:
@@ -104,7 +121,7 @@ def _in_table(source: Source, labels_file: Path, reading: Reading) -> Found:
         if problem:
             wrong.append(f"row {row}: {problem}")
             continue
-        name, text = cells[0].strip(), cells[1]
+        name, text = image_name(cells[0]), cells[1]
         split = text.split(reading.separator) if reading.separator else [text]
         said = [label.strip() for label in split if label.strip()]
         labels[name] = tuple(dict.fromkeys((*labels.get(name, ()), *said)))
@@ -119,7 +136,7 @@ def _in_table(source: Source, labels_file: Path, reading: Reading) -> Found:
 def _problem(cells: Sequence[str], labels: Mapping[str, Labels], reading: Reading) -> str:
     if len(cells) != len(HEADER):
         return f"{len(cells)} cells instead of 2 (a label with commas needs quotes)"
-    name, label = cells[0].strip(), cells[1].strip()
+    name, label = image_name(cells[0]), cells[1].strip()
     if not name:
         return "no image name"
     if reading.separator:

@@ -17,21 +17,21 @@ from trainer.arraystore import OnProgress
 from trainer.cache import decode
 from trainer.criterion import summed_loss, with_reduction
 from trainer.data import Batch, part_sizes
-from trainer.errors import ConfigError, DataError, Problem
+from trainer.errors import DataError
 from trainer.imagefiles import images_in
 from trainer.randomness import undisturbed, uniforms
 from trainer.splits import select
 from trainer.task import Parts, Rows, Scores
-from trainer.tasks.classification.backbones import build_backbone, has_fixed_size, head_of, statistics_of
-from trainer.tasks.classification.config import ClassificationConfig
-from trainer.tasks.classification.files import (
-    LabelTable,
-    checked_classes,
-    open_pictures,
-    read_table,
-    scenes_spec,
-    source_px,
+from trainer.tasks.classification.backbones import (
+    build_backbone,
+    has_fixed_size,
+    head_of,
+    other_size,
+    statistics_of,
 )
+from trainer.tasks.classification.config import ClassificationConfig
+from trainer.tasks.classification.files import LabelTable, checked_classes, read_table, scenes_spec
+from trainer.tasks.classification.pictures import open_pictures, source_px
 from trainer.tasks.classification.rows import VAL_STREAM, Chance, Labelled, TrainRows, ValRows, parted
 from trainer.tasks.classification.scores import MOST_CLASSES, matrix_of, one_label_scores, several_label_scores
 from trainer.tasks.classification.transforms import as_tensor, build_chains
@@ -59,7 +59,7 @@ class ClassificationTask:
         self._require_size(side)
         self._opened_px = side
         shown = np.arange(len(table.images)) if everything else chosen.val
-        pictures = open_pictures(config, table, shown if everything else chosen.used, side, progress)
+        pictures = open_pictures(config, table.images, shown if everything else chosen.used, side, progress)
         chains = build_chains(data, side, source_px(config, side), config.model.in_channels)
         labelled = Labelled(pictures, labels, len(self.classes), self.several, config.model.in_channels)
         chance = Chance(
@@ -131,7 +131,7 @@ class ClassificationTask:
         side = side if has_fixed_size(config.model) else config.data.image_size
         source = source_px(config, side)
         chains = build_chains(config.data, side, source, config.model.in_channels)
-        names = images_in(folder)
+        names = images_in(folder, self.config.data.bad_samples)
         seeds = uniforms(0, VAL_STREAM, np.arange(len(names)), 1)[:, 0]
         size = config.training.val_batch_size or config.training.batch_size
         for first in range(0, len(names), size):
@@ -161,7 +161,8 @@ class ClassificationTask:
             self.classes, self.several = list(table.classes), table.several
         strange = sorted(set(table.classes) - set(self.classes))
         if strange:
-            raise DataError(f"the model knows no class {', '.join(strange)}, only {', '.join(self.classes)}")
+            what = f"the model knows no class {', '.join(strange)}, only {', '.join(self.classes)}"
+            raise DataError(f"{what}; a run on other classes starts from it with model.weights=CHECKPOINT")
         if table.several and not self.several:
             raise DataError("an image has several labels, or none, but the model was trained on one label each")
         number = [self.classes.index(name) for name in table.classes]
@@ -169,10 +170,7 @@ class ClassificationTask:
 
     def _require_size(self, side: int) -> None:
         if self.built_px and side != self.built_px and has_fixed_size(self.config.model):
-            name = self.config.model.backbone_name
-            what = f"{name} was built for images of {self.built_px} px and takes no others, such as {side} px"
-            fix = "a ladder or a resize_schedule over it keeps one size"
-            raise ConfigError([Problem("data.image_size", f"{what}; {fix}")])
+            raise other_size(self.config.model, self.built_px, side)
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         return logits.float().sigmoid() if self.several else logits.float().softmax(dim=1)

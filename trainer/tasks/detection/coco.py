@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.errors import DataError
-from trainer.imagefiles import listed, sizes, unreadable
+from trainer.errors import DataError, listed
+from trainer.imagefiles import sizes, unreadable
 
 SKIP_HINT = "data.bad_samples=skip leaves them out"
 
@@ -61,12 +61,18 @@ class Faults:
         return f"{chr(10).join(lines)}; {SKIP_HINT}"
 
 
-def read_coco(path: Path, images_dir: Path, fingerprint: str, skip: bool, faults: Faults) -> CocoFile:
+def named_images(path: Path) -> Sequence[str]:
+    """The files that one names, usable or not."""
+    named = [entry.get("file_name") for entry in _parsed(path)["images"] if isinstance(entry, dict)]
+    return [name for name in named if isinstance(name, str)]
+
+
+def read_coco(path: Path, images_dir: Path, stamp: str, skip: bool, faults: Faults) -> CocoFile:
     """Reads one file; what is unusable goes to `faults`. With `skip` every image is also decoded once."""
     content = _parsed(path)
     categories = _categories(content["categories"], path)
     images = _images(content["images"], path, faults)
-    images = _existing(images, images_dir, fingerprint, skip, faults)
+    images = _existing(images, images_dir, stamp, skip, faults)
     boxes: dict[Any, list[tuple[Any, tuple[float, ...], bool, float]]] = {number: [] for number in images}
     known = {entry.get("id") for entry in content["images"] if isinstance(entry, dict)}
     for position, entry in enumerate(content["annotations"]):
@@ -145,7 +151,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _existing(
-    images: dict[Any, tuple[str, tuple[int, int]]], folder: Path, fingerprint: str, skip: bool, faults: Faults
+    images: dict[Any, tuple[str, tuple[int, int]]], folder: Path, stamp: str, skip: bool, faults: Faults
 ) -> dict[Any, tuple[str, tuple[int, int]]]:
     """Those whose files are there and as large as the annotations say (boxes would lie elsewhere otherwise)."""
     here = {number: entry for number, entry in images.items() if (folder / entry[0]).is_file()}
@@ -153,8 +159,8 @@ def _existing(
         if number not in here:
             faults.add(folder, "missing image", name)
     names = [name for name, _ in here.values()]
-    bad = unreadable(names, folder, fingerprint) if skip else frozenset[str]()
-    true = sizes(names, folder, fingerprint)
+    bad = unreadable(names, folder, stamp) if skip else frozenset[str]()
+    true = sizes(names, folder, stamp)
     kept = {}
     for number, (name, said) in here.items():
         if name in bad:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,13 +14,15 @@ import numpy as np
 from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import Images, shared_images
-from trainer.errors import DataError
-from trainer.imagefiles import fingerprint
+from trainer.errors import DataError, listed
+from trainer.imagefiles import table_fingerprint
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
-from trainer.tasks.detection.coco import CocoFile, Faults, Objects, read_coco
+from trainer.tasks import load
+from trainer.tasks.detection.coco import CocoFile, Faults, Objects, named_images, read_coco
 from trainer.tasks.detection.config import DetectionConfig
+from trainer.tryout import look_at
 from trainer.weightfiles import require_model
 
 
@@ -86,7 +88,10 @@ def read_table(config: DetectionConfig) -> DetectionTable:
         if not source.images_dir.is_dir():
             key = "data.val_images_dir" if source.images_dir == config.data.val_images_dir else "data.images_dir"
             raise DataError(f"{source.images_dir}: no such folder of images ({key})")
-    prints = tuple(fingerprint(source.images_dir, source.annotations) for source in found)
+    prints = tuple(
+        table_fingerprint(source.images_dir, source.annotations, partial(named_images, source.annotations))
+        for source in found
+    )
     return _read(found, prints, config.data.bad_samples == "skip")
 
 
@@ -173,16 +178,25 @@ class DetectionFiles:
         if spec is not None:  # known without drawing them
             chosen, skipped, stamp = select(config, spec.images), 0, spec.key
             warnings: tuple[str, ...] = ()
+            targets = ""
             words = builtin.scenes_words(spec, "data.images_dir and data.annotations")
         else:
             table = read_table(config)
             chosen = select(config, len(table.images), table.held_out)
             require_boxes(table, chosen)
             skipped, stamp = table.skipped, table.fingerprint
-            warnings = _warnings(config, table)
+            warnings, targets = _warnings(config, table), f"boxes of {listed(table.classes, 'class')}"
             words = f"{len(table.images)} images, {table.boxes} boxes of {len(table.classes)} classes from "
             words += " and ".join(str(source.annotations) for source in sources(config))
-        return chosen.summary(words, stamp, skipped, (*asked_too_much(config, chosen), *warnings))
+        said = (*asked_too_much(config, chosen), *warnings)
+        return chosen.summary(words, stamp, skipped, said, targets=targets)
+
+    @staticmethod
+    def try_out(config: DetectionConfig) -> None:
+        """A published model that cannot be had, or is another: its description, which may lie on a hub, says."""
+        if config.model.pretrained and config.checkpoint.resume is None and config.checkpoint.weights is None:
+            require = load("trainer.tasks.detection.model:require_pretrained")
+            look_at([(["detector", config.model.name, config.model.pretrained], partial(require, config.model))])
 
     @staticmethod
     def prepare(config: DetectionConfig, progress: OnProgress) -> None:

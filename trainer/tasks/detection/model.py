@@ -61,12 +61,19 @@ def _made(row: Detector, settings: Any) -> nn.Module:
 def _pretrained(settings: DetectionModel, row: Detector, arguments: dict[str, Any]) -> nn.Module:
     """A published or saved model, with new heads where its number of classes is another."""
     source = str(settings.pretrained)
+    require_pretrained(settings)
     with _explained(settings.name, source), _quiet():
-        kind = load("transformers:AutoConfig").from_pretrained(source).model_type
-        if kind != settings.name:
-            raise ConfigError([Problem("model.pretrained", f"{source} is a {kind}, not a {settings.name}")])
         model: nn.Module = load(row.model).from_pretrained(source, ignore_mismatched_sizes=True, **arguments)
         return model
+
+
+def require_pretrained(settings: DetectionModel) -> None:
+    """`ConfigError` where the model that is named cannot be had, or is another, by its description alone."""
+    source = str(settings.pretrained)
+    with _explained(settings.name, source), _quiet():
+        kind = load("transformers:AutoConfig").from_pretrained(source).model_type
+    if kind != settings.name:
+        raise ConfigError([Problem("model.pretrained", f"{source} is a {kind}, not a {settings.name}")])
 
 
 @contextmanager

@@ -138,7 +138,7 @@ class DetectionTask:
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
         """A row for each box that is found; an image without one has one row of empty cells."""
-        names = images_in(folder)
+        names = images_in(folder, self.config.data.bad_samples)
         size = self.config.training.val_batch_size or self.config.training.batch_size
         for first in range(0, len(names), size):
             few = names[first : first + size]

@@ -14,7 +14,7 @@ from trainer.errors import ConfigError, Problem
 from trainer.frozen import model_digest
 from trainer.randomness import untouched
 from trainer.tasks.diffusion.config_parts import PRETRAINED_FACTOR, VaeSettings
-from trainer.tasks.diffusion.fetching import explained, hub_words, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.fetching import explained, fetched, quiet, shared_part, subfolder_of
 from trainer.tasks.diffusion.tinyvae import TinyVae, Trained
 
 
@@ -95,7 +95,7 @@ def pretrained_autoencoder(settings: VaeSettings, channels: int) -> Autoencoder:
 
     def load() -> Autoencoder:
         with explained("vae", asked, _WHAT), quiet():
-            net: Any = AutoencoderKL.from_pretrained(published.name, **inside, **hub_words())
+            net: Any = fetched(AutoencoderKL.from_pretrained, published.name, **inside)
         _check(net.config, asked, channels)
         return Autoencoder(net, settings.scaling_factor or published.scaling_factor or net.config.scaling_factor)
 
@@ -110,7 +110,7 @@ def require_autoencoder(settings: VaeSettings, channels: int) -> None:
     name = settings.pretrained_model_name
     published, inside = _place(settings)
     with explained("vae", name, _WHAT), quiet():
-        described: Mapping[str, Any] = AutoencoderKL.load_config(published.name, **inside, **hub_words())
+        described: Mapping[str, Any] = fetched(AutoencoderKL.load_config, published.name, **inside)
     _check(described, name, channels)
 
 

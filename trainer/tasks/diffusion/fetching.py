@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,11 +69,18 @@ def explained(section: str, name: str, what: str) -> Iterator[None]:
         raise ConfigError([Problem(where, f"{what} could not be loaded from {name} ({why}); {fix}")]) from None
 
 
-def hub_words() -> dict[str, bool]:
-    """The libraries' word for looking into their cache only, while the hub was found silent a moment ago: they ask it
-    again and again for half a minute before they give up, for each part of each trial."""
-    silent = _hub.silent_at is not None and time.monotonic() - _hub.silent_at < _SILENT_SECONDS
-    return {"local_files_only": True} if silent else {}
+def fetched(get: Callable[..., Part], name: str, **options: Any) -> Part:
+    """What a library's `get` loads from a folder, from its cache of the hub, or else from the hub.
+
+    Asked first, the hub would have to answer for every file of every run although nothing is wanted of it; and where it
+    was found silent a moment ago it is not asked again, which takes the libraries half a minute for each part.
+    """
+    try:
+        return get(name, local_files_only=True, **options)
+    except OSError:
+        if _hub.silent_at is not None and time.monotonic() - _hub.silent_at < _SILENT_SECONDS:
+            raise
+    return get(name, **options)
 
 
 def _unreached(error: BaseException | None) -> bool:
@@ -95,7 +103,9 @@ def quiet() -> Iterator[None]:
     for module in bars:
         module.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice of one library to another
+            yield
     finally:
         for module, level in zip(modules, levels, strict=True):
             module.set_verbosity(level)

@@ -10,7 +10,7 @@ from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import Images, shared_images
 from trainer.captionfiles import CaptionTable, read_captions
-from trainer.errors import ConfigError, DataError, Problem
+from trainer.errors import DataError
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
@@ -18,6 +18,7 @@ from trainer.tasks import load
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.config_parts import VaeSettings
 from trainer.tasks.diffusion.sources import read_source, source_words
+from trainer.tryout import Look, look_at, section
 from trainer.weightfiles import require_model, require_weights
 
 _LEAST_SIGNAL = 1e-12  # what is predicted wrong is amplified by one over its root, and float32 has seven digits
@@ -92,20 +93,15 @@ class DiffusionFiles:
     @staticmethod
     def try_out(config: DiffusionConfig) -> None:
         """Published parts that cannot be had, or do not fit: their descriptions, which may lie on a hub, say."""
-        looks: list[Callable[[], object]] = []
+        looks: list[Look] = []
         if config.vae.type == "pretrained":
             require: Callable[..., None] = load("trainer.tasks.diffusion.autoencoder:require_autoencoder")
-            looks.append(partial(require, config.vae, config.model.in_channels))
+            channels = config.model.in_channels
+            looks.append((["vae", section(config.vae), channels], partial(require, config.vae, channels)))
         if config.text_encoder.type == "pretrained":
-            looks.append(partial(load("trainer.tasks.diffusion.text:text_length"), config.text_encoder))
-        problems: list[Problem] = []
-        for look in looks:
-            try:
-                look()
-            except ConfigError as error:
-                problems += error.problems
-        if problems:
-            raise ConfigError(problems)
+            length = load("trainer.tasks.diffusion.text:text_length")
+            looks.append((["text", section(config.text_encoder)], partial(length, config.text_encoder)))
+        look_at(looks)
 
     @staticmethod
     def prepare(config: DiffusionConfig, progress: OnProgress) -> None:
@@ -121,11 +117,11 @@ def _require_parts(config: DiffusionConfig) -> None:
     checks: list[Callable[[], None]] = [
         partial(require_weights, "metrics.frechet_weights", config.metrics.frechet_weights)
     ]
-    for section, part in (("vae", config.vae), ("text_encoder", config.text_encoder)):
+    for place, part in (("vae", config.vae), ("text_encoder", config.text_encoder)):
         if part.type == "pretrained":
             # In a repository of several models, each part has the folder of its name.
-            key = f"{section}.pretrained_model_name"
-            checks.append(partial(require_model, key, part.pretrained_model_name, part.subfolder, section))
+            key = f"{place}.pretrained_model_name"
+            checks.append(partial(require_model, key, part.pretrained_model_name, part.subfolder, place))
     wrong = []
     for check in checks:
         try:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from trainer.captionfiles import CaptionTable, Stamp, read_captions, usable_captions
-from trainer.errors import DataError
-from trainer.imagefiles import SUFFIXES, file_stats, files_below, fingerprint, listed
+from trainer.errors import DataError, listed
+from trainer.imagefiles import SUFFIXES, files_below, fingerprint, table_fingerprint
 from trainer.tasks.diffusion.config import DiffusionData
 
 Policy = Literal["error", "skip"]
@@ -84,12 +83,19 @@ def _only(root: Path, patterns: tuple[str, ...], preferred: str) -> Path:
 def _read_coco(images_dir: Path, captions: Path, policy: Policy) -> CaptionTable:
     if not captions.is_file():
         raise DataError(f"{captions}: no such caption file (data.caption_file)")
-    return _coco(Stamp(images_dir, captions, policy, fingerprint(images_dir, captions)))
+    state = table_fingerprint(images_dir, captions, lambda: _entries(captions)[0])
+    return _coco(Stamp(images_dir, captions, policy, state))
 
 
 @lru_cache(maxsize=4)
 def _coco(stamp: Stamp) -> CaptionTable:
-    content = _json(stamp.caption_file)
+    described, wrong = _entries(stamp.caption_file)
+    return usable_captions(described, wrong, stamp, "unusable entry")
+
+
+def _entries(captions_file: Path) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
+    """Captions by the name of their image, and what could not be used."""
+    content = _json(captions_file)
     wrong: list[str] = []
     names: dict[Any, str] = {}
     for position, image in enumerate(content["images"]):
@@ -107,8 +113,7 @@ def _coco(stamp: Stamp) -> CaptionTable:
             wrong.append(f"annotation at position {position} {what}")
         else:
             captions[names[entry["image_id"]]].append(" ".join(entry["caption"].split()))
-    described = {name: texts for name, texts in captions.items() if texts}
-    return usable_captions(described, wrong, stamp, "unusable entry")
+    return {name: texts for name, texts in captions.items() if texts}, wrong
 
 
 def _json(path: Path) -> Mapping[str, Any]:
@@ -133,14 +138,14 @@ def _unusable(entry: Any, names: Mapping[Any, str]) -> str:
 def _read_cub(images_dir: Path, texts: Path, policy: Policy) -> CaptionTable:
     if not texts.is_dir():
         raise DataError(f"{texts}: no such folder of texts (data.caption_file names another)")
-    state = [sorted(file_stats(images_dir)), sorted(file_stats(texts))]
-    return _cub(Stamp(images_dir, texts, policy, hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]))
+    names = tuple(files_below(images_dir, SUFFIXES))
+    state = fingerprint(texts, files_below(texts, {".txt"}))
+    return _cub(Stamp(images_dir, texts, policy, fingerprint(images_dir, names, state)), names)
 
 
 @lru_cache(maxsize=4)
-def _cub(stamp: Stamp) -> CaptionTable:
+def _cub(stamp: Stamp, names: Sequence[str]) -> CaptionTable:
     """An image `class/name.jpg` has its captions in `class/name.txt`, a line each."""
-    names = files_below(stamp.images_dir, SUFFIXES)
     wrong: list[str] = []
     described: dict[str, list[str]] = {}
     for name in names:

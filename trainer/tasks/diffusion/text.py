@@ -15,7 +15,7 @@ from trainer.errors import ConfigError, Problem
 from trainer.frozen import model_digest
 from trainer.tasks import load
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings
-from trainer.tasks.diffusion.fetching import explained, hub_words, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.fetching import explained, fetched, quiet, shared_part, subfolder_of
 
 BUILTIN_LENGTH = 48  # tokens, where text_encoder.max_length does not say
 _KINDS = ("clip", "clip_text_model")
@@ -116,8 +116,8 @@ def pretrained_text(settings: TextEncoderSettings) -> FrozenText:
     def load_both() -> FrozenText:
         length = text_length(settings)
         with explained("text_encoder", name, _WHAT), quiet():
-            tokenizer = load("transformers:AutoTokenizer").from_pretrained(name, **words_inside, **hub_words())
-            net = load("transformers:CLIPTextModel").from_pretrained(name, **inside, **hub_words())
+            tokenizer = fetched(load("transformers:AutoTokenizer").from_pretrained, name, **words_inside)
+            net = fetched(load("transformers:CLIPTextModel").from_pretrained, name, **inside)
         return FrozenText(net, tokenizer, length)
 
     return shared_part(("text", name, *inside.values(), settings.max_length), Path(name), load_both)
@@ -128,7 +128,7 @@ def text_length(settings: TextEncoderSettings) -> int:
     fewer: its description alone says."""
     name = settings.pretrained_model_name
     with explained("text_encoder", name, _WHAT), quiet():
-        config = load("transformers:AutoConfig").from_pretrained(name, **_inside(settings), **hub_words())
+        config = fetched(load("transformers:AutoConfig").from_pretrained, name, **_inside(settings))
     if config.model_type not in _KINDS:
         what = f"{name} is a {config.model_type}; the text models that can be used are CLIP's"
         raise ConfigError([Problem("text_encoder.pretrained_model_name", what)])
