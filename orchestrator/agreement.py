@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from reports.record import Estimate
 
@@ -164,10 +165,16 @@ def _modelled(
 
 def _unrestricted(x: Array, y: Array, went_on: NDArray[np.bool_]) -> float:
     """Pearson's r of normal scores over all, from those who went on; NaN where they are all equal."""
-    scores = norm.ppf((rankdata(x) - 0.5) / len(x))[went_on]
-    above = norm.ppf((rankdata(y[went_on]) - 0.5) / int(went_on.sum()))
+    scores = _normal_scores(x)[went_on]
+    above = _normal_scores(y[went_on])
     spread = float(scores.std())
     if spread < 1e-9 or float(above.std()) < 1e-9:
         return math.nan
     r = float(np.corrcoef(scores, above)[0, 1])
     return float(np.clip(r / math.sqrt(spread**2 * (1.0 - r**2) + r**2), -1.0, 1.0))
+
+
+def _normal_scores(values: Array) -> Array:
+    """Where equally many normal numbers would lie, in the same order; equal values share the middle of their ranks."""
+    ranks = pd.Series(values).rank().to_numpy()
+    return np.asarray(ndtri((ranks - 0.5) / len(values)))

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from orchestrator.state import COMPLETED, StudyState
 from reports.record import Choice, Estimate
@@ -41,7 +41,7 @@ def mean_of(values: Sequence[float], noise: float | None, degrees: int) -> Estim
     mean = fmean(values)
     if noise is None:
         return Estimate(mean)
-    half = float(student.ppf(0.975, degrees)) * noise / math.sqrt(len(values))
+    half = float(stdtrit(degrees, 0.975)) * noise / math.sqrt(len(values))
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -61,7 +61,7 @@ def choose(runs: Runs, maximize: bool) -> Choice | None:
     if noise is None:
         return Choice(winner, mean, len(runs[winner]), second, Estimate(ahead))
     spread = noise * math.sqrt(1.0 / len(runs[winner]) + 1.0 / len(runs[second]))
-    half = float(student.ppf(0.975, degrees)) * spread
+    half = float(stdtrit(degrees, 0.975)) * spread
     lead = Estimate(ahead, ahead - half, ahead + half)
     return Choice(winner, mean, len(runs[winner]), second, lead, tie=ahead <= half)
 

@@ -64,6 +64,9 @@ def _takes_request(work: Callable[[Request, Mapping[str, Any]], int], name: str,
 
 
 def _run(request: Request, extras: Mapping[str, Any]) -> int:
+    from orchestrator.slots.local import begin
+
+    begin()
     from orchestrator import commands  # opens databases and draws reports; `plan` needs neither
 
     return commands.run(request, _view(extras["view"]), extras["force"])

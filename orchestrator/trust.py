@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Protocol
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from orchestrator.agreement import SAMPLES, Ranks, compare
 from orchestrator.choice import full_values
@@ -112,8 +112,8 @@ def audit_of(plan: Plan, state: StudyState) -> Audit | None:
 
 def _share(some: int, of: int) -> Estimate:
     """A share with the interval of Clopper and Pearson (Biometrika 26, 1934)."""
-    low = float(beta.ppf(0.025, some, of - some + 1)) if some else 0.0
-    high = float(beta.ppf(0.975, some + 1, of - some)) if some < of else 1.0
+    low = float(betaincinv(some, of - some + 1, 0.025)) if some else 0.0
+    high = float(betaincinv(some + 1, of - some, 0.975)) if some < of else 1.0
     return Estimate(some / of, low, high)
 
 

@@ -223,6 +223,8 @@ def open_session(
 def warm_up() -> None:
     """Imports all that training needs, for a server that is copied later: no tensor is touched, nor is CUDA."""
     import torch
+    import torch._dynamo  # with the first optimizer it would come anyway, in more than a second of every copy
+    import torchvision  # noqa: F401
 
     import trainer.loop
     import trainer.run

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -160,8 +161,14 @@ class LocalSlot:
         return f"the process ended with status {status}; see {self._log_file}"
 
 
+def begin() -> None:
+    """Starts the server that slots will be copied from: it imports for seconds, in which the driver can do its own."""
+    fork_server()
+    forkserver.ensure_running()
+
+
 def fork_server() -> ForkServerContext:
-    """The server that slots are copied from; it starts with the first of them."""
+    """The server that slots are copied from; it starts with the first of them, where `begin` has not started it."""
     # Threads that spin while they wait take the cores from whoever else runs here: other slots, other people.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = multiprocessing.get_context("forkserver")
