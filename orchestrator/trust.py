@@ -118,8 +118,6 @@ def _share(some: int, of: int) -> Estimate:
 
 
 _GROWTH = 1.2  # a look costs as much as dozens of decisions: the next is due when a fifth more can be compared
-
-
 _TELLING = 6  # fewer results may be the same by chance
 
 

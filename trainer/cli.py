@@ -118,7 +118,10 @@ def predict(
     folder: Annotated[Path, typer.Argument(help="a folder of images; of prompts (*.txt) where images are made")],
     checkpoint: Checkpoint,
     assignments: Assignments = None,
-    output: Annotated[Path | None, typer.Option(help="CSV to write; without it, stdout")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="CSV to write; without it, stdout. A cell that a spreadsheet would run begins with '"),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Predict for a folder of images, as CSV; images that are made lie in a folder named like it, or predictions/."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
@@ -48,12 +49,12 @@ def refuse(task: str, method: str, what: str) -> NoReturn:
 
 
 def _number(task: str, name: str, value: Any) -> float:
-    try:
-        if not isinstance(value, str | bytes):
-            return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        pass  # said below with all else that is no number
-    return refuse(task, "evaluate", f"{words_on(value)} for {name}, not a number")
+    found: float | None = None
+    with suppress(TypeError, ValueError, RuntimeError):
+        found = None if isinstance(value, str | bytes) else float(value)
+    if found is None:
+        refuse(task, "evaluate", f"{words_on(value)} for {name}, not a number")
+    return found
 
 
 def words_on(value: Any) -> str:

@@ -111,10 +111,9 @@ def load_config(path: Path, *layers: Mapping[str, Any]) -> RunConfigLike:
 
 
 def _at(path: Path, problem: Problem, overridden: set[str]) -> Problem:
-    # Of what two keys say together nobody knows which of them is wrong.
-    if str(path) in problem.where or any(
-        key == problem.where or key.startswith(f"{problem.where}.") for key in overridden
-    ):
+    # Of what several keys of a section say together nobody knows which is wrong: the file is not blamed alone.
+    said = any(key == problem.where or key.startswith(f"{problem.where}.") for key in overridden)
+    if said or str(path) in problem.where:
         return problem
     return Problem(f"{path}: {problem.where}", problem.what)
 
@@ -239,8 +238,9 @@ def _validate(task: str, merged: Dotted, problems: list[Problem]) -> RunConfigLi
         for item in error.errors():
             where = ".".join(str(part) for part in item["loc"])
             what = item["msg"].removeprefix("Value error, ")
-            told = isinstance(item["input"], dict | list) or str(item["input"]) in what
-            value = "" if told else f", not {_words(item['input'])}"
+            given = item["input"]
+            told = isinstance(given, dict | list) or (item["type"] == "value_error" and str(given) in what.split())
+            value = "" if told else f", not {_words(given)}"
             problems.append(Problem(where or "configuration", f"{what[0].lower()}{what[1:]}{value}"))
         return None
 
