@@ -69,6 +69,8 @@ def test_a_smaller_subset_is_a_prefix_of_a_larger_one(smaller: int, larger: int,
     few = chosen(100, data__val_split=0.8, data__val_subset_size=smaller)
     many = chosen(100, data__val_split=0.8, data__val_subset_size=larger)
     assert few.val.tolist() == many.val[:smaller].tolist()
+    everything = chosen(100, data__val_split=0.8)
+    assert few.val.tolist() == everything.val[:smaller].tolist(), "what is shown first is the same in full training"
 
 
 def test_the_subset_belongs_to_its_own_seed_and_the_split_to_another() -> None:
