@@ -6,6 +6,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -63,13 +64,18 @@ def _takes_request(work: Callable[[Request, Mapping[str, Any]], int], name: str,
     app.command(name, help=meaning)(command)
 
 
-def _run(request: Request, extras: Mapping[str, Any]) -> int:
+def _training_commands() -> ModuleType:
+    """The commands, for one that trains: what slots are copied from starts first, and imports beside them."""
     from orchestrator.slots.local import begin
 
     begin()
     from orchestrator import commands  # opens databases and draws reports; `plan` needs neither
 
-    return commands.run(request, _view(extras["view"]), extras["force"])
+    return commands
+
+
+def _run(request: Request, extras: Mapping[str, Any]) -> int:
+    return int(_training_commands().run(request, _view(extras["view"]), extras["force"]))
 
 
 def _plan(request: Request, extras: Mapping[str, Any]) -> int:
@@ -146,9 +152,8 @@ def promote(
     """Train the best trials at the full budget."""
 
     def work() -> int:
-        from orchestrator import commands
-
-        return commands.promote(study_dir.absolute(), top, seeds, _view(view), start is Start.checkpoint)
+        from_checkpoint = start is Start.checkpoint
+        return int(_training_commands().promote(study_dir.absolute(), top, seeds, _view(view), from_checkpoint))
 
     _ends_with(work, debug)
 
@@ -165,11 +170,9 @@ def retry(
     """Try failed trials and promoted runs once more, from their checkpoints."""
 
     def work() -> int:
-        from orchestrator import commands
-
         if not failed:
             raise ConfigError([Problem("retry", "say which trials: --failed")])
-        return commands.retry(study_dir.absolute(), _view(view))
+        return int(_training_commands().retry(study_dir.absolute(), _view(view)))
 
     _ends_with(work, debug)
 

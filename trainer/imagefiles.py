@@ -29,8 +29,15 @@ FileStat = tuple[str, int, int]
 
 def files_below(folder: Path, suffixes: Collection[str]) -> list[str]:
     """The files of a folder and of those in it, by name as seen from it; hidden ones are nobody's images."""
-    names = [name for name, _, _ in file_stats(folder) if Path(name).suffix.lower() in suffixes]
-    return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
+    return sorted(name for name, _, _ in stats_below(folder, suffixes))
+
+
+def stats_below(folder: Path, suffixes: Collection[str]) -> Iterator[FileStat]:
+    """The same with their states, in no order."""
+    for stat in file_stats(folder):
+        hidden = any(part.startswith(".") for part in stat[0].split("/"))
+        if not hidden and Path(stat[0]).suffix.lower() in suffixes:
+            yield stat
 
 
 def images_in(folder: Path, policy: str) -> list[str]:
@@ -41,7 +48,7 @@ def images_in(folder: Path, policy: str) -> list[str]:
     names = files_below(folder, SUFFIXES)
     if not names:
         raise DataError(f"{folder}: no image in it ({', '.join(sorted(SUFFIXES))})")
-    bad = unreadable(names, folder, fingerprint(folder, names)) if policy == "skip" else frozenset()
+    bad = unreadable(names, folder, fingerprint(stats_of(folder, names))) if policy == "skip" else frozenset()
     if bad:
         words = listed(sorted(bad), "unreadable image")
         if len(bad) == len(names):
@@ -74,20 +81,22 @@ def table_fingerprint(folder: Path, table: Path, named: Callable[[], Iterable[st
     `named` finds their names in it: asked once for each content, because large tables take long to read.
     """
     digest = hashlib.sha256(table.read_bytes()).hexdigest()
-    return fingerprint(folder, _remembered("names", digest[:32], lambda: list(dict.fromkeys(named()))), digest)
+    names = _remembered("names", digest[:32], lambda: list(dict.fromkeys(named())))
+    return fingerprint(stats_of(folder, names), digest)
 
 
-def fingerprint(folder: Path, names: Iterable[str], annotated: str = "") -> str:
-    """A digest of the images of these names, by size and time of change, and of what is annotated on them.
+def fingerprint(images: Iterable[FileStat], annotated: str = "") -> str:
+    """A digest of images, by name, size and time of change, and of what is annotated on them.
 
     Other files in the folder, which may be a person's own, with what a study writes, are no part of the data.
     """
     digest = hashlib.sha256(annotated.encode())
-    digest.update(json.dumps(sorted(_stats_of(folder, names))).encode())
+    digest.update(json.dumps(sorted(images)).encode())
     return digest.hexdigest()[:16]
 
 
-def _stats_of(folder: Path, names: Iterable[str]) -> Iterator[FileStat]:
+def stats_of(folder: Path, names: Iterable[str]) -> Iterator[FileStat]:
+    """The states of those that are there."""
     for name in names:
         with suppress(OSError, ValueError):  # one that is not there is told where it is read
             stat = (folder / name).stat()

@@ -14,7 +14,7 @@ import numpy as np
 from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.errors import DataError, listed
-from trainer.imagefiles import SUFFIXES, files_below, fingerprint, table_fingerprint
+from trainer.imagefiles import SUFFIXES, fingerprint, stats_below, table_fingerprint
 from trainer.scenes import ScenesSpec
 from trainer.scenes.spec import KINDS
 from trainer.splits import Selection, asked_too_much, select
@@ -107,7 +107,7 @@ def read_table(config: ClassificationConfig) -> LabelTable:
 
 def _fingerprint(source: Source) -> str:
     if source.labels_file is None:
-        return fingerprint(source.images_dir, files_below(source.images_dir, SUFFIXES))
+        return fingerprint(stats_below(source.images_dir, SUFFIXES))
     return table_fingerprint(source.images_dir, source.labels_file, partial(named_images, source.labels_file))
 
 

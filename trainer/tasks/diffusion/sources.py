@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from trainer.captionfiles import CaptionTable, Stamp, read_captions, usable_captions
 from trainer.errors import DataError, listed
-from trainer.imagefiles import SUFFIXES, files_below, fingerprint, table_fingerprint
+from trainer.imagefiles import SUFFIXES, files_below, fingerprint, stats_below, stats_of, table_fingerprint
 from trainer.tasks.diffusion.config import DiffusionData
 
 Policy = Literal["error", "skip"]
@@ -139,8 +139,8 @@ def _read_cub(images_dir: Path, texts: Path, policy: Policy) -> CaptionTable:
     if not texts.is_dir():
         raise DataError(f"{texts}: no such folder of texts (data.caption_file names another)")
     names = tuple(files_below(images_dir, SUFFIXES))
-    state = fingerprint(texts, files_below(texts, {".txt"}))
-    return _cub(Stamp(images_dir, texts, policy, fingerprint(images_dir, names, state)), names)
+    state = fingerprint(stats_of(images_dir, names), fingerprint(stats_below(texts, {".txt"})))
+    return _cub(Stamp(images_dir, texts, policy, state), names)
 
 
 @lru_cache(maxsize=4)
