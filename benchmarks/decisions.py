@@ -20,7 +20,7 @@ from statistics import fmean, median
 
 import numpy as np
 
-from orchestrator.folder import open_search
+from orchestrator.storage.opening import open_search
 from orchestrator.ladder import Budget
 from orchestrator.ledger import Ledger
 from orchestrator.options import Request

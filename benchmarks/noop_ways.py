@@ -14,7 +14,7 @@ from noop_slot import run_noop_slot
 from sqlalchemy import event
 
 from orchestrator.driver import Driver, Stop
-from orchestrator.folder import open_search
+from orchestrator.storage.opening import open_search
 from orchestrator.ladder import Budget
 from orchestrator.options import Request
 from orchestrator.outputs import StudyFiles, prepare_folder, write_plan

@@ -18,8 +18,8 @@ from orchestrator.disk import CheckpointKeeper
 from orchestrator.driver import Driver, Ending, Stop
 from orchestrator.exhibits import Exhibits, exhibit
 from orchestrator.failures import FailurePolicy
-from orchestrator.folder import open_full, open_search, read_aside, read_full, read_plan, read_state
-from orchestrator.lock import StudyLock, is_held
+from orchestrator.storage.opening import open_full, open_search, read_aside, read_full, read_plan, read_state
+from orchestrator.storage.lock import StudyLock, is_held
 from orchestrator.merge import merge
 from orchestrator.options import Request
 from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan

@@ -9,9 +9,9 @@ from pathlib import Path
 from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import run_server
 
-from orchestrator.database import open_storage
+from orchestrator.storage.database import open_storage
 from orchestrator.exhibits import ARTIFACTS
-from orchestrator.folder import read_plan
+from orchestrator.storage.opening import read_plan
 
 
 def serve_dashboard(folder: Path, host: str, port: int, say: Callable[[str], None]) -> None:

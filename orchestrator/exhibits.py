@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from orchestrator.database import DatabaseError
+from orchestrator.storage.database import DatabaseError
 from orchestrator.pace import Pace
 from orchestrator.plan import Plan
 from orchestrator.records import next_steps
@@ -26,7 +26,7 @@ from orchestrator.samples import read_samples, samples_stamp
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
 from orchestrator.state import StudyState, TrialState
-from orchestrator.study import Study
+from orchestrator.storage.optuna_study import Study
 from reports.record import Sample
 
 ARTIFACTS = "artifacts"

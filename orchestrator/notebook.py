@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from orchestrator.folder import read_state
-from orchestrator.lock import is_held
+from orchestrator.storage.opening import read_state
+from orchestrator.storage.lock import is_held
 from orchestrator.records import build_record
 from reports.build import FIGURES, figure
 from reports.record import StudyRecord

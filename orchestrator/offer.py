@@ -33,7 +33,7 @@ def make_offer(request: Request, measure: bool) -> Offer:
     plan, _ = make_plan(request)
     state = None
     if (plan.folder / "plan.yaml").exists():
-        from orchestrator.folder import read_plan, read_state  # open databases: only where there is a study
+        from orchestrator.storage.opening import read_plan, read_state  # open databases: only where there is a study
 
         plan = merge(read_plan(plan.folder), plan)
         state = read_state(plan.folder)[1]

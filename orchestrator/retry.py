@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.folder import open_full, open_search, read_full
+from orchestrator.storage.opening import open_full, open_search, read_full
 from orchestrator.plan import Plan
 from orchestrator.stage import FullStage, SearchStage, Stage
 from orchestrator.state import PAUSED, TrialState
-from orchestrator.study import Study
+from orchestrator.storage.optuna_study import Study
 
 
 def reopen_all(plan: Plan) -> str:

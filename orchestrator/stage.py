@@ -16,7 +16,7 @@ from orchestrator.policy.build import full_policy, search_policy, teach
 from orchestrator.policy.policy import Policy
 from orchestrator.samplers import Sampler, make_sampler
 from orchestrator.state import SAMPLED, StudyState, TrialState
-from orchestrator.study import Study
+from orchestrator.storage.optuna_study import Study
 from trainer.api import ConfigError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.folder import read_aside, read_state
+from orchestrator.storage.opening import read_aside, read_state
 from orchestrator.promote import set_aside
 from orchestrator.records import trial_rows
 from orchestrator.state import FAILED

@@ -21,7 +21,7 @@ from fault_parts import SMALL, TRIALS, NewBox, StudyBox, send, wait_for
 from sqlalchemy.exc import OperationalError
 
 from orchestrator.state import COMPLETED, TrialState
-from orchestrator.study import Study
+from orchestrator.storage.optuna_study import Study
 
 
 def lock_for(study: Path, seconds: float) -> None:

@@ -87,14 +87,14 @@ def test_what_a_slot_did_while_its_driver_died_is_recorded_once(box: NewBox, ora
 @pytest.mark.parametrize(
     "moment",
     [
-        "orchestrator.study:Study.add:1",
-        "orchestrator.study:Study.add:3:after",
-        "orchestrator.study:Study.add:6:after",  # a duplicate without its result
-        "orchestrator.study:Study.evaluated:2",
-        "orchestrator.study:Study.evaluated:3:after",
-        "orchestrator.study:Study.kept:4:after",
-        "orchestrator.study:Study.decided:1",
-        "orchestrator.study:Study.decided:3:after",
+        "orchestrator.storage.optuna_study:Study.add:1",
+        "orchestrator.storage.optuna_study:Study.add:3:after",
+        "orchestrator.storage.optuna_study:Study.add:6:after",  # a duplicate without its result
+        "orchestrator.storage.optuna_study:Study.evaluated:2",
+        "orchestrator.storage.optuna_study:Study.evaluated:3:after",
+        "orchestrator.storage.optuna_study:Study.kept:4:after",
+        "orchestrator.storage.optuna_study:Study.decided:1",
+        "orchestrator.storage.optuna_study:Study.decided:3:after",
         "orchestrator.outputs:write_best:1",
         "orchestrator.outputs:StudyFiles.finish:1",
         "orchestrator.outputs:write_environment:1",

@@ -16,7 +16,7 @@ from click.testing import Result
 
 from orchestrator.disk import CheckpointKeeper
 from orchestrator.driver import Driver, Ending, Stop
-from orchestrator.folder import open_full, open_search
+from orchestrator.storage.opening import open_full, open_search
 from orchestrator.options import Request
 from orchestrator.plan import Limits, Plan
 from orchestrator.request import make_plan

@@ -12,7 +12,7 @@ from click.testing import Result
 from orchestrator_parts import LR, TINY, Command, tree, write_trials
 from PIL import Image
 
-from orchestrator.lock import StudyLock
+from orchestrator.storage.lock import StudyLock
 
 ONE = [{LR: 1e-3}]
 

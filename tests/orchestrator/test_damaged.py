@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from orchestrator import load_study
 from orchestrator.cli import app
-from orchestrator.folder import open_search
-from orchestrator.lock import LOCK
+from orchestrator.storage.opening import open_search
+from orchestrator.storage.lock import LOCK
 from orchestrator.outputs import write_plan
 from orchestrator.plan import Plan
 

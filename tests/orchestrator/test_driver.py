@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR, Bench, Fault, Killed, World, rate, sequence_numbers
 
-from orchestrator.folder import open_search
+from orchestrator.storage.opening import open_search
 from orchestrator.plan import Limits, Plan
 from orchestrator.promote import chosen
 from orchestrator.retry import reopen_failed

@@ -12,9 +12,9 @@ from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 from PIL import Image
 
-from orchestrator.database import open_storage
+from orchestrator.storage.database import open_storage
 from orchestrator.exhibits import ARTIFACTS, SIGNATURE, exhibit
-from orchestrator.folder import read_state
+from orchestrator.storage.opening import read_state
 
 
 def study_of(folder: Path) -> optuna.Study:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.lock import LOCK, StudyInUse, StudyLock
+from orchestrator.storage.lock import LOCK, StudyInUse, StudyLock
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 from pathlib import Path
-from orchestrator.lock import StudyLock
+from orchestrator.storage.lock import StudyLock
 with StudyLock(Path(sys.argv[1])):
     sys.stdout.write("held\\n")
     sys.stdout.flush()

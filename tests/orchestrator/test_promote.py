@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR, Bench, Fault
 
-from orchestrator.folder import read_aside, read_full
+from orchestrator.storage.opening import read_aside, read_full
 from orchestrator.merge import merge
 from orchestrator.outputs import StudyFiles, write_best
 from orchestrator.plan import Plan, plan_from_plain

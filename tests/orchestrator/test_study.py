@@ -17,13 +17,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState as OptunaState
 from orchestrator_parts import LR, Bench, Fault
 
-from orchestrator.database import open_storage
-from orchestrator.folder import open_search, read_state
+from orchestrator.storage.database import open_storage
+from orchestrator.storage.opening import open_search, read_state
 from orchestrator.outputs import write_plan
 from orchestrator.plan import Plan
 from orchestrator.stage import FullRun, SearchStage
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
-from orchestrator.study import Study
+from orchestrator.storage.optuna_study import Study
 from trainer.api import ConfigError
 
 Planned = Callable[..., Plan]

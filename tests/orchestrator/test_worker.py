@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from orchestrator_parts import LR, tiny_plan
 
-from orchestrator.folder import open_search
+from orchestrator.storage.opening import open_search
 from orchestrator.plan import Plan
 from orchestrator.retry import reopen_failed
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.lock import is_held
+from orchestrator.storage.lock import is_held
 from orchestrator.outputs import PLAN
 from orchestrator.plan import Plan, plan_from_plain
 from orchestrator.promote import full_study_name
 from orchestrator.state import StudyState
-from orchestrator.study import Study
+from orchestrator.storage.optuna_study import Study
 from trainer.api import ConfigError, Problem, read_config_file
 
 

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy.engine import make_url
 
-from orchestrator.database import open_storage, retried
+from orchestrator.storage.database import open_storage, retried
 from orchestrator.space import Shape, distribution, optuna_value
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from trainer.api import ConfigError, Problem
