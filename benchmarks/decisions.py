@@ -21,14 +21,14 @@ from statistics import fmean, median
 import numpy as np
 
 from orchestrator.storage.opening import open_search
-from orchestrator.ladder import Budget
+from orchestrator.study.ladder import Budget
 from orchestrator.ledger import Ledger
 from orchestrator.options import Request
 from orchestrator.outputs import StudyFiles, prepare_folder, write_plan
 from orchestrator.policy.policy import Ask, Climb
 from orchestrator.request import make_plan
 from orchestrator.stage import SearchStage
-from orchestrator.state import TrialState
+from orchestrator.study.state import TrialState
 from trainer.api import Evaluation, Outcome
 
 _SPACE = {

@@ -15,14 +15,14 @@ from sqlalchemy import event
 
 from orchestrator.driver import Driver, Stop
 from orchestrator.storage.opening import open_search
-from orchestrator.ladder import Budget
+from orchestrator.study.ladder import Budget
 from orchestrator.options import Request
 from orchestrator.outputs import StudyFiles, prepare_folder, write_plan
 from orchestrator.request import make_plan
 from orchestrator.slots.local import LocalSlot, LocalSlots
 from orchestrator.slots.slot import Ended, Event
 from orchestrator.stage import SearchStage, Stage
-from orchestrator.state import TrialState
+from orchestrator.study.state import TrialState
 
 REPORTS = 5
 SPACE = {

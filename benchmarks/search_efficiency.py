@@ -26,12 +26,12 @@ from pathlib import Path
 from curves import DataError, Params, Problem, open_problems
 from peers import PEERS, Method, Progress, Training, random_configurations
 
-from orchestrator.ladder import Rung, derived_ladder
+from orchestrator.study.ladder import Rung, derived_ladder
 from orchestrator.policy.halving import HalvingPolicy
 from orchestrator.policy.policy import Supply
 from orchestrator.search import REDUCTION_FACTOR
 from orchestrator.simulate import simulate
-from orchestrator.state import StudyState, TrialState
+from orchestrator.study.state import StudyState, TrialState
 from trainer.api import Metric
 
 COLUMNS = ("method", "instance", "seed", "multiple", "regret", "configs", "epochs", "seconds")

@@ -25,12 +25,12 @@ import numpy as np
 from curves import Array, Problem, open_problems
 from scipy.stats import kendalltau
 
-from orchestrator.ladder import Rung
+from orchestrator.study.ladder import Rung
 from orchestrator.policy.halving import HalvingPolicy
 from orchestrator.policy.policy import Supply
-from orchestrator.policy.trust import Trust
+from orchestrator.study.lots import Trust
 from orchestrator.simulate import simulate
-from orchestrator.state import StudyState, TrialState
+from orchestrator.study.state import StudyState, TrialState
 from orchestrator.trust import between
 from trainer.api import Metric
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.ladder import SIZE, Budget, Rung, derived_ladder, rungs_of, single_rung
+from orchestrator.study.ladder import SIZE, Budget, Rung, derived_ladder, rungs_of, single_rung
 from orchestrator.mistakes import Mistakes
 from orchestrator.options import Request
 from orchestrator.samplers import LARGEST_GRID, GridSampler, grid_size

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from scipy.special import stdtrit
 
-from orchestrator.state import COMPLETED, StudyState
+from orchestrator.study.state import COMPLETED, StudyState
 from reports.record import Choice, Estimate
 
 Runs = Mapping[int, Sequence[float]]  # trial id → the values of its completed runs

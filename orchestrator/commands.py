@@ -23,7 +23,7 @@ from orchestrator.storage.lock import StudyLock, is_held
 from orchestrator.merge import merge
 from orchestrator.options import Request
 from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.promote import chosen, crown, failed_before, set_aside
 from orchestrator.records import next_steps
 from orchestrator.request import make_plan
@@ -31,7 +31,7 @@ from orchestrator.retry import reopen_all
 from orchestrator.slots import opener
 from orchestrator.slots.slot import Slots
 from orchestrator.stage import FullStage, SearchStage, Stage
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.timings import known_timings, remember
 from orchestrator.tryout import try_out_all
 from orchestrator.views import View, summary_line

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.plan import Plan
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
 
 
 class CheckpointKeeper:

@@ -17,13 +17,13 @@ from typing import Any, Literal
 from orchestrator.disk import CheckpointKeeper
 from orchestrator.failures import LOST_RETRIES, SLOT_LOSSES, FailurePolicy
 from orchestrator.ledger import Ledger
-from orchestrator.plan import Limits
+from orchestrator.study.plan import Limits
 from orchestrator.policy.policy import Ask, Climb, Continue
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Slots, Started
 from orchestrator.slottimes import SlotTimes
-from orchestrator.space import as_json
+from orchestrator.study.distributions import as_json
 from orchestrator.stage import Stage
-from orchestrator.state import PAUSED, RUNNING, TrialState
+from orchestrator.study.state import PAUSED, RUNNING, TrialState
 from orchestrator.watcher import Watcher
 from trainer.api import ConfigError, dump_yaml, write_whole
 

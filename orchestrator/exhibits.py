@@ -20,12 +20,12 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from orchestrator.storage.database import DatabaseError
 from orchestrator.pace import Pace
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.records import next_steps
 from orchestrator.samples import read_samples, samples_stamp
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
-from orchestrator.state import StudyState, TrialState
+from orchestrator.study.state import StudyState, TrialState
 from orchestrator.storage.optuna_study import Study
 from reports.record import Sample
 

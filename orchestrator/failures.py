@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from orchestrator.state import StudyState
+from orchestrator.study.state import StudyState
 
 LOST_RETRIES = 2
 SAME_FAILURES = 3  # so many code, config or data failures in a row with the same words stop the study

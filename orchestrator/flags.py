@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.ladder import Budget
+from orchestrator.study.ladder import Budget
 from orchestrator.options import Request
 from orchestrator.search import PRUNERS, SAMPLERS
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from orchestrator.disk import CheckpointKeeper
 from orchestrator.policy.policy import Climb, climb, decide
 from orchestrator.stage import Stage, inside
-from orchestrator.state import FAILED, PAUSED, PRUNED, RUNNING, TrialState
+from orchestrator.study.state import FAILED, PAUSED, PRUNED, RUNNING, TrialState
 from orchestrator.trust import Doubt
 from orchestrator.watcher import Watcher
 from trainer.api import Evaluation, Outcome

@@ -12,11 +12,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.records import duration
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
-from orchestrator.state import PAUSED, RUNNING, StudyState, TrialState
+from orchestrator.study.state import PAUSED, RUNNING, StudyState, TrialState
 from orchestrator.views import PlainView, summary_line
 
 _REDRAW_SECONDS = 0.25

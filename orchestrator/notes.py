@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.budget import Strategy
-from orchestrator.ladder import Budget, ladder_words
-from orchestrator.plan import Plan
+from orchestrator.study.ladder import Budget, ladder_words
+from orchestrator.study.plan import Plan
 from orchestrator.search import NEEDS_COMPLETED
-from orchestrator.space import as_json, varies
+from orchestrator.study.distributions import as_json, varies
 from trainer.api import LOSS, DataSummary, redefines_loss
 
 

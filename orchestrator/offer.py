@@ -8,10 +8,10 @@ from typing import Any
 
 from orchestrator.merge import merge
 from orchestrator.options import Request
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.price import Price, price_of, price_words
 from orchestrator.request import make_plan
-from orchestrator.state import StudyState
+from orchestrator.study.state import StudyState
 from orchestrator.timings import known_timings, measured_timings
 from trainer.api import prepare_data
 

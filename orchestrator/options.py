@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.ladder import Budget
+from orchestrator.study.ladder import Budget
 from orchestrator.machine import cores, usual_workers
 from orchestrator.mistakes import Mistakes
-from orchestrator.plan import Limits, Places
+from orchestrator.study.plan import Limits, Places
 from orchestrator.trialsfile import TrialsFile, seconds
 
 

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 from orchestrator.pace import Pace
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.records import ENVIRONMENT, build_record, table_record
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
-from orchestrator.state import COMPLETED, StudyState, TrialState
+from orchestrator.study.state import COMPLETED, StudyState, TrialState
 from reports.build import write_report
 from reports.tables import write_agreement_csv, write_metrics_csv, write_trials_csv
 from trainer.api import TrainingError, dump_yaml, write_whole

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.ladder import LONGEST_WARMUP
+from orchestrator.study.ladder import LONGEST_WARMUP
 from orchestrator.machine import visible_gpus
-from orchestrator.plan import Plan
-from orchestrator.policy.trust import NOBODY_SPARED, Trust
-from orchestrator.state import PAUSED, RUNNING, StudyState
+from orchestrator.study.plan import Plan
+from orchestrator.study.lots import NOBODY_SPARED, Trust
+from orchestrator.study.state import PAUSED, RUNNING, StudyState
 from orchestrator.timings import Seconds
 
 _DRAWS = 20  # orders in which trials of equal chances may come

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.choice import choice_words, choose, full_values
 from orchestrator.outputs import write_best
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.records import retry_command
 from orchestrator.stage import FullRun
-from orchestrator.state import StudyState
+from orchestrator.study.state import StudyState
 from trainer.api import ConfigError, Problem
 
 

@@ -10,11 +10,11 @@ from statistics import stdev
 from typing import Any
 
 from orchestrator.choice import choose, full_values, mean_of, noise_of
-from orchestrator.ladder import ladder_words
-from orchestrator.plan import Plan
+from orchestrator.study.ladder import ladder_words
+from orchestrator.study.plan import Plan
 from orchestrator.samples import Kept, read_samples
-from orchestrator.space import shape_words
-from orchestrator.state import FAILED, StudyState, TrialState, trial_folder
+from orchestrator.study.distributions import shape_words
+from orchestrator.study.state import FAILED, StudyState, TrialState, trial_folder
 from orchestrator.timings import study_timings
 from orchestrator.trust import agreements, audit_of
 from reports.record import Decision, Evaluation, FullRun, Metric, Rung, StudyRecord, Trial, Wasted

@@ -11,14 +11,14 @@ from typing import Any
 
 from orchestrator.budget import Strategy, read_budget, read_strategy
 from orchestrator.datacheck import DataChecks
-from orchestrator.ladder import SUBSET, VAL_SUBSET, refused_in_trials
+from orchestrator.study.ladder import SUBSET, VAL_SUBSET, refused_in_trials
 from orchestrator.mistakes import Mistakes
 from orchestrator.notes import plan_notes
 from orchestrator.options import Request, limits_of, places_of, read_options
-from orchestrator.plan import Plan, dotted
-from orchestrator.policy.trust import Trust
+from orchestrator.study.plan import Plan, dotted
+from orchestrator.study.lots import Trust
 from orchestrator.searchspace import Space, read_space
-from orchestrator.space import Shape, shape_of
+from orchestrator.study.distributions import Shape, shape_of
 from orchestrator.trialsfile import TrialsFile, read_trials_file
 from trainer.api import (
     ConfigError,

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.storage.opening import open_full, open_search, read_full
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.stage import FullStage, SearchStage, Stage
-from orchestrator.state import PAUSED, TrialState
+from orchestrator.study.state import PAUSED, TrialState
 from orchestrator.storage.optuna_study import Study
 
 

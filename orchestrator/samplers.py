@@ -16,8 +16,8 @@ import numpy as np
 
 from orchestrator.search import SAMPLERS
 from orchestrator.searchspace import Dimension, Space
-from orchestrator.space import as_json, choices_of, external_value
-from orchestrator.state import StudyState
+from orchestrator.study.distributions import as_json, choices_of, external_value
+from orchestrator.study.state import StudyState
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from orchestrator.searchspace import Space
-from orchestrator.space import distribution, optuna_value
-from orchestrator.state import COMPLETED, FAILED, RUNNING, StudyState, TrialState
+from orchestrator.study.distributions import distribution, optuna_value
+from orchestrator.study.state import COMPLETED, FAILED, RUNNING, StudyState, TrialState
 
 _STUDY_ID, _NAME = 0, "shadow"
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestrator.ladder import Rung
+from orchestrator.study.ladder import Rung
 from orchestrator.policy.policy import Ask, Climb, Continue, Policy, climb, decide
-from orchestrator.state import SAMPLED, StudyState, TrialState
+from orchestrator.study.state import SAMPLED, StudyState, TrialState
 
 Propose = Callable[[int, StudyState], Mapping[str, Any] | None]
 Curve = Callable[[TrialState, int], float]

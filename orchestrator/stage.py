@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.ladder import Rung
-from orchestrator.plan import Plan
+from orchestrator.study.ladder import Rung
+from orchestrator.study.plan import Plan
 from orchestrator.policy.build import full_policy, search_policy, teach
 from orchestrator.policy.policy import Policy
 from orchestrator.samplers import Sampler, make_sampler
-from orchestrator.state import SAMPLED, StudyState, TrialState
+from orchestrator.study.state import SAMPLED, StudyState, TrialState
 from orchestrator.storage.optuna_study import Study
 from trainer.api import ConfigError
 

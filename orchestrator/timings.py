@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.ladder import Rung
-from orchestrator.plan import Plan
+from orchestrator.study.ladder import Rung
+from orchestrator.study.plan import Plan
 from trainer.api import METRICS, Hints, hint_key, read_metrics, time_epoch
 
 

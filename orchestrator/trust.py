@@ -13,9 +13,9 @@ from scipy.special import betaincinv
 
 from orchestrator.agreement import SAMPLES, Ranks, compare
 from orchestrator.choice import full_values
-from orchestrator.plan import Plan
-from orchestrator.policy.trust import Trust
-from orchestrator.state import COMPLETED, StudyState, TrialState
+from orchestrator.study.plan import Plan
+from orchestrator.study.lots import Trust
+from orchestrator.study.state import COMPLETED, StudyState, TrialState
 from reports.record import Agreement, Audit, Estimate
 from trainer.api import LOSS, Metric, known_keys
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.mistakes import Mistakes
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.searchspace import circumstances
-from orchestrator.space import as_json, choices_of
+from orchestrator.study.distributions import as_json, choices_of
 from trainer.api import ConfigError, Problem, RunConfig, known_keys, resolve_config, try_out
 
 

@@ -13,10 +13,10 @@ from typing import Any, Protocol, Self, TextIO
 
 from rich.console import Console
 
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
-from orchestrator.state import StudyState, TrialState
+from orchestrator.study.state import StudyState, TrialState
 from orchestrator.watcher import Watcher
 from trainer.api import ConfigError, Problem
 

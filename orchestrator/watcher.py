@@ -6,7 +6,7 @@ from typing import Protocol
 
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
-from orchestrator.state import TrialState
+from orchestrator.study.state import TrialState
 
 
 class Watcher(Protocol):

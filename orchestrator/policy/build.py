@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from orchestrator.oracle import PrunerOracle
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.policy.halving import HalvingPolicy
 from orchestrator.policy.policy import Policy, Supply
 from orchestrator.policy.pruned import PrunedPolicy
 from orchestrator.search import PRUNERS
-from orchestrator.state import PRUNED, StudyState
+from orchestrator.study.state import PRUNED, StudyState
 
 
 def search_policy(plan: Plan) -> Policy:

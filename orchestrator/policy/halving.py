@@ -11,11 +11,11 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from orchestrator.ladder import Rung
+from orchestrator.study.ladder import Rung
 from orchestrator.policy.policy import Climb, Continue, Step, Supply, Verdict, at_top, unfinished
-from orchestrator.policy.trust import NOBODY_SPARED, Trust
+from orchestrator.study.lots import NOBODY_SPARED, Trust
 from orchestrator.policy.words import an, early_words, ordinal, rung_words
-from orchestrator.state import PAUSED, StudyState, TrialState
+from orchestrator.study.state import PAUSED, StudyState, TrialState
 from trainer.api import Metric
 
 

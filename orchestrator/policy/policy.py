@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from orchestrator.ladder import Rung
-from orchestrator.policy.trust import Spared
+from orchestrator.study.ladder import Rung
+from orchestrator.study.lots import Spared
 from orchestrator.policy.words import early_words, eliminated, rung_words
-from orchestrator.state import COMPLETED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from orchestrator.study.state import COMPLETED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from trainer.api import Metric
 
 

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from orchestrator.ladder import Rung
+from orchestrator.study.ladder import Rung
 from orchestrator.policy.policy import Continue, Step, Supply, Verdict, at_top, unfinished
-from orchestrator.policy.trust import NOBODY_SPARED, Trust
+from orchestrator.study.lots import NOBODY_SPARED, Trust
 from orchestrator.policy.words import an, ordinal, rung_words
-from orchestrator.state import COMPLETED, StudyState, TrialState
+from orchestrator.study.state import COMPLETED, StudyState, TrialState
 from trainer.api import Metric
 
 

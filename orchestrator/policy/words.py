@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.ladder import Rung
-from orchestrator.state import TrialState
+from orchestrator.study.ladder import Rung
+from orchestrator.study.state import TrialState
 from trainer.api import Metric
 
 

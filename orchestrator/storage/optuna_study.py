@@ -20,8 +20,8 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy.engine import make_url
 
 from orchestrator.storage.database import open_storage, retried
-from orchestrator.space import Shape, distribution, optuna_value
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from orchestrator.study.distributions import Shape, distribution, optuna_value
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from trainer.api import ConfigError, Problem
 
 _STATES = {

@@ -20,7 +20,7 @@ import pytest
 from fault_parts import SMALL, TRIALS, NewBox, StudyBox, send, wait_for
 from sqlalchemy.exc import OperationalError
 
-from orchestrator.state import COMPLETED, TrialState
+from orchestrator.study.state import COMPLETED, TrialState
 from orchestrator.storage.optuna_study import Study
 
 

@@ -18,11 +18,11 @@ from orchestrator.disk import CheckpointKeeper
 from orchestrator.driver import Driver, Ending, Stop
 from orchestrator.storage.opening import open_full, open_search
 from orchestrator.options import Request
-from orchestrator.plan import Limits, Plan
+from orchestrator.study.plan import Limits, Plan
 from orchestrator.request import make_plan
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Started
 from orchestrator.stage import FullRun, FullStage, SearchStage, Stage
-from orchestrator.state import StudyState, TrialState
+from orchestrator.study.state import StudyState, TrialState
 from trainer.api import Evaluation, Outcome
 
 Command = Callable[..., Result]

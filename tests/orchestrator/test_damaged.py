@@ -16,7 +16,7 @@ from orchestrator.cli import app
 from orchestrator.storage.opening import open_search
 from orchestrator.storage.lock import LOCK
 from orchestrator.outputs import write_plan
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 
 Damage = Callable[[Path], object]
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.disk import CheckpointKeeper, checkpoint_bytes
-from orchestrator.plan import Limits, Plan
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from orchestrator.study.plan import Limits, Plan
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 
 SIZE = 1000
 

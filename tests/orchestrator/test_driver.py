@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from orchestrator_parts import LR, Bench, Fault, Killed, World, rate, sequence_numbers
 
 from orchestrator.storage.opening import open_search
-from orchestrator.plan import Limits, Plan
+from orchestrator.study.plan import Limits, Plan
 from orchestrator.promote import chosen
 from orchestrator.retry import reopen_failed
 from orchestrator.stage import FullRun
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING
 from trainer.api import read_yaml
 
 MakeBench = Callable[..., Bench]

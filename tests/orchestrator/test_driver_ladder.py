@@ -13,10 +13,10 @@ from optuna.storages import RDBStorage
 from orchestrator_parts import LR, Bench, Fault, Killed, World
 
 from orchestrator.storage.opening import open_search
-from orchestrator.plan import Limits
+from orchestrator.study.plan import Limits
 from orchestrator.retry import reopen_failed
 from orchestrator.search import SAMPLERS
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.storage.optuna_study import Study
 
 MakeBench = Callable[..., Bench]

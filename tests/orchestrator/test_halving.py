@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR
 
-from orchestrator.ladder import Rung
-from orchestrator.plan import Plan
+from orchestrator.study.ladder import Rung
+from orchestrator.study.plan import Plan
 from orchestrator.policy.halving import HalvingPolicy
 from orchestrator.policy.policy import Ask, Climb, Continue, Step, Supply, Verdict, climb, decide
 from orchestrator.policy.words import ordinal
 from orchestrator.price import climbers, price_of
 from orchestrator.simulate import Curve, simulate
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState
 from trainer.api import Metric
 
 BLEU = Metric("bleu", "BLEU", "maximize", 100.0)

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, tiny_plan, write_trials
 
-from orchestrator.ladder import Budget, Rung, refused_in_trials, rung_overrides, single_rung
+from orchestrator.study.ladder import Budget, Rung, refused_in_trials, rung_overrides, single_rung
 from orchestrator.options import Request
-from orchestrator.plan import Limits, Places, Plan, plan_from_plain
+from orchestrator.study.plan import Limits, Places, Plan, plan_from_plain
 from orchestrator.price import price_of, price_words
 from orchestrator.request import make_plan
 from trainer.api import ConfigError, dump_yaml, known_keys, parse_yaml

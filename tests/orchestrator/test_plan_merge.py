@@ -14,7 +14,7 @@ from orchestrator_parts import LR, TINY, write_trials
 
 from orchestrator.merge import merge
 from orchestrator.options import Request
-from orchestrator.plan import Limits, Places, Plan
+from orchestrator.study.plan import Limits, Places, Plan
 from orchestrator.request import make_plan
 from trainer.api import ConfigError
 

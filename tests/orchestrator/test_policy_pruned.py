@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.ladder import Rung
+from orchestrator.study.ladder import Rung
 from orchestrator.oracle import PrunerOracle
 from orchestrator.policy.policy import Ask, Continue, Supply, Verdict, decide
 from orchestrator.policy.pruned import PrunedPolicy
 from orchestrator.policy.words import ordinal
 from orchestrator.search import pruner_settings
-from orchestrator.state import COMPLETED, FAILED, PAUSED, RUNNING, StudyState, TrialState
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, RUNNING, StudyState, TrialState
 from trainer.api import Metric
 
 BLEU = Metric("bleu", "BLEU", "maximize", 100.0)

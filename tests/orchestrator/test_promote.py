@@ -17,12 +17,12 @@ from orchestrator_parts import LR, Bench, Fault
 from orchestrator.storage.opening import read_aside, read_full
 from orchestrator.merge import merge
 from orchestrator.outputs import StudyFiles, write_best
-from orchestrator.plan import Plan, plan_from_plain
+from orchestrator.study.plan import Plan, plan_from_plain
 from orchestrator.promote import chosen, crown, failed_before, set_aside
 from orchestrator.records import build_record, next_steps
 from orchestrator.retry import reopen_all
 from orchestrator.stage import FullRun, Stage
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
 from trainer.api import ConfigError, load_config, resolve_config
 
 A, B, C = 0.1, 0.2, 0.3

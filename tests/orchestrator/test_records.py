@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 from orchestrator_parts import LR, Bench, Fault
 
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.records import build_record, cost_words, duration, table_record, trial_rows
 from orchestrator.stage import FullRun
-from orchestrator.state import RUNNING, StudyState, TrialState
+from orchestrator.study.state import RUNNING, StudyState, TrialState
 from reports.record import STATUSES
 from reports.tables import columns, trials_frame
 

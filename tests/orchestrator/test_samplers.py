@@ -21,8 +21,8 @@ from orchestrator.samplers import Sampler, grid_size, grid_values, make_sampler,
 from orchestrator.search import SAMPLERS, sampler_settings
 from orchestrator.searchspace import Dimension, Space
 from orchestrator.shadow import ShadowStudy
-from orchestrator.space import as_json, choices_of, optuna_value
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState
+from orchestrator.study.distributions import as_json, choices_of, optuna_value
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState
 from trainer.api import ConfigError
 
 KIND, RATE, DEPTH, SHARE, PAIR, EXTRA = "kind", "rate", "depth", "share", "pair", "extra"

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, Command, tiny_plan, tree
 
 from orchestrator.mistakes import Mistakes
-from orchestrator.plan import Plan, plan_from_plain
+from orchestrator.study.plan import Plan, plan_from_plain
 from orchestrator.samplers import grid_values
 from orchestrator.search import SAMPLERS
 from orchestrator.searchspace import Dimension, Space, read_space, space_from_plain
-from orchestrator.space import distribution
+from orchestrator.study.distributions import distribution
 from trainer.api import ConfigError, dump_yaml, parse_yaml, resolve_config
 
 TYPE, MOMENTUM, NESTEROV = "training.optimizer.type", "training.optimizer.momentum", "training.optimizer.nesterov"

@@ -19,7 +19,7 @@ import pytest
 from orchestrator_parts import LR, FakeSlot, FakeSlots, Fault, World, tiny_plan
 
 from orchestrator.machine import visible_gpus
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.slots.local import LocalSlot, LocalSlots, open_local_slots
 from orchestrator.slots.slot import Ended, Evaluated, Event, Failed, Lost, Slice, Slots, Started
 from orchestrator.worker import LEFT

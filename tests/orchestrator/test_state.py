@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.failures import LOST_RETRIES, SAME_FAILURES, SLOT_LOSSES, FailurePolicy
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 
 
 def trial(number: int, status: str = COMPLETED, *values: float, **more: object) -> TrialState:

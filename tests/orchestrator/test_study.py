@@ -20,9 +20,9 @@ from orchestrator_parts import LR, Bench, Fault
 from orchestrator.storage.database import open_storage
 from orchestrator.storage.opening import open_search, read_state
 from orchestrator.outputs import write_plan
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.stage import FullRun, SearchStage
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from orchestrator.storage.optuna_study import Study
 from trainer.api import ConfigError
 

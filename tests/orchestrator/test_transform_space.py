@@ -10,7 +10,7 @@ import pytest
 from orchestrator_parts import Command, tree
 
 from orchestrator.options import Request
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.request import make_plan
 from trainer.api import ConfigError
 

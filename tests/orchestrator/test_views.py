@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from orchestrator import views
 from orchestrator.cli import app
 from orchestrator.live import LiveView, spent_words
-from orchestrator.plan import Limits
+from orchestrator.study.plan import Limits
 from orchestrator.slots.slot import Beat
-from orchestrator.state import StudyState
+from orchestrator.study.state import StudyState
 from orchestrator.views import VIEWS, JsonView, View, make_view
 from orchestrator.watcher import Watchers
 from trainer.api import ConfigError

@@ -11,11 +11,11 @@ import pytest
 from orchestrator_parts import LR, tiny_plan
 
 from orchestrator.storage.opening import open_search
-from orchestrator.plan import Plan
+from orchestrator.study.plan import Plan
 from orchestrator.retry import reopen_failed
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
 from orchestrator.stage import SearchStage
-from orchestrator.state import FAILED
+from orchestrator.study.state import FAILED
 from orchestrator.worker import LEFT, REST, STOP, Worker
 
 EXPLODING = {
