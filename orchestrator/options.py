@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.study.ladder import Budget
-from orchestrator.machine import cores, usual_workers
+from orchestrator.slots.machine import cores, usual_workers
 from orchestrator.mistakes import Mistakes
 from orchestrator.study.plan import Limits, Places
 from orchestrator.trialsfile import TrialsFile, seconds

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.study.ladder import LONGEST_WARMUP
-from orchestrator.machine import visible_gpus
+from orchestrator.slots.machine import visible_gpus
 from orchestrator.study.plan import Plan
 from orchestrator.study.lots import NOBODY_SPARED, Trust
 from orchestrator.study.state import PAUSED, RUNNING, StudyState

@@ -16,7 +16,7 @@ from orchestrator.retry import reopen_failed
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
 from orchestrator.stage import SearchStage
 from orchestrator.study.state import FAILED
-from orchestrator.worker import LEFT, REST, STOP, Worker
+from orchestrator.slots.worker import LEFT, REST, STOP, Worker
 
 EXPLODING = {
     LR: 1e30,
