@@ -25,7 +25,7 @@ from orchestrator.study.ladder import Budget
 from orchestrator.ledger import Ledger
 from orchestrator.options import Request
 from orchestrator.outputs import StudyFiles, prepare_folder, write_plan
-from orchestrator.policy.policy import Ask, Climb
+from orchestrator.policies.policy import Ask, Climb
 from orchestrator.request import make_plan
 from orchestrator.stage import SearchStage
 from orchestrator.study.state import TrialState

@@ -27,10 +27,10 @@ from curves import DataError, Params, Problem, open_problems
 from peers import PEERS, Method, Progress, Training, random_configurations
 
 from orchestrator.study.ladder import Rung, derived_ladder
-from orchestrator.policy.halving import HalvingPolicy
-from orchestrator.policy.policy import Supply
+from orchestrator.policies.halving import HalvingPolicy
+from orchestrator.policies.policy import Supply
 from orchestrator.search import REDUCTION_FACTOR
-from orchestrator.simulate import simulate
+from orchestrator.policies.simulate import simulate
 from orchestrator.study.state import StudyState, TrialState
 from trainer.api import Metric
 

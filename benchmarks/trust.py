@@ -26,10 +26,10 @@ from curves import Array, Problem, open_problems
 from scipy.stats import kendalltau
 
 from orchestrator.study.ladder import Rung
-from orchestrator.policy.halving import HalvingPolicy
-from orchestrator.policy.policy import Supply
+from orchestrator.policies.halving import HalvingPolicy
+from orchestrator.policies.policy import Supply
 from orchestrator.study.lots import Trust
-from orchestrator.simulate import simulate
+from orchestrator.policies.simulate import simulate
 from orchestrator.study.state import StudyState, TrialState
 from orchestrator.trust import between
 from trainer.api import Metric

@@ -18,7 +18,7 @@ from orchestrator.disk import CheckpointKeeper
 from orchestrator.failures import LOST_RETRIES, SLOT_LOSSES, FailurePolicy
 from orchestrator.ledger import Ledger
 from orchestrator.study.plan import Limits
-from orchestrator.policy.policy import Ask, Climb, Continue
+from orchestrator.policies.policy import Ask, Climb, Continue
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Slots, Started
 from orchestrator.slottimes import SlotTimes
 from orchestrator.study.distributions import as_json

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from orchestrator.disk import CheckpointKeeper
-from orchestrator.policy.policy import Climb, climb, decide
+from orchestrator.policies.policy import Climb, climb, decide
 from orchestrator.stage import Stage, inside
 from orchestrator.study.state import FAILED, PAUSED, PRUNED, RUNNING, TrialState
 from orchestrator.trust import Doubt

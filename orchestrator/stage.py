@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from orchestrator.study.ladder import Rung
 from orchestrator.study.plan import Plan
-from orchestrator.policy.build import full_policy, search_policy, teach
-from orchestrator.policy.policy import Policy
+from orchestrator.policies.build import full_policy, search_policy, teach
+from orchestrator.policies.policy import Policy
 from orchestrator.samplers import Sampler, make_sampler
 from orchestrator.study.state import SAMPLED, StudyState, TrialState
 from orchestrator.storage.optuna_study import Study

@@ -17,11 +17,11 @@ from orchestrator_parts import LR
 
 from orchestrator.study.ladder import Rung
 from orchestrator.study.plan import Plan
-from orchestrator.policy.halving import HalvingPolicy
-from orchestrator.policy.policy import Ask, Climb, Continue, Step, Supply, Verdict, climb, decide
-from orchestrator.policy.words import ordinal
+from orchestrator.policies.halving import HalvingPolicy
+from orchestrator.policies.policy import Ask, Climb, Continue, Step, Supply, Verdict, climb, decide
+from orchestrator.policies.reasons import ordinal
 from orchestrator.price import climbers, price_of
-from orchestrator.simulate import Curve, simulate
+from orchestrator.policies.simulate import Curve, simulate
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState
 from trainer.api import Metric
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.study.ladder import Rung
-from orchestrator.oracle import PrunerOracle
-from orchestrator.policy.policy import Ask, Continue, Supply, Verdict, decide
-from orchestrator.policy.pruned import PrunedPolicy
-from orchestrator.policy.words import ordinal
+from orchestrator.policies.pruners import PrunerOracle
+from orchestrator.policies.policy import Ask, Continue, Supply, Verdict, decide
+from orchestrator.policies.pruned import PrunedPolicy
+from orchestrator.policies.reasons import ordinal
 from orchestrator.search import pruner_settings
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, RUNNING, StudyState, TrialState
 from trainer.api import Metric

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.oracle import PrunerOracle
+from orchestrator.policies.pruners import PrunerOracle
 from orchestrator.search import PRUNERS, STARTUP_TRIALS, pruner_settings
 from trainer.api import ConfigError
 

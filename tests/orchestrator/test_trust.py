@@ -12,15 +12,15 @@ import pytest
 from orchestrator_parts import LR, tiny_plan
 
 from orchestrator.study.ladder import Rung
-from orchestrator.oracle import PrunerOracle
+from orchestrator.policies.pruners import PrunerOracle
 from orchestrator.study.plan import Plan, plan_from_plain
-from orchestrator.policy.build import search_policy
-from orchestrator.policy.policy import Supply, decide
-from orchestrator.policy.pruned import PrunedPolicy
+from orchestrator.policies.build import search_policy
+from orchestrator.policies.policy import Supply, decide
+from orchestrator.policies.pruned import PrunedPolicy
 from orchestrator.study.lots import Trust
 from orchestrator.price import climbers, price_of, price_words
 from orchestrator.search import pruner_settings
-from orchestrator.simulate import simulate
+from orchestrator.policies.simulate import simulate
 from orchestrator.study.state import COMPLETED, PAUSED, RUNNING, StudyState, TrialState
 from orchestrator.trust import Doubt, agreements, audit_of, chances
 from trainer.api import Metric

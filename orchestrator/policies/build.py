@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator.oracle import PrunerOracle
+from orchestrator.policies.pruners import PrunerOracle
 from orchestrator.study.plan import Plan
-from orchestrator.policy.halving import HalvingPolicy
-from orchestrator.policy.policy import Policy, Supply
-from orchestrator.policy.pruned import PrunedPolicy
+from orchestrator.policies.halving import HalvingPolicy
+from orchestrator.policies.policy import Policy, Supply
+from orchestrator.policies.pruned import PrunedPolicy
 from orchestrator.search import PRUNERS
 from orchestrator.study.state import PRUNED, StudyState
 

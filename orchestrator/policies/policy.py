@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from orchestrator.study.ladder import Rung
 from orchestrator.study.lots import Spared
-from orchestrator.policy.words import early_words, eliminated, rung_words
+from orchestrator.policies.reasons import early_words, eliminated, rung_words
 from orchestrator.study.state import COMPLETED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from trainer.api import Metric
 

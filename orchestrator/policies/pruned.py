@@ -14,15 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from orchestrator.study.ladder import Rung
-from orchestrator.policy.policy import Continue, Step, Supply, Verdict, at_top, unfinished
+from orchestrator.policies.policy import Continue, Step, Supply, Verdict, at_top, unfinished
 from orchestrator.study.lots import NOBODY_SPARED, Trust
-from orchestrator.policy.words import an, ordinal, rung_words
+from orchestrator.policies.reasons import an, ordinal, rung_words
 from orchestrator.study.state import COMPLETED, StudyState, TrialState
 from trainer.api import Metric
 
 
 class Oracle(Protocol):
-    """What a pruner is asked through; `orchestrator.oracle.PrunerOracle` is Optuna's."""
+    """What a pruner is asked through; `orchestrator.policies.pruners.PrunerOracle` is Optuna's."""
 
     remembers: bool
 
