@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.study.ladder import SIZE, Budget, Rung, derived_ladder, rungs_of, single_rung
 from orchestrator.mistakes import Mistakes
 from orchestrator.options import Request
-from orchestrator.samplers import LARGEST_GRID, GridSampler, grid_size
+from orchestrator.samplers.sampler import LARGEST_GRID, GridSampler, grid_size
 from orchestrator.search import PRUNERS, REDUCTION_FACTOR, pruner_settings, sampler_settings
 from orchestrator.searchspace import Space
 from orchestrator.trialsfile import TrialsFile

@@ -14,7 +14,7 @@ from orchestrator.study.ladder import Rung
 from orchestrator.study.plan import Plan
 from orchestrator.policies.build import full_policy, search_policy, teach
 from orchestrator.policies.policy import Policy
-from orchestrator.samplers import Sampler, make_sampler
+from orchestrator.samplers.sampler import Sampler, make_sampler
 from orchestrator.study.state import SAMPLED, StudyState, TrialState
 from orchestrator.storage.optuna_study import Study
 from trainer.api import ConfigError

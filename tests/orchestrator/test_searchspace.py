@@ -15,7 +15,7 @@ from orchestrator_parts import LR, TINY, Command, tiny_plan, tree
 
 from orchestrator.mistakes import Mistakes
 from orchestrator.study.plan import Plan, plan_from_plain
-from orchestrator.samplers import grid_values
+from orchestrator.samplers.sampler import grid_values
 from orchestrator.search import SAMPLERS
 from orchestrator.searchspace import Dimension, Space, read_space, space_from_plain
 from orchestrator.study.distributions import distribution

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import Trial
 
-    from orchestrator.shadow import ShadowStudy
+    from orchestrator.samplers.shadow import ShadowStudy
 
 ValuesOf = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 LARGEST_GRID = 100_000
@@ -44,7 +44,7 @@ def make_sampler(settings: Mapping[str, Any], space: Space, seed: int, maximize:
         return GridSampler(space, seed)
     if name == "qmc":
         return QuasiRandomSampler(space, seed)
-    from orchestrator.shadow import ShadowStudy  # imports Optuna, for which a plan should not wait
+    from orchestrator.samplers.shadow import ShadowStudy  # imports Optuna, for which a plan should not wait
 
     kind = SAMPLERS[name]
     make = kind.make
