@@ -31,7 +31,7 @@ from orchestrator.policies.policy import Supply
 from orchestrator.study.lots import Trust
 from orchestrator.policies.simulate import simulate
 from orchestrator.study.state import StudyState, TrialState
-from orchestrator.trust import between
+from orchestrator.results.trust import between
 from trainer.api import Metric
 
 FACTOR = 3

@@ -25,14 +25,14 @@ from orchestrator.options import Request
 from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan
 from orchestrator.study.plan import Plan
 from orchestrator.promote import chosen, crown, failed_before, set_aside
-from orchestrator.records import next_steps
+from orchestrator.results.record import next_steps
 from orchestrator.request import make_plan
 from orchestrator.retry import reopen_all
 from orchestrator.slots import opener
 from orchestrator.slots.slot import Slots
 from orchestrator.stage import FullStage, SearchStage, Stage
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
-from orchestrator.timings import known_timings, remember
+from orchestrator.results.timings import known_timings, remember
 from orchestrator.tryout import try_out_all
 from orchestrator.views import View, summary_line
 from orchestrator.watcher import Watcher, Watchers

@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from orchestrator.storage.database import DatabaseError
 from orchestrator.pace import Pace
 from orchestrator.study.plan import Plan
-from orchestrator.records import next_steps
-from orchestrator.samples import read_samples, samples_stamp
+from orchestrator.results.record import next_steps
+from orchestrator.results.samples import read_samples, samples_stamp
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
 from orchestrator.study.state import StudyState, TrialState

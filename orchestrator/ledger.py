@@ -11,7 +11,7 @@ from orchestrator.disk import CheckpointKeeper
 from orchestrator.policies.policy import Climb, climb, decide
 from orchestrator.stage import Stage, inside
 from orchestrator.study.state import FAILED, PAUSED, PRUNED, RUNNING, TrialState
-from orchestrator.trust import Doubt
+from orchestrator.results.trust import Doubt
 from orchestrator.watcher import Watcher
 from trainer.api import Evaluation, Outcome
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.study.plan import Plan
-from orchestrator.records import duration
+from orchestrator.results.record import duration
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
 from orchestrator.study.state import PAUSED, RUNNING, StudyState, TrialState

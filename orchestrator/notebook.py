@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from orchestrator.storage.opening import read_state
 from orchestrator.storage.lock import is_held
-from orchestrator.records import build_record
+from orchestrator.results.record import build_record
 from reports.build import FIGURES, figure
 from reports.record import StudyRecord
 from reports.tables import decisions_frame, metrics_frame, trials_frame

@@ -12,7 +12,7 @@ from orchestrator.study.plan import Plan
 from orchestrator.price import Price, price_of, price_words
 from orchestrator.request import make_plan
 from orchestrator.study.state import StudyState
-from orchestrator.timings import known_timings, measured_timings
+from orchestrator.results.timings import known_timings, measured_timings
 from trainer.api import prepare_data
 
 

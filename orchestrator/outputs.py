@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orchestrator.pace import Pace
 from orchestrator.study.plan import Plan
-from orchestrator.records import ENVIRONMENT, build_record, table_record
+from orchestrator.results.record import ENVIRONMENT, build_record, table_record
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.stage import Stage
 from orchestrator.study.state import COMPLETED, StudyState, TrialState

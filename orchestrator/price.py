@@ -14,7 +14,7 @@ from orchestrator.slots.machine import visible_gpus
 from orchestrator.study.plan import Plan
 from orchestrator.study.lots import NOBODY_SPARED, Trust
 from orchestrator.study.state import PAUSED, RUNNING, StudyState
-from orchestrator.timings import Seconds
+from orchestrator.results.timings import Seconds
 
 _DRAWS = 20  # orders in which trials of equal chances may come
 _SIMULATED_TRIALS = 300  # more come out in proportion

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from orchestrator.choice import choice_words, choose, full_values
+from orchestrator.results.choice import choice_words, choose, full_values
 from orchestrator.outputs import write_best
 from orchestrator.study.plan import Plan
-from orchestrator.records import retry_command
+from orchestrator.results.record import retry_command
 from orchestrator.stage import FullRun
 from orchestrator.study.state import StudyState
 from trainer.api import ConfigError, Problem

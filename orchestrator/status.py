@@ -9,7 +9,7 @@ from rich.table import Table
 
 from orchestrator.storage.opening import read_aside, read_state
 from orchestrator.promote import set_aside
-from orchestrator.records import trial_rows
+from orchestrator.results.record import trial_rows
 from orchestrator.study.state import FAILED
 from orchestrator.views import summary_line
 

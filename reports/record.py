@@ -1,6 +1,6 @@
 """The contract between a study and its reports: plain data, no behaviour.
 
-`orchestrator.records` fills a `StudyRecord` from a study folder; everything in this package reads one
+`orchestrator.results.record` fills a `StudyRecord` from a study folder; everything in this package reads one
 and nothing else. Every string may come from a file of a stranger, so whoever writes HTML or CSV escapes it.
 """
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
-from orchestrator.agreement import compare
+from orchestrator.results.rank_agreement import compare
 
 
 def by_number(values: object) -> dict[int, float]:

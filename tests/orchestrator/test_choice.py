@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from orchestrator.choice import choice_words, choose, mean_of, noise_of
+from orchestrator.results.choice import choice_words, choose, mean_of, noise_of
 from reports.record import Choice, Estimate
 
 

@@ -19,7 +19,7 @@ from orchestrator.merge import merge
 from orchestrator.outputs import StudyFiles, write_best
 from orchestrator.study.plan import Plan, plan_from_plain
 from orchestrator.promote import chosen, crown, failed_before, set_aside
-from orchestrator.records import build_record, next_steps
+from orchestrator.results.record import build_record, next_steps
 from orchestrator.retry import reopen_all
 from orchestrator.stage import FullRun, Stage
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState

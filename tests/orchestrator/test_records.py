@@ -9,7 +9,7 @@ import pytest
 from orchestrator_parts import LR, Bench, Fault
 
 from orchestrator.study.plan import Plan
-from orchestrator.records import build_record, cost_words, duration, table_record, trial_rows
+from orchestrator.results.record import build_record, cost_words, duration, table_record, trial_rows
 from orchestrator.stage import FullRun
 from orchestrator.study.state import RUNNING, StudyState, TrialState
 from reports.record import STATUSES

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.samples import read_samples
+from orchestrator.results.samples import read_samples
 from reports.record import Box, Matrix
 
 WHOLE: dict[str, Any] = {

@@ -22,7 +22,7 @@ from orchestrator.price import climbers, price_of, price_words
 from orchestrator.search import pruner_settings
 from orchestrator.policies.simulate import simulate
 from orchestrator.study.state import COMPLETED, PAUSED, RUNNING, StudyState, TrialState
-from orchestrator.trust import Doubt, agreements, audit_of, chances
+from orchestrator.results.trust import Doubt, agreements, audit_of, chances
 from trainer.api import Metric
 
 BLEU = Metric("bleu", "BLEU", "maximize", 100.0)

@@ -9,14 +9,14 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from orchestrator.choice import choose, full_values, mean_of, noise_of
+from orchestrator.results.choice import choose, full_values, mean_of, noise_of
 from orchestrator.study.ladder import ladder_words
 from orchestrator.study.plan import Plan
-from orchestrator.samples import Kept, read_samples
+from orchestrator.results.samples import Kept, read_samples
 from orchestrator.study.distributions import shape_words
 from orchestrator.study.state import FAILED, StudyState, TrialState, trial_folder
-from orchestrator.timings import study_timings
-from orchestrator.trust import agreements, audit_of
+from orchestrator.results.timings import study_timings
+from orchestrator.results.trust import agreements, audit_of
 from reports.record import Decision, Evaluation, FullRun, Metric, Rung, StudyRecord, Trial, Wasted
 from trainer.api import METRICS, known_keys, read_metrics
 

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from scipy.special import betaincinv
 
-from orchestrator.agreement import SAMPLES, Ranks, compare
-from orchestrator.choice import full_values
+from orchestrator.results.rank_agreement import SAMPLES, Ranks, compare
+from orchestrator.results.choice import full_values
 from orchestrator.study.plan import Plan
 from orchestrator.study.lots import Trust
 from orchestrator.study.state import COMPLETED, StudyState, TrialState
