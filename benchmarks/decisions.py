@@ -23,10 +23,10 @@ import numpy as np
 from orchestrator.storage.opening import open_search
 from orchestrator.study.ladder import Budget
 from orchestrator.ledger import Ledger
-from orchestrator.options import Request
+from orchestrator.planning.arguments import Request
 from orchestrator.outputs import StudyFiles, prepare_folder, write_plan
 from orchestrator.policies.policy import Ask, Climb
-from orchestrator.request import make_plan
+from orchestrator.planning.request import make_plan
 from orchestrator.stage import SearchStage
 from orchestrator.study.state import TrialState
 from trainer.api import Evaluation, Outcome

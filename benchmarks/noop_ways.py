@@ -16,9 +16,9 @@ from sqlalchemy import event
 from orchestrator.driver import Driver, Stop
 from orchestrator.storage.opening import open_search
 from orchestrator.study.ladder import Budget
-from orchestrator.options import Request
+from orchestrator.planning.arguments import Request
 from orchestrator.outputs import StudyFiles, prepare_folder, write_plan
-from orchestrator.request import make_plan
+from orchestrator.planning.request import make_plan
 from orchestrator.slots.local import LocalSlot, LocalSlots
 from orchestrator.slots.slot import Ended, Event
 from orchestrator.stage import SearchStage, Stage

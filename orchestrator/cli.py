@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from orchestrator.flags import Debug, Start, StudyDir, ViewName, request_of
-from orchestrator.options import Request
+from orchestrator.planning.arguments import Request
 from trainer.api import ConfigError, Problem, guarded
 
 if TYPE_CHECKING:

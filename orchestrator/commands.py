@@ -20,20 +20,20 @@ from orchestrator.exhibits import Exhibits, exhibit
 from orchestrator.failures import FailurePolicy
 from orchestrator.storage.opening import open_full, open_search, read_aside, read_full, read_plan, read_state
 from orchestrator.storage.lock import StudyLock, is_held
-from orchestrator.merge import merge
-from orchestrator.options import Request
+from orchestrator.planning.continuation import merge
+from orchestrator.planning.arguments import Request
 from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan
 from orchestrator.study.plan import Plan
 from orchestrator.promote import chosen, crown, failed_before, set_aside
 from orchestrator.results.record import next_steps
-from orchestrator.request import make_plan
+from orchestrator.planning.request import make_plan
 from orchestrator.retry import reopen_all
 from orchestrator.slots import opener
 from orchestrator.slots.slot import Slots
 from orchestrator.stage import FullStage, SearchStage, Stage
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.results.timings import known_timings, remember
-from orchestrator.tryout import try_out_all
+from orchestrator.planning.library_checks import try_out_all
 from orchestrator.views import View, summary_line
 from orchestrator.watcher import Watcher, Watchers
 from trainer.api import ConfigError, Problem, RunConfig, check_data, prepare_data

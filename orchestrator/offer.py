@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.merge import merge
-from orchestrator.options import Request
+from orchestrator.planning.continuation import merge
+from orchestrator.planning.arguments import Request
 from orchestrator.study.plan import Plan
-from orchestrator.price import Price, price_of, price_words
-from orchestrator.request import make_plan
+from orchestrator.planning.price import Price, price_of, price_words
+from orchestrator.planning.request import make_plan
 from orchestrator.study.state import StudyState
 from orchestrator.results.timings import known_timings, measured_timings
 from trainer.api import prepare_data

@@ -19,7 +19,7 @@ ALLOWED = {
     "reports": {"reports"},
     "orchestrator": {"orchestrator", "trainer.api", "reports.build", "reports.record", "reports.tables"},
 }
-TORCH_FREE = ("trainer.api", "orchestrator.cli", "orchestrator.request", "reports.build", "trainer.cli")
+TORCH_FREE = ("trainer.api", "orchestrator.cli", "orchestrator.planning.request", "reports.build", "trainer.cli")
 
 
 def sources() -> list[Path]:

@@ -7,7 +7,7 @@ from orchestrator.study.plan import Plan
 from orchestrator.policies.halving import HalvingPolicy
 from orchestrator.policies.policy import Policy, Supply
 from orchestrator.policies.pruned import PrunedPolicy
-from orchestrator.search import PRUNERS
+from orchestrator.planning.settings import PRUNERS
 from orchestrator.study.state import PRUNED, StudyState
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.search import PRUNERS
+from orchestrator.planning.settings import PRUNERS
 
 
 class PrunerOracle:

@@ -18,7 +18,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from orchestrator.searchspace import Space
+from orchestrator.planning.search_space import Space
 from orchestrator.study.distributions import distribution, optuna_value
 from orchestrator.study.state import COMPLETED, FAILED, RUNNING, StudyState, TrialState
 

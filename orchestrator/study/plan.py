@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.study.ladder import Budget, Rung, rung_overrides, single_rung
 from orchestrator.study.lots import NOBODY_SPARED, Trust
-from orchestrator.searchspace import Space, space_from_plain
+from orchestrator.planning.search_space import Space, space_from_plain
 from orchestrator.study.distributions import Shape, as_json
 from trainer.api import ConfigError, Metric, Problem, RunConfig, cheap_evaluation, metric_of, resolve_config
 

@@ -12,8 +12,8 @@ from orchestrator_parts import LR, Command, tree
 from PIL import Image
 
 from orchestrator import datacheck
-from orchestrator.options import Request
-from orchestrator.request import make_plan
+from orchestrator.planning.arguments import Request
+from orchestrator.planning.request import make_plan
 from trainer.api import ConfigError, check_data, reads_data, tasks
 
 BASE = Path(__file__).resolve().parents[2] / "configs" / "classification_small.yaml"

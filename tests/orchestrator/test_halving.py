@@ -20,7 +20,7 @@ from orchestrator.study.plan import Plan
 from orchestrator.policies.halving import HalvingPolicy
 from orchestrator.policies.policy import Ask, Climb, Continue, Step, Supply, Verdict, climb, decide
 from orchestrator.policies.reasons import ordinal
-from orchestrator.price import climbers, price_of
+from orchestrator.planning.price import climbers, price_of
 from orchestrator.policies.simulate import Curve, simulate
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState
 from trainer.api import Metric

@@ -13,7 +13,7 @@ from orchestrator.policies.pruners import PrunerOracle
 from orchestrator.policies.policy import Ask, Continue, Supply, Verdict, decide
 from orchestrator.policies.pruned import PrunedPolicy
 from orchestrator.policies.reasons import ordinal
-from orchestrator.search import pruner_settings
+from orchestrator.planning.settings import pruner_settings
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, RUNNING, StudyState, TrialState
 from trainer.api import Metric
 

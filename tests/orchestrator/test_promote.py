@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from orchestrator_parts import LR, Bench, Fault
 
 from orchestrator.storage.opening import read_aside, read_full
-from orchestrator.merge import merge
+from orchestrator.planning.continuation import merge
 from orchestrator.outputs import StudyFiles, write_best
 from orchestrator.study.plan import Plan, plan_from_plain
 from orchestrator.promote import chosen, crown, failed_before, set_aside

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.policies.pruners import PrunerOracle
-from orchestrator.search import PRUNERS, STARTUP_TRIALS, pruner_settings
+from orchestrator.planning.settings import PRUNERS, STARTUP_TRIALS, pruner_settings
 from trainer.api import ConfigError
 
 WANTED: list[dict[str, Any]] = [

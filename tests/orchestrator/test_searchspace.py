@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, Command, tiny_plan, tree
 
-from orchestrator.mistakes import Mistakes
+from orchestrator.planning.mistakes import Mistakes
 from orchestrator.study.plan import Plan, plan_from_plain
 from orchestrator.samplers.sampler import grid_values
-from orchestrator.search import SAMPLERS
-from orchestrator.searchspace import Dimension, Space, read_space, space_from_plain
+from orchestrator.planning.settings import SAMPLERS
+from orchestrator.planning.search_space import Dimension, Space, read_space, space_from_plain
 from orchestrator.study.distributions import distribution
 from trainer.api import ConfigError, dump_yaml, parse_yaml, resolve_config
 

@@ -23,7 +23,7 @@ from orchestrator_parts import LR, ROOT, TINY, python_process, tree
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.search import PRUNERS, SAMPLERS
+from orchestrator.planning.settings import PRUNERS, SAMPLERS
 from trainer.api import read_metrics, read_yaml
 from trainer.checkpoint import load_checkpoint
 

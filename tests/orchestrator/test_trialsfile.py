@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.trialsfile import SECTIONS, read_trials_file, seconds
+from orchestrator.planning.trials_file import SECTIONS, read_trials_file, seconds
 from trainer.api import ConfigError
 
 ONE = [{"training.optimizer.lr": 1e-3}]

@@ -18,8 +18,8 @@ from orchestrator.policies.build import search_policy
 from orchestrator.policies.policy import Supply, decide
 from orchestrator.policies.pruned import PrunedPolicy
 from orchestrator.study.lots import Trust
-from orchestrator.price import climbers, price_of, price_words
-from orchestrator.search import pruner_settings
+from orchestrator.planning.price import climbers, price_of, price_words
+from orchestrator.planning.settings import pruner_settings
 from orchestrator.policies.simulate import simulate
 from orchestrator.study.state import COMPLETED, PAUSED, RUNNING, StudyState, TrialState
 from orchestrator.results.trust import Doubt, agreements, audit_of, chances

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.mistakes import Mistakes
+from orchestrator.planning.mistakes import Mistakes
 from orchestrator.study.plan import Plan
-from orchestrator.searchspace import circumstances
+from orchestrator.planning.search_space import circumstances
 from orchestrator.study.distributions import as_json, choices_of
 from trainer.api import ConfigError, Problem, RunConfig, known_keys, resolve_config, try_out
 

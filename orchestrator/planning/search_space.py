@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from orchestrator.study.ladder import refused_in_trials
-from orchestrator.mistakes import Mistakes
+from orchestrator.planning.mistakes import Mistakes
 from orchestrator.study.distributions import Shape, as_json, choices_of
 from trainer.api import ConfigError, Key, canonical_overrides, known_keys
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from orchestrator.study.ladder import Budget
 from orchestrator.slots.machine import cores, usual_workers
-from orchestrator.mistakes import Mistakes
+from orchestrator.planning.mistakes import Mistakes
 from orchestrator.study.plan import Limits, Places
-from orchestrator.trialsfile import TrialsFile, seconds
+from orchestrator.planning.trials_file import TrialsFile, seconds
 
 
 @dataclass(frozen=True)
