@@ -22,12 +22,12 @@ import numpy as np
 
 from orchestrator.storage.opening import open_search
 from orchestrator.study.ladder import Budget
-from orchestrator.ledger import Ledger
+from orchestrator.engine.ledger import Ledger
 from orchestrator.planning.arguments import Request
 from orchestrator.outputs import StudyFiles, prepare_folder, write_plan
 from orchestrator.policies.policy import Ask, Climb
 from orchestrator.planning.request import make_plan
-from orchestrator.stage import SearchStage
+from orchestrator.engine.stage import SearchStage
 from orchestrator.study.state import TrialState
 from trainer.api import Evaluation, Outcome
 

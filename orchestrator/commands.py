@@ -14,28 +14,28 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from orchestrator.disk import CheckpointKeeper
-from orchestrator.driver import Driver, Ending, Stop
+from orchestrator.engine.checkpoint_quota import CheckpointKeeper
+from orchestrator.engine.driver import Driver, Ending, Stop
 from orchestrator.exhibits import Exhibits, exhibit
-from orchestrator.failures import FailurePolicy
+from orchestrator.engine.failures import FailurePolicy
 from orchestrator.storage.opening import open_full, open_search, read_aside, read_full, read_plan, read_state
 from orchestrator.storage.lock import StudyLock, is_held
 from orchestrator.planning.continuation import merge
 from orchestrator.planning.arguments import Request
 from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan
 from orchestrator.study.plan import Plan
-from orchestrator.promote import chosen, crown, failed_before, set_aside
+from orchestrator.engine.promotion import chosen, crown, failed_before, set_aside
 from orchestrator.results.record import next_steps
 from orchestrator.planning.request import make_plan
-from orchestrator.retry import reopen_all
+from orchestrator.engine.reopen import reopen_all
 from orchestrator.slots import opener
 from orchestrator.slots.slot import Slots
-from orchestrator.stage import FullStage, SearchStage, Stage
+from orchestrator.engine.stage import FullStage, SearchStage, Stage
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.results.timings import known_timings, remember
 from orchestrator.planning.library_checks import try_out_all
 from orchestrator.views import View, summary_line
-from orchestrator.watcher import Watcher, Watchers
+from orchestrator.engine.watcher import Watcher, Watchers
 from trainer.api import ConfigError, Problem, RunConfig, check_data, prepare_data
 
 DONE, FAILURE, USAGE, TOO_MANY_FAILURES = 0, 1, 2, 3

@@ -24,7 +24,7 @@ from orchestrator.study.plan import Plan
 from orchestrator.results.record import next_steps
 from orchestrator.results.samples import read_samples, samples_stamp
 from orchestrator.slots.slot import Beat, Slot
-from orchestrator.stage import Stage
+from orchestrator.engine.stage import Stage
 from orchestrator.study.state import StudyState, TrialState
 from orchestrator.storage.optuna_study import Study
 from reports.record import Sample

@@ -15,7 +15,7 @@ from rich.text import Text
 from orchestrator.study.plan import Plan
 from orchestrator.results.record import duration
 from orchestrator.slots.slot import Beat, Slot
-from orchestrator.stage import Stage
+from orchestrator.engine.stage import Stage
 from orchestrator.study.state import PAUSED, RUNNING, StudyState, TrialState
 from orchestrator.views import PlainView, summary_line
 

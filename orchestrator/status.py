@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.storage.opening import read_aside, read_state
-from orchestrator.promote import set_aside
+from orchestrator.engine.promotion import set_aside
 from orchestrator.results.record import trial_rows
 from orchestrator.study.state import FAILED
 from orchestrator.views import summary_line

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from orchestrator.study.plan import Plan
 from orchestrator.slots.slot import Beat, Slot
-from orchestrator.stage import Stage
+from orchestrator.engine.stage import Stage
 from orchestrator.study.state import StudyState, TrialState
-from orchestrator.watcher import Watcher
+from orchestrator.engine.watcher import Watcher
 from trainer.api import ConfigError, Problem
 
 # A new one is a class with `View`'s methods, made without arguments, and a line here.

@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator.storage.lock import is_held
 from orchestrator.outputs import PLAN
 from orchestrator.study.plan import Plan, plan_from_plain
-from orchestrator.promote import full_study_name
+from orchestrator.engine.promotion import full_study_name
 from orchestrator.study.state import StudyState
 from orchestrator.storage.optuna_study import Study
 from trainer.api import ConfigError, Problem, read_config_file

@@ -98,7 +98,7 @@ def test_what_a_slot_did_while_its_driver_died_is_recorded_once(box: NewBox, ora
         "orchestrator.outputs:write_best:1",
         "orchestrator.outputs:StudyFiles.finish:1",
         "orchestrator.outputs:write_environment:1",
-        "orchestrator.promote:crown:1",
+        "orchestrator.engine.promotion:crown:1",
         "orchestrator.commands:build_data:1",
     ],
 )

@@ -14,14 +14,14 @@ from typing import Any
 
 from click.testing import Result
 
-from orchestrator.disk import CheckpointKeeper
-from orchestrator.driver import Driver, Ending, Stop
+from orchestrator.engine.checkpoint_quota import CheckpointKeeper
+from orchestrator.engine.driver import Driver, Ending, Stop
 from orchestrator.storage.opening import open_full, open_search
 from orchestrator.planning.arguments import Request
 from orchestrator.study.plan import Limits, Plan
 from orchestrator.planning.request import make_plan
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Started
-from orchestrator.stage import FullRun, FullStage, SearchStage, Stage
+from orchestrator.engine.stage import FullRun, FullStage, SearchStage, Stage
 from orchestrator.study.state import StudyState, TrialState
 from trainer.api import Evaluation, Outcome
 

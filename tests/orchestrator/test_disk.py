@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.disk import CheckpointKeeper, checkpoint_bytes
+from orchestrator.engine.checkpoint_quota import CheckpointKeeper, checkpoint_bytes
 from orchestrator.study.plan import Limits, Plan
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 

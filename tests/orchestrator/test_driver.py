@@ -16,9 +16,9 @@ from orchestrator_parts import LR, Bench, Fault, Killed, World, rate, sequence_n
 
 from orchestrator.storage.opening import open_search
 from orchestrator.study.plan import Limits, Plan
-from orchestrator.promote import chosen
-from orchestrator.retry import reopen_failed
-from orchestrator.stage import FullRun
+from orchestrator.engine.promotion import chosen
+from orchestrator.engine.reopen import reopen_failed
+from orchestrator.engine.stage import FullRun
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING
 from trainer.api import read_yaml
 

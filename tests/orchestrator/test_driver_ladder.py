@@ -14,7 +14,7 @@ from orchestrator_parts import LR, Bench, Fault, Killed, World
 
 from orchestrator.storage.opening import open_search
 from orchestrator.study.plan import Limits
-from orchestrator.retry import reopen_failed
+from orchestrator.engine.reopen import reopen_failed
 from orchestrator.planning.settings import SAMPLERS
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.storage.optuna_study import Study

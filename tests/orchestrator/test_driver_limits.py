@@ -9,7 +9,7 @@ import pytest
 from orchestrator_parts import LR, Bench, Fault, Killed
 
 from orchestrator.study.plan import Limits
-from orchestrator.promote import chosen
+from orchestrator.engine.promotion import chosen
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, TrialState
 
 MakeBench = Callable[..., Bench]

@@ -18,10 +18,10 @@ from orchestrator.storage.opening import read_aside, read_full
 from orchestrator.planning.continuation import merge
 from orchestrator.outputs import StudyFiles, write_best
 from orchestrator.study.plan import Plan, plan_from_plain
-from orchestrator.promote import chosen, crown, failed_before, set_aside
+from orchestrator.engine.promotion import chosen, crown, failed_before, set_aside
 from orchestrator.results.record import build_record, next_steps
-from orchestrator.retry import reopen_all
-from orchestrator.stage import FullRun, Stage
+from orchestrator.engine.reopen import reopen_all
+from orchestrator.engine.stage import FullRun, Stage
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
 from trainer.api import ConfigError, load_config, resolve_config
 

@@ -10,7 +10,7 @@ from orchestrator_parts import LR, Bench, Fault
 
 from orchestrator.study.plan import Plan
 from orchestrator.results.record import build_record, cost_words, duration, table_record, trial_rows
-from orchestrator.stage import FullRun
+from orchestrator.engine.stage import FullRun
 from orchestrator.study.state import RUNNING, StudyState, TrialState
 from reports.record import STATUSES
 from reports.tables import columns, trials_frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.failures import LOST_RETRIES, SAME_FAILURES, SLOT_LOSSES, FailurePolicy
+from orchestrator.engine.failures import LOST_RETRIES, SAME_FAILURES, SLOT_LOSSES, FailurePolicy
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 
 

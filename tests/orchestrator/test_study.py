@@ -21,7 +21,7 @@ from orchestrator.storage.database import open_storage
 from orchestrator.storage.opening import open_search, read_state
 from orchestrator.outputs import write_plan
 from orchestrator.study.plan import Plan
-from orchestrator.stage import FullRun, SearchStage
+from orchestrator.engine.stage import FullRun, SearchStage
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from orchestrator.storage.optuna_study import Study
 from trainer.api import ConfigError

@@ -22,7 +22,7 @@ from orchestrator.study.plan import Limits
 from orchestrator.slots.slot import Beat
 from orchestrator.study.state import StudyState
 from orchestrator.views import VIEWS, JsonView, View, make_view
-from orchestrator.watcher import Watchers
+from orchestrator.engine.watcher import Watchers
 from trainer.api import ConfigError
 
 A, B = 0.1, 0.2

@@ -12,9 +12,9 @@ from orchestrator_parts import LR, tiny_plan
 
 from orchestrator.storage.opening import open_search
 from orchestrator.study.plan import Plan
-from orchestrator.retry import reopen_failed
+from orchestrator.engine.reopen import reopen_failed
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
-from orchestrator.stage import SearchStage
+from orchestrator.engine.stage import SearchStage
 from orchestrator.study.state import FAILED
 from orchestrator.slots.worker import LEFT, REST, STOP, Worker
 

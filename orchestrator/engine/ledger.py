@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.disk import CheckpointKeeper
+from orchestrator.engine.checkpoint_quota import CheckpointKeeper
 from orchestrator.policies.policy import Climb, climb, decide
-from orchestrator.stage import Stage, inside
+from orchestrator.engine.stage import Stage, inside
 from orchestrator.study.state import FAILED, PAUSED, PRUNED, RUNNING, TrialState
 from orchestrator.results.trust import Doubt
-from orchestrator.watcher import Watcher
+from orchestrator.engine.watcher import Watcher
 from trainer.api import Evaluation, Outcome
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.storage.opening import open_full, open_search, read_full
 from orchestrator.study.plan import Plan
-from orchestrator.stage import FullStage, SearchStage, Stage
+from orchestrator.engine.stage import FullStage, SearchStage, Stage
 from orchestrator.study.state import PAUSED, TrialState
 from orchestrator.storage.optuna_study import Study
 

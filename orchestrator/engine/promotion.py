@@ -8,7 +8,7 @@ from orchestrator.results.choice import choice_words, choose, full_values
 from orchestrator.outputs import write_best
 from orchestrator.study.plan import Plan
 from orchestrator.results.record import retry_command
-from orchestrator.stage import FullRun
+from orchestrator.engine.stage import FullRun
 from orchestrator.study.state import StudyState
 from trainer.api import ConfigError, Problem
 

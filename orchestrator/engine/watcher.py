@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from orchestrator.slots.slot import Beat, Slot
-from orchestrator.stage import Stage
+from orchestrator.engine.stage import Stage
 from orchestrator.study.state import TrialState
 
 
