@@ -24,7 +24,7 @@ from orchestrator.storage.opening import open_search
 from orchestrator.study.ladder import Budget
 from orchestrator.engine.ledger import Ledger
 from orchestrator.planning.arguments import Request
-from orchestrator.outputs import StudyFiles, prepare_folder, write_plan
+from orchestrator.output.study_files import StudyFiles, prepare_folder, write_plan
 from orchestrator.policies.policy import Ask, Climb
 from orchestrator.planning.request import make_plan
 from orchestrator.engine.stage import SearchStage

@@ -17,7 +17,7 @@ from orchestrator.engine.driver import Driver, Stop
 from orchestrator.storage.opening import open_search
 from orchestrator.study.ladder import Budget
 from orchestrator.planning.arguments import Request
-from orchestrator.outputs import StudyFiles, prepare_folder, write_plan
+from orchestrator.output.study_files import StudyFiles, prepare_folder, write_plan
 from orchestrator.planning.request import make_plan
 from orchestrator.slots.local import LocalSlot, LocalSlots
 from orchestrator.slots.slot import Ended, Event

@@ -17,7 +17,7 @@ from orchestrator.planning.arguments import Request
 from trainer.api import ConfigError, Problem, guarded
 
 if TYPE_CHECKING:
-    from orchestrator.views import View
+    from orchestrator.output.views import View
 
 app = typer.Typer(
     add_completion=False,
@@ -194,7 +194,7 @@ def _ends_with(work: Callable[[], int], debug: bool) -> NoReturn:
 
 
 def _view(name: str) -> View:
-    from orchestrator.views import make_view
+    from orchestrator.output.views import make_view
 
     return make_view(name)
 

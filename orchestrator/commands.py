@@ -16,13 +16,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from orchestrator.engine.checkpoint_quota import CheckpointKeeper
 from orchestrator.engine.driver import Driver, Ending, Stop
-from orchestrator.exhibits import Exhibits, exhibit
+from orchestrator.output.dashboard_notes import Exhibits, exhibit
 from orchestrator.engine.failures import FailurePolicy
 from orchestrator.storage.opening import open_full, open_search, read_aside, read_full, read_plan, read_state
 from orchestrator.storage.lock import StudyLock, is_held
 from orchestrator.planning.continuation import merge
 from orchestrator.planning.arguments import Request
-from orchestrator.outputs import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan
+from orchestrator.output.study_files import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan
 from orchestrator.study.plan import Plan
 from orchestrator.engine.promotion import chosen, crown, failed_before, set_aside
 from orchestrator.results.record import next_steps
@@ -34,7 +34,7 @@ from orchestrator.engine.stage import FullStage, SearchStage, Stage
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 from orchestrator.results.timings import known_timings, remember
 from orchestrator.planning.library_checks import try_out_all
-from orchestrator.views import View, summary_line
+from orchestrator.output.views import View, summary_line
 from orchestrator.engine.watcher import Watcher, Watchers
 from trainer.api import ConfigError, Problem, RunConfig, check_data, prepare_data
 

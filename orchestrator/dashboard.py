@@ -10,7 +10,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import run_server
 
 from orchestrator.storage.database import open_storage
-from orchestrator.exhibits import ARTIFACTS
+from orchestrator.output.dashboard_notes import ARTIFACTS
 from orchestrator.storage.opening import read_plan
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from orchestrator.results.choice import choice_words, choose, full_values
-from orchestrator.outputs import write_best
+from orchestrator.output.study_files import write_best
 from orchestrator.study.plan import Plan
 from orchestrator.results.record import retry_command
 from orchestrator.engine.stage import FullRun

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.storage.lock import is_held
-from orchestrator.outputs import PLAN
+from orchestrator.output.study_files import PLAN
 from orchestrator.study.plan import Plan, plan_from_plain
 from orchestrator.engine.promotion import full_study_name
 from orchestrator.study.state import StudyState

@@ -15,7 +15,7 @@ from orchestrator import load_study
 from orchestrator.cli import app
 from orchestrator.storage.opening import open_search
 from orchestrator.storage.lock import LOCK
-from orchestrator.outputs import write_plan
+from orchestrator.output.study_files import write_plan
 from orchestrator.study.plan import Plan
 
 Damage = Callable[[Path], object]

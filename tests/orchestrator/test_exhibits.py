@@ -13,7 +13,7 @@ from optuna_dashboard.artifact._backend import list_trial_artifacts
 from PIL import Image
 
 from orchestrator.storage.database import open_storage
-from orchestrator.exhibits import ARTIFACTS, SIGNATURE, exhibit
+from orchestrator.output.dashboard_notes import ARTIFACTS, SIGNATURE, exhibit
 from orchestrator.storage.opening import read_state
 
 

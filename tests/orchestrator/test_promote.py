@@ -16,7 +16,7 @@ from orchestrator_parts import LR, Bench, Fault
 
 from orchestrator.storage.opening import read_aside, read_full
 from orchestrator.planning.continuation import merge
-from orchestrator.outputs import StudyFiles, write_best
+from orchestrator.output.study_files import StudyFiles, write_best
 from orchestrator.study.plan import Plan, plan_from_plain
 from orchestrator.engine.promotion import chosen, crown, failed_before, set_aside
 from orchestrator.results.record import build_record, next_steps

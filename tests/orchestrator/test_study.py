@@ -19,7 +19,7 @@ from orchestrator_parts import LR, Bench, Fault
 
 from orchestrator.storage.database import open_storage
 from orchestrator.storage.opening import open_search, read_state
-from orchestrator.outputs import write_plan
+from orchestrator.output.study_files import write_plan
 from orchestrator.study.plan import Plan
 from orchestrator.engine.stage import FullRun, SearchStage
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState

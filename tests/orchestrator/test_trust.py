@@ -180,7 +180,7 @@ def test_shares_lie_between_0_and_1(tmp_path: Path, said: Mapping[str, Any]) -> 
 
 def test_what_is_spared_outlives_the_driver(tmp_path: Path) -> None:
     from orchestrator.storage.opening import open_search
-    from orchestrator.outputs import prepare_folder
+    from orchestrator.output.study_files import prepare_folder
 
     plan = plan_of(tmp_path, 3, Trust(0.5, 0.0, seed=1))
     prepare_folder(plan)

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 
 from orchestrator import views
 from orchestrator.cli import app
-from orchestrator.live import LiveView, spent_words
+from orchestrator.output.live import LiveView, spent_words
 from orchestrator.study.plan import Limits
 from orchestrator.slots.slot import Beat
 from orchestrator.study.state import StudyState
-from orchestrator.views import VIEWS, JsonView, View, make_view
+from orchestrator.output.views import VIEWS, JsonView, View, make_view
 from orchestrator.engine.watcher import Watchers
 from trainer.api import ConfigError
 

@@ -22,10 +22,10 @@ from trainer.api import ConfigError, Problem
 
 # A new one is a class with `View`'s methods, made without arguments, and a line here.
 VIEWS: Mapping[str, str] = {
-    "live": "orchestrator.live:LiveView",
-    "plain": "orchestrator.views:PlainView",
-    "quiet": "orchestrator.views:QuietView",
-    "json": "orchestrator.views:JsonView",
+    "live": "orchestrator.output.live:LiveView",
+    "plain": "orchestrator.output.views:PlainView",
+    "quiet": "orchestrator.output.views:QuietView",
+    "json": "orchestrator.output.views:JsonView",
 }
 AUTO = "auto"  # live on a terminal, else plain
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from orchestrator.pace import Pace
+from orchestrator.output.pace import Pace
 from orchestrator.study.plan import Plan
 from orchestrator.results.record import ENVIRONMENT, build_record, table_record
 from orchestrator.slots.slot import Beat, Slot

@@ -19,7 +19,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from orchestrator.storage.database import DatabaseError
-from orchestrator.pace import Pace
+from orchestrator.output.pace import Pace
 from orchestrator.study.plan import Plan
 from orchestrator.results.record import next_steps
 from orchestrator.results.samples import read_samples, samples_stamp

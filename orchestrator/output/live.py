@@ -17,7 +17,7 @@ from orchestrator.results.record import duration
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.engine.stage import Stage
 from orchestrator.study.state import PAUSED, RUNNING, StudyState, TrialState
-from orchestrator.views import PlainView, summary_line
+from orchestrator.output.views import PlainView, summary_line
 
 _REDRAW_SECONDS = 0.25
 _MISSING = "–"
