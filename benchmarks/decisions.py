@@ -20,14 +20,14 @@ from statistics import fmean, median
 
 import numpy as np
 
+from orchestrator.engine.ledger import Ledger
+from orchestrator.engine.stage import SearchStage
+from orchestrator.output.study_files import StudyFiles, prepare_folder, write_plan
+from orchestrator.planning.arguments import Request
+from orchestrator.planning.request import make_plan
+from orchestrator.policies.policy import Ask, Climb
 from orchestrator.storage.opening import open_search
 from orchestrator.study.ladder import Budget
-from orchestrator.engine.ledger import Ledger
-from orchestrator.planning.arguments import Request
-from orchestrator.output.study_files import StudyFiles, prepare_folder, write_plan
-from orchestrator.policies.policy import Ask, Climb
-from orchestrator.planning.request import make_plan
-from orchestrator.engine.stage import SearchStage
 from orchestrator.study.state import TrialState
 from trainer.api import Evaluation, Outcome
 

@@ -14,14 +14,14 @@ from noop_slot import run_noop_slot
 from sqlalchemy import event
 
 from orchestrator.engine.driver import Driver, Stop
-from orchestrator.storage.opening import open_search
-from orchestrator.study.ladder import Budget
-from orchestrator.planning.arguments import Request
+from orchestrator.engine.stage import SearchStage, Stage
 from orchestrator.output.study_files import StudyFiles, prepare_folder, write_plan
+from orchestrator.planning.arguments import Request
 from orchestrator.planning.request import make_plan
 from orchestrator.slots.local import LocalSlot, LocalSlots
 from orchestrator.slots.slot import Ended, Event
-from orchestrator.engine.stage import SearchStage, Stage
+from orchestrator.storage.opening import open_search
+from orchestrator.study.ladder import Budget
 from orchestrator.study.state import TrialState
 
 REPORTS = 5

@@ -26,11 +26,11 @@ from pathlib import Path
 from curves import DataError, Params, Problem, open_problems
 from peers import PEERS, Method, Progress, Training, random_configurations
 
-from orchestrator.study.ladder import Rung, derived_ladder
+from orchestrator.planning.settings import REDUCTION_FACTOR
 from orchestrator.policies.halving import HalvingPolicy
 from orchestrator.policies.policy import Supply
-from orchestrator.planning.settings import REDUCTION_FACTOR
 from orchestrator.policies.simulate import simulate
+from orchestrator.study.ladder import Rung, derived_ladder
 from orchestrator.study.state import StudyState, TrialState
 from trainer.api import Metric
 

@@ -25,13 +25,13 @@ import numpy as np
 from curves import Array, Problem, open_problems
 from scipy.stats import kendalltau
 
-from orchestrator.study.ladder import Rung
 from orchestrator.policies.halving import HalvingPolicy
 from orchestrator.policies.policy import Supply
-from orchestrator.study.lots import Trust
 from orchestrator.policies.simulate import simulate
-from orchestrator.study.state import StudyState, TrialState
 from orchestrator.results.trust import between
+from orchestrator.study.ladder import Rung
+from orchestrator.study.lots import Trust
+from orchestrator.study.state import StudyState, TrialState
 from trainer.api import Metric
 
 FACTOR = 3

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from orchestrator.storage.opening import read_state
-from orchestrator.storage.lock import is_held
 from orchestrator.results.record import build_record
+from orchestrator.storage.lock import is_held
+from orchestrator.storage.opening import read_state
 from reports.build import FIGURES, figure
 from reports.record import StudyRecord
 from reports.tables import decisions_frame, metrics_frame, trials_frame

@@ -17,14 +17,14 @@ from typing import Any, Literal
 from orchestrator.engine.checkpoint_quota import CheckpointKeeper
 from orchestrator.engine.failures import LOST_RETRIES, SLOT_LOSSES, FailurePolicy
 from orchestrator.engine.ledger import Ledger
-from orchestrator.study.plan import Limits
+from orchestrator.engine.slot_clock import SlotTimes
+from orchestrator.engine.stage import Stage
+from orchestrator.engine.watcher import Watcher
 from orchestrator.policies.policy import Ask, Climb, Continue
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Slots, Started
-from orchestrator.engine.slot_clock import SlotTimes
 from orchestrator.study.distributions import as_json
-from orchestrator.engine.stage import Stage
+from orchestrator.study.plan import Limits
 from orchestrator.study.state import PAUSED, RUNNING, TrialState
-from orchestrator.engine.watcher import Watcher
 from trainer.api import ConfigError, dump_yaml, write_whole
 
 _STOP_SECONDS = 25.0

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from orchestrator.engine.checkpoint_quota import CheckpointKeeper
-from orchestrator.policies.policy import Climb, climb, decide
 from orchestrator.engine.stage import Stage, inside
-from orchestrator.study.state import FAILED, PAUSED, PRUNED, RUNNING, TrialState
-from orchestrator.results.trust import Doubt
 from orchestrator.engine.watcher import Watcher
+from orchestrator.policies.policy import Climb, climb, decide
+from orchestrator.results.trust import Doubt
+from orchestrator.study.state import FAILED, PAUSED, PRUNED, RUNNING, TrialState
 from trainer.api import Evaluation, Outcome
 
 

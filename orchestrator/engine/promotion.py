@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from orchestrator.results.choice import choice_words, choose, full_values
-from orchestrator.output.study_files import write_best
-from orchestrator.study.plan import Plan
-from orchestrator.results.record import retry_command
 from orchestrator.engine.stage import FullRun
+from orchestrator.output.study_files import write_best
+from orchestrator.results.choice import choice_words, choose, full_values
+from orchestrator.results.record import retry_command
+from orchestrator.study.plan import Plan
 from orchestrator.study.state import StudyState
 from trainer.api import ConfigError, Problem
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.storage.opening import open_full, open_search, read_full
-from orchestrator.study.plan import Plan
 from orchestrator.engine.stage import FullStage, SearchStage, Stage
-from orchestrator.study.state import PAUSED, TrialState
+from orchestrator.storage.opening import open_full, open_search, read_full
 from orchestrator.storage.optuna_study import Study
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import PAUSED, TrialState
 
 
 def reopen_all(plan: Plan) -> str:

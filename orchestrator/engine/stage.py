@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.study.ladder import Rung
-from orchestrator.study.plan import Plan
 from orchestrator.policies.build import full_policy, search_policy, teach
 from orchestrator.policies.policy import Policy
 from orchestrator.samplers.sampler import Sampler, make_sampler
-from orchestrator.study.state import SAMPLED, StudyState, TrialState
 from orchestrator.storage.optuna_study import Study
+from orchestrator.study.ladder import Rung
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import SAMPLED, StudyState, TrialState
 from trainer.api import ConfigError
 
 

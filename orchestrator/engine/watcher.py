@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from orchestrator.slots.slot import Beat, Slot
 from orchestrator.engine.stage import Stage
+from orchestrator.slots.slot import Beat, Slot
 from orchestrator.study.state import TrialState
 
 

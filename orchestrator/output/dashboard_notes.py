@@ -18,15 +18,15 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from orchestrator.storage.database import DatabaseError
+from orchestrator.engine.stage import Stage
 from orchestrator.output.pace import Pace
-from orchestrator.study.plan import Plan
 from orchestrator.results.record import next_steps
 from orchestrator.results.samples import read_samples, samples_stamp
 from orchestrator.slots.slot import Beat, Slot
-from orchestrator.engine.stage import Stage
-from orchestrator.study.state import StudyState, TrialState
+from orchestrator.storage.database import DatabaseError
 from orchestrator.storage.optuna_study import Study
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import StudyState, TrialState
 from reports.record import Sample
 
 ARTIFACTS = "artifacts"

@@ -12,12 +12,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.study.plan import Plan
+from orchestrator.engine.stage import Stage
+from orchestrator.output.views import PlainView, summary_line
 from orchestrator.results.record import duration
 from orchestrator.slots.slot import Beat, Slot
-from orchestrator.engine.stage import Stage
+from orchestrator.study.plan import Plan
 from orchestrator.study.state import PAUSED, RUNNING, StudyState, TrialState
-from orchestrator.output.views import PlainView, summary_line
 
 _REDRAW_SECONDS = 0.25
 _MISSING = "–"

@@ -13,11 +13,11 @@ import sys
 import time
 from pathlib import Path
 
+from orchestrator.engine.stage import Stage
 from orchestrator.output.pace import Pace
-from orchestrator.study.plan import Plan
 from orchestrator.results.record import ENVIRONMENT, build_record, table_record
 from orchestrator.slots.slot import Beat, Slot
-from orchestrator.engine.stage import Stage
+from orchestrator.study.plan import Plan
 from orchestrator.study.state import COMPLETED, StudyState, TrialState
 from reports.build import write_report
 from reports.tables import write_agreement_csv, write_metrics_csv, write_trials_csv

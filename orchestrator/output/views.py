@@ -13,11 +13,11 @@ from typing import Any, Protocol, Self, TextIO
 
 from rich.console import Console
 
-from orchestrator.study.plan import Plan
-from orchestrator.slots.slot import Beat, Slot
 from orchestrator.engine.stage import Stage
-from orchestrator.study.state import StudyState, TrialState
 from orchestrator.engine.watcher import Watcher
+from orchestrator.slots.slot import Beat, Slot
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import StudyState, TrialState
 from trainer.api import ConfigError, Problem
 
 # A new one is a class with `View`'s methods, made without arguments, and a line here.

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.study.ladder import Budget
-from orchestrator.slots.machine import cores, usual_workers
 from orchestrator.planning.mistakes import Mistakes
-from orchestrator.study.plan import Limits, Places
 from orchestrator.planning.trials_file import TrialsFile, seconds
+from orchestrator.slots.machine import cores, usual_workers
+from orchestrator.study.ladder import Budget
+from orchestrator.study.plan import Limits, Places
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.study.distributions import as_json
 from orchestrator.study.ladder import ladder_words
 from orchestrator.study.plan import Plan
-from orchestrator.study.distributions import as_json
 from trainer.api import ConfigError, Problem
 
 _DIFFERENCES_SHOWN = 12

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from orchestrator.planning.settings import NEEDS_COMPLETED
 from orchestrator.planning.strategy import Strategy
+from orchestrator.study.distributions import as_json, varies
 from orchestrator.study.ladder import Budget, ladder_words
 from orchestrator.study.plan import Plan
-from orchestrator.planning.settings import NEEDS_COMPLETED
-from orchestrator.study.distributions import as_json, varies
 from trainer.api import LOSS, DataSummary, redefines_loss
 
 

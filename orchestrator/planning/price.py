@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.study.ladder import LONGEST_WARMUP
-from orchestrator.slots.machine import visible_gpus
-from orchestrator.study.plan import Plan
-from orchestrator.study.lots import NOBODY_SPARED, Trust
-from orchestrator.study.state import PAUSED, RUNNING, StudyState
 from orchestrator.results.timings import Seconds
+from orchestrator.slots.machine import visible_gpus
+from orchestrator.study.ladder import LONGEST_WARMUP
+from orchestrator.study.lots import NOBODY_SPARED, Trust
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import PAUSED, RUNNING, StudyState
 
 _DRAWS = 20  # orders in which trials of equal chances may come
 _SIMULATED_TRIALS = 300  # more come out in proportion

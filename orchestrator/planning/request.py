@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.planning.strategy import Strategy, read_budget, read_strategy
+from orchestrator.planning.arguments import Request, limits_of, places_of, read_options
 from orchestrator.planning.data_checks import DataChecks
-from orchestrator.study.ladder import SUBSET, VAL_SUBSET, refused_in_trials
 from orchestrator.planning.mistakes import Mistakes
 from orchestrator.planning.plan_notes import plan_notes
-from orchestrator.planning.arguments import Request, limits_of, places_of, read_options
-from orchestrator.study.plan import Plan, dotted
-from orchestrator.study.lots import Trust
 from orchestrator.planning.search_space import Space, read_space
-from orchestrator.study.distributions import Shape, shape_of
+from orchestrator.planning.strategy import Strategy, read_budget, read_strategy
 from orchestrator.planning.trials_file import TrialsFile, read_trials_file
+from orchestrator.study.distributions import Shape, shape_of
+from orchestrator.study.ladder import SUBSET, VAL_SUBSET, refused_in_trials
+from orchestrator.study.lots import Trust
+from orchestrator.study.plan import Plan, dotted
 from trainer.api import (
     ConfigError,
     DataError,

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from orchestrator.study.ladder import refused_in_trials
 from orchestrator.planning.mistakes import Mistakes
 from orchestrator.study.distributions import Shape, as_json, choices_of
+from orchestrator.study.ladder import refused_in_trials
 from trainer.api import ConfigError, Key, canonical_overrides, known_keys
 
 KINDS: dict[str, tuple[str, ...]] = {

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.study.ladder import SIZE, Budget, Rung, derived_ladder, rungs_of, single_rung
-from orchestrator.planning.mistakes import Mistakes
 from orchestrator.planning.arguments import Request
-from orchestrator.samplers.sampler import LARGEST_GRID, GridSampler, grid_size
-from orchestrator.planning.settings import PRUNERS, REDUCTION_FACTOR, pruner_settings, sampler_settings
+from orchestrator.planning.mistakes import Mistakes
 from orchestrator.planning.search_space import Space
+from orchestrator.planning.settings import PRUNERS, REDUCTION_FACTOR, pruner_settings, sampler_settings
 from orchestrator.planning.trials_file import TrialsFile
+from orchestrator.samplers.sampler import LARGEST_GRID, GridSampler, grid_size
+from orchestrator.study.ladder import SIZE, Budget, Rung, derived_ladder, rungs_of, single_rung
 from trainer.api import DataSummary, RunConfig, metric_of, resolve_config
 
 USUAL_TRIALS = 20

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from orchestrator.policies.pruners import PrunerOracle
-from orchestrator.study.plan import Plan
+from orchestrator.planning.settings import PRUNERS
 from orchestrator.policies.halving import HalvingPolicy
 from orchestrator.policies.policy import Policy, Supply
 from orchestrator.policies.pruned import PrunedPolicy
-from orchestrator.planning.settings import PRUNERS
+from orchestrator.policies.pruners import PrunerOracle
+from orchestrator.study.plan import Plan
 from orchestrator.study.state import PRUNED, StudyState
 
 

@@ -11,10 +11,10 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from orchestrator.study.ladder import Rung
 from orchestrator.policies.policy import Climb, Continue, Step, Supply, Verdict, at_top, unfinished
-from orchestrator.study.lots import NOBODY_SPARED, Trust
 from orchestrator.policies.reasons import an, early_words, ordinal, rung_words
+from orchestrator.study.ladder import Rung
+from orchestrator.study.lots import NOBODY_SPARED, Trust
 from orchestrator.study.state import PAUSED, StudyState, TrialState
 from trainer.api import Metric
 

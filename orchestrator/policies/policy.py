@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from orchestrator.policies.reasons import early_words, eliminated, rung_words
 from orchestrator.study.ladder import Rung
 from orchestrator.study.lots import Spared
-from orchestrator.policies.reasons import early_words, eliminated, rung_words
 from orchestrator.study.state import COMPLETED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from trainer.api import Metric
 

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from orchestrator.study.ladder import Rung
 from orchestrator.policies.policy import Continue, Step, Supply, Verdict, at_top, unfinished
-from orchestrator.study.lots import NOBODY_SPARED, Trust
 from orchestrator.policies.reasons import an, ordinal, rung_words
+from orchestrator.study.ladder import Rung
+from orchestrator.study.lots import NOBODY_SPARED, Trust
 from orchestrator.study.state import COMPLETED, StudyState, TrialState
 from trainer.api import Metric
 

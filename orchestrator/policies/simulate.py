@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestrator.study.ladder import Rung
 from orchestrator.policies.policy import Ask, Climb, Continue, Policy, climb, decide
+from orchestrator.study.ladder import Rung
 from orchestrator.study.state import SAMPLED, StudyState, TrialState
 
 Propose = Callable[[int, StudyState], Mapping[str, Any] | None]

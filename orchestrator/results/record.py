@@ -10,13 +10,13 @@ from statistics import stdev
 from typing import Any
 
 from orchestrator.results.choice import choose, full_values, mean_of, noise_of
-from orchestrator.study.ladder import ladder_words
-from orchestrator.study.plan import Plan
 from orchestrator.results.samples import Kept, read_samples
-from orchestrator.study.distributions import shape_words
-from orchestrator.study.state import FAILED, StudyState, TrialState, trial_folder
 from orchestrator.results.timings import study_timings
 from orchestrator.results.trust import agreements, audit_of
+from orchestrator.study.distributions import shape_words
+from orchestrator.study.ladder import ladder_words
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import FAILED, StudyState, TrialState, trial_folder
 from reports.record import Decision, Evaluation, FullRun, Metric, Rung, StudyRecord, Trial, Wasted
 from trainer.api import METRICS, known_keys, read_metrics
 

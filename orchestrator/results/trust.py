@@ -11,10 +11,10 @@ from typing import Protocol
 
 from scipy.special import betaincinv
 
-from orchestrator.results.rank_agreement import SAMPLES, Ranks, compare
 from orchestrator.results.choice import full_values
-from orchestrator.study.plan import Plan
+from orchestrator.results.rank_agreement import SAMPLES, Ranks, compare
 from orchestrator.study.lots import Trust
+from orchestrator.study.plan import Plan
 from orchestrator.study.state import COMPLETED, StudyState, TrialState
 from reports.record import Agreement, Audit, Estimate
 from trainer.api import LOSS, Metric, known_keys

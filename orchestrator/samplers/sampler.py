@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from orchestrator.planning.settings import SAMPLERS
 from orchestrator.planning.search_space import Dimension, Space
+from orchestrator.planning.settings import SAMPLERS
 from orchestrator.study.distributions import as_json, choices_of, external_value
 from orchestrator.study.state import StudyState
 

@@ -21,7 +21,7 @@ from orchestrator.slots.machine import visible_gpus
 from orchestrator.slots.slot import Ended, Event, Failed, Lost, Slice
 from orchestrator.slots.worker import LEFT, RECYCLED, REST, STOP, run_slot
 
-_PRELOADED = ["orchestrator.cli", "orchestrator.slots.worker", "orchestrator.slots.preload"]
+_PRELOADED = ["orchestrator.commands.cli", "orchestrator.slots.worker", "orchestrator.slots.preload"]
 _CLOSE_SECONDS = 5.0
 _STATUS_SECONDS = 10.0  # a pipe ends before its process does; on a busy machine the status comes noticeably later
 # Statuses that are no fault of a slice. 255 is how multiprocessing says that the fork server, which alone knew the

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.storage.lock import is_held
-from orchestrator.output.study_files import PLAN
-from orchestrator.study.plan import Plan, plan_from_plain
 from orchestrator.engine.promotion import full_study_name
-from orchestrator.study.state import StudyState
+from orchestrator.output.study_files import PLAN
+from orchestrator.storage.lock import is_held
 from orchestrator.storage.optuna_study import Study
+from orchestrator.study.plan import Plan, plan_from_plain
+from orchestrator.study.state import StudyState
 from trainer.api import ConfigError, Problem, read_config_file
 
 

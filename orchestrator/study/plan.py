@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestrator.study.ladder import Budget, Rung, rung_overrides, single_rung
-from orchestrator.study.lots import NOBODY_SPARED, Trust
 from orchestrator.planning.search_space import Space, space_from_plain
 from orchestrator.study.distributions import Shape, as_json
+from orchestrator.study.ladder import Budget, Rung, rung_overrides, single_rung
+from orchestrator.study.lots import NOBODY_SPARED, Trust
 from trainer.api import ConfigError, Metric, Problem, RunConfig, cheap_evaluation, metric_of, resolve_config
 
 FORMAT = 1

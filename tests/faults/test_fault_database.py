@@ -20,8 +20,8 @@ import pytest
 from fault_parts import SMALL, TRIALS, NewBox, StudyBox, send, wait_for
 from sqlalchemy.exc import OperationalError
 
-from orchestrator.study.state import COMPLETED, TrialState
 from orchestrator.storage.optuna_study import Study
+from orchestrator.study.state import COMPLETED, TrialState
 
 
 def lock_for(study: Path, seconds: float) -> None:
@@ -109,7 +109,7 @@ def test_twelve_at_once_ten_times_over(box: NewBox) -> None:
 
 def test_a_second_driver_is_refused_and_a_dead_holder_is_not(finished: StudyBox) -> None:
     lock = finished.study / "driver.lock"
-    finished.pause_at("orchestrator.commands:write_environment:1")
+    finished.pause_at("orchestrator.commands.session:write_environment:1")
     holder = finished.start()
     finished.paused()
     held = json.loads(lock.read_text(encoding="utf-8"))
@@ -135,7 +135,7 @@ def test_a_holder_on_another_host_is_believed_while_it_is_fresh(finished: StudyB
 @pytest.mark.slow
 def test_a_driver_keeps_its_lock_fresh(finished: StudyBox) -> None:
     """Hosts that share a folder without kernel locks tell a living holder by the lock's time."""
-    finished.pause_at("orchestrator.commands:write_environment:1")
+    finished.pause_at("orchestrator.commands.session:write_environment:1")
     holder = finished.start()
     finished.paused()
     lock = finished.study / "driver.lock"

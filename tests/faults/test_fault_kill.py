@@ -99,7 +99,7 @@ def test_what_a_slot_did_while_its_driver_died_is_recorded_once(box: NewBox, ora
         "orchestrator.output.study_files:StudyFiles.finish:1",
         "orchestrator.output.study_files:write_environment:1",
         "orchestrator.engine.promotion:crown:1",
-        "orchestrator.commands:build_data:1",
+        "orchestrator.commands.session:build_data:1",
     ],
 )
 def test_a_driver_killed_at_every_step_of_its_own(box: NewBox, oracle: StudyBox, moment: str) -> None:

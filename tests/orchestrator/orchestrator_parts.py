@@ -16,12 +16,12 @@ from click.testing import Result
 
 from orchestrator.engine.checkpoint_quota import CheckpointKeeper
 from orchestrator.engine.driver import Driver, Ending, Stop
-from orchestrator.storage.opening import open_full, open_search
+from orchestrator.engine.stage import FullRun, FullStage, SearchStage, Stage
 from orchestrator.planning.arguments import Request
-from orchestrator.study.plan import Limits, Plan
 from orchestrator.planning.request import make_plan
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Started
-from orchestrator.engine.stage import FullRun, FullStage, SearchStage, Stage
+from orchestrator.storage.opening import open_full, open_search
+from orchestrator.study.plan import Limits, Plan
 from orchestrator.study.state import StudyState, TrialState
 from trainer.api import Evaluation, Outcome
 

@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator import load_study
-from orchestrator.cli import app
-from orchestrator.storage.opening import open_search
-from orchestrator.storage.lock import LOCK
+from orchestrator.commands.cli import app
 from orchestrator.output.study_files import write_plan
+from orchestrator.storage.lock import LOCK
+from orchestrator.storage.opening import open_search
 from orchestrator.study.plan import Plan
 
 Damage = Callable[[Path], object]

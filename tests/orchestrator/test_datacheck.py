@@ -11,7 +11,7 @@ import pytest
 from orchestrator_parts import LR, Command, tree
 from PIL import Image
 
-from orchestrator import datacheck
+from orchestrator.planning import data_checks
 from orchestrator.planning.arguments import Request
 from orchestrator.planning.request import make_plan
 from trainer.api import ConfigError, check_data, reads_data, tasks
@@ -92,7 +92,7 @@ def test_equal_data_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         read.append(config)
         return check_data(config)
 
-    monkeypatch.setattr(datacheck, "check_data", counted)
+    monkeypatch.setattr(data_checks, "check_data", counted)
     listed: Sequence[dict[str, Any]] = [{LR: n / 100, CLASSES: 5 + n % 3, "model.in_channels": 3} for n in range(1, 61)]
     space = {CLASSES: {"type": "categorical", "choices": [5, 6]}, LR: {"type": "float", "low": 0.1, "high": 0.2}}
     assert len(mistakes(tmp_path, trials=list(listed), search_space=space)) == 41

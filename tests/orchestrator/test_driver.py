@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR, Bench, Fault, Killed, World, rate, sequence_numbers
 
-from orchestrator.storage.opening import open_search
-from orchestrator.study.plan import Limits, Plan
 from orchestrator.engine.promotion import chosen
 from orchestrator.engine.reopen import reopen_failed
 from orchestrator.engine.stage import FullRun
+from orchestrator.storage.opening import open_search
+from orchestrator.study.plan import Limits, Plan
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING
 from trainer.api import read_yaml
 

@@ -12,12 +12,12 @@ import pytest
 from optuna.storages import RDBStorage
 from orchestrator_parts import LR, Bench, Fault, Killed, World
 
-from orchestrator.storage.opening import open_search
-from orchestrator.study.plan import Limits
 from orchestrator.engine.reopen import reopen_failed
 from orchestrator.planning.settings import SAMPLERS
-from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
+from orchestrator.storage.opening import open_search
 from orchestrator.storage.optuna_study import Study
+from orchestrator.study.plan import Limits
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
 
 MakeBench = Callable[..., Bench]
 A, B, C, D, E, F = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6

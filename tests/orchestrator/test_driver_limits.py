@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from orchestrator_parts import LR, Bench, Fault, Killed
 
-from orchestrator.study.plan import Limits
 from orchestrator.engine.promotion import chosen
+from orchestrator.study.plan import Limits
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, TrialState
 
 MakeBench = Callable[..., Bench]

@@ -12,8 +12,8 @@ from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 from PIL import Image
 
-from orchestrator.storage.database import open_storage
 from orchestrator.output.dashboard_notes import ARTIFACTS, SIGNATURE, exhibit
+from orchestrator.storage.database import open_storage
 from orchestrator.storage.opening import read_state
 
 

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR
 
-from orchestrator.study.ladder import Rung
-from orchestrator.study.plan import Plan
+from orchestrator.planning.price import climbers, price_of
 from orchestrator.policies.halving import HalvingPolicy
 from orchestrator.policies.policy import Ask, Climb, Continue, Step, Supply, Verdict, climb, decide
 from orchestrator.policies.reasons import ordinal
-from orchestrator.planning.price import climbers, price_of
 from orchestrator.policies.simulate import Curve, simulate
+from orchestrator.study.ladder import Rung
+from orchestrator.study.plan import Plan
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState
 from trainer.api import Metric
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, Command, tree, write_trials
 
-from orchestrator.study.ladder import MOST_DERIVED_RUNGS, Budget, Rung, derived_ladder, rung_overrides, rungs_of
 from orchestrator.planning.arguments import Request
-from orchestrator.study.plan import Plan, plan_from_plain
 from orchestrator.planning.request import make_plan
+from orchestrator.study.ladder import MOST_DERIVED_RUNGS, Budget, Rung, derived_ladder, rung_overrides, rungs_of
+from orchestrator.study.plan import Plan, plan_from_plain
 from trainer.api import ConfigError, dump_yaml, parse_yaml, resolve_config
 
 BASE = resolve_config({"task": "captioning"}, TINY)  # 6 epochs, all images, 32 pixels

@@ -60,8 +60,8 @@ def test_plan_as_json(command: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("-c", "import orchestrator.cli"),
-        ("-c", "import sys; sys.argv = ['x', 'plan', 'tiny.json']; from orchestrator.cli import main; main()"),
+        ("-c", "import orchestrator.commands.cli"),
+        ("-c", "import sys; sys.argv = ['x', 'plan', 'tiny.json']; from orchestrator.commands.cli import main; main()"),
     ],
     ids=["import", "plan"],
 )  # fmt: skip

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, tiny_plan, write_trials
 
-from orchestrator.study.ladder import Budget, Rung, refused_in_trials, rung_overrides, single_rung
 from orchestrator.planning.arguments import Request
-from orchestrator.study.plan import Limits, Places, Plan, plan_from_plain
 from orchestrator.planning.price import price_of, price_words
 from orchestrator.planning.request import make_plan
+from orchestrator.study.ladder import Budget, Rung, refused_in_trials, rung_overrides, single_rung
+from orchestrator.study.plan import Limits, Places, Plan, plan_from_plain
 from trainer.api import ConfigError, dump_yaml, known_keys, parse_yaml
 
 Make = Callable[..., Plan]

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, write_trials
 
-from orchestrator.planning.continuation import merge
 from orchestrator.planning.arguments import Request
-from orchestrator.study.plan import Limits, Places, Plan
+from orchestrator.planning.continuation import merge
 from orchestrator.planning.request import make_plan
+from orchestrator.study.plan import Limits, Places, Plan
 from trainer.api import ConfigError
 
 A, B, C, D = ({LR: n / 10} for n in range(1, 5))

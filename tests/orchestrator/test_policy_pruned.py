@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.study.ladder import Rung
-from orchestrator.policies.pruners import PrunerOracle
+from orchestrator.planning.settings import pruner_settings
 from orchestrator.policies.policy import Ask, Continue, Supply, Verdict, decide
 from orchestrator.policies.pruned import PrunedPolicy
+from orchestrator.policies.pruners import PrunerOracle
 from orchestrator.policies.reasons import ordinal
-from orchestrator.planning.settings import pruner_settings
+from orchestrator.study.ladder import Rung
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, RUNNING, StudyState, TrialState
 from trainer.api import Metric
 

@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR, Bench, Fault
 
-from orchestrator.storage.opening import read_aside, read_full
-from orchestrator.planning.continuation import merge
-from orchestrator.output.study_files import StudyFiles, write_best
-from orchestrator.study.plan import Plan, plan_from_plain
 from orchestrator.engine.promotion import chosen, crown, failed_before, set_aside
-from orchestrator.results.record import build_record, next_steps
 from orchestrator.engine.reopen import reopen_all
 from orchestrator.engine.stage import FullRun, Stage
+from orchestrator.output.study_files import StudyFiles, write_best
+from orchestrator.planning.continuation import merge
+from orchestrator.results.record import build_record, next_steps
+from orchestrator.storage.opening import read_aside, read_full
+from orchestrator.study.plan import Plan, plan_from_plain
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
 from trainer.api import ConfigError, load_config, resolve_config
 

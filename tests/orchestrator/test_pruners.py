@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.policies.pruners import PrunerOracle
 from orchestrator.planning.settings import PRUNERS, STARTUP_TRIALS, pruner_settings
+from orchestrator.policies.pruners import PrunerOracle
 from trainer.api import ConfigError
 
 WANTED: list[dict[str, Any]] = [

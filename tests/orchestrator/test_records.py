@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from orchestrator_parts import LR, Bench, Fault
 
-from orchestrator.study.plan import Plan
-from orchestrator.results.record import build_record, cost_words, duration, table_record, trial_rows
 from orchestrator.engine.stage import FullRun
+from orchestrator.results.record import build_record, cost_words, duration, table_record, trial_rows
+from orchestrator.study.plan import Plan
 from orchestrator.study.state import RUNNING, StudyState, TrialState
 from reports.record import STATUSES
 from reports.tables import columns, trials_frame

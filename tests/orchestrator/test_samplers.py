@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from scipy.stats import qmc
 
-from orchestrator.samplers.sampler import Sampler, grid_size, grid_values, make_sampler, value_at
-from orchestrator.planning.settings import SAMPLERS, sampler_settings
 from orchestrator.planning.search_space import Dimension, Space
+from orchestrator.planning.settings import SAMPLERS, sampler_settings
+from orchestrator.samplers.sampler import Sampler, grid_size, grid_values, make_sampler, value_at
 from orchestrator.samplers.shadow import ShadowStudy
 from orchestrator.study.distributions import as_json, choices_of, optuna_value
 from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState

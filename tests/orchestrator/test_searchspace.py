@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, Command, tiny_plan, tree
 
 from orchestrator.planning.mistakes import Mistakes
-from orchestrator.study.plan import Plan, plan_from_plain
-from orchestrator.samplers.sampler import grid_values
-from orchestrator.planning.settings import SAMPLERS
 from orchestrator.planning.search_space import Dimension, Space, read_space, space_from_plain
+from orchestrator.planning.settings import SAMPLERS
+from orchestrator.samplers.sampler import grid_values
 from orchestrator.study.distributions import distribution
+from orchestrator.study.plan import Plan, plan_from_plain
 from trainer.api import ConfigError, dump_yaml, parse_yaml, resolve_config
 
 TYPE, MOMENTUM, NESTEROV = "training.optimizer.type", "training.optimizer.momentum", "training.optimizer.nesterov"

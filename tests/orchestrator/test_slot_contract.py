@@ -18,11 +18,11 @@ import psutil
 import pytest
 from orchestrator_parts import LR, FakeSlot, FakeSlots, Fault, World, tiny_plan
 
-from orchestrator.slots.machine import visible_gpus
-from orchestrator.study.plan import Plan
 from orchestrator.slots.local import LocalSlot, LocalSlots, open_local_slots
+from orchestrator.slots.machine import visible_gpus
 from orchestrator.slots.slot import Ended, Evaluated, Event, Failed, Lost, Slice, Slots, Started
 from orchestrator.slots.worker import LEFT
+from orchestrator.study.plan import Plan
 
 PATIENCE_SECONDS = 120.0
 CURVE = [float(n) for n in range(1, 200)]

@@ -22,7 +22,7 @@ from optuna.trial import TrialState as OptunaState
 from orchestrator_parts import LR, ROOT, TINY, python_process, tree
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
+from orchestrator.commands.cli import app
 from orchestrator.planning.settings import PRUNERS, SAMPLERS
 from trainer.api import read_metrics, read_yaml
 from trainer.checkpoint import load_checkpoint
@@ -339,7 +339,7 @@ def test_a_study_prices_itself_from_its_own_epochs(climbed: Path) -> None:
 
 def test_plan_of_a_space_imports_no_torch(tmp_path: Path) -> None:
     written(tmp_path, CLIMB)
-    watched = "import sys; sys.argv = ['x', 'plan', 'climb.json']\nfrom orchestrator.cli import app\n"
+    watched = "import sys; sys.argv = ['x', 'plan', 'climb.json']\nfrom orchestrator.commands.cli import app\n"
     end = "app(standalone_mode=False)\nprint('heavy:', {'torch', 'torchvision'} & set(sys.modules))"
     said = python_process(tmp_path, "-c", watched + end)
     assert said.stdout.splitlines()[-1] == "heavy: set()", said.stderr

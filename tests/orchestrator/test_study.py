@@ -17,13 +17,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState as OptunaState
 from orchestrator_parts import LR, Bench, Fault
 
+from orchestrator.engine.stage import FullRun, SearchStage
+from orchestrator.output.study_files import write_plan
 from orchestrator.storage.database import open_storage
 from orchestrator.storage.opening import open_search, read_state
-from orchestrator.output.study_files import write_plan
-from orchestrator.study.plan import Plan
-from orchestrator.engine.stage import FullRun, SearchStage
-from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from orchestrator.storage.optuna_study import Study
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
 from trainer.api import ConfigError
 
 Planned = Callable[..., Plan]

@@ -10,8 +10,8 @@ import pytest
 from orchestrator_parts import Command, tree
 
 from orchestrator.planning.arguments import Request
-from orchestrator.study.plan import Plan
 from orchestrator.planning.request import make_plan
+from orchestrator.study.plan import Plan
 from trainer.api import ConfigError
 
 BASE = Path(__file__).resolve().parents[2] / "configs" / "classification_small.yaml"

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from orchestrator_parts import LR, tiny_plan
 
-from orchestrator.study.ladder import Rung
-from orchestrator.policies.pruners import PrunerOracle
-from orchestrator.study.plan import Plan, plan_from_plain
+from orchestrator.planning.price import climbers, price_of, price_words
+from orchestrator.planning.settings import pruner_settings
 from orchestrator.policies.build import search_policy
 from orchestrator.policies.policy import Supply, decide
 from orchestrator.policies.pruned import PrunedPolicy
-from orchestrator.study.lots import Trust
-from orchestrator.planning.price import climbers, price_of, price_words
-from orchestrator.planning.settings import pruner_settings
+from orchestrator.policies.pruners import PrunerOracle
 from orchestrator.policies.simulate import simulate
-from orchestrator.study.state import COMPLETED, PAUSED, RUNNING, StudyState, TrialState
 from orchestrator.results.trust import Doubt, agreements, audit_of, chances
+from orchestrator.study.ladder import Rung
+from orchestrator.study.lots import Trust
+from orchestrator.study.plan import Plan, plan_from_plain
+from orchestrator.study.state import COMPLETED, PAUSED, RUNNING, StudyState, TrialState
 from trainer.api import Metric
 
 BLEU = Metric("bleu", "BLEU", "maximize", 100.0)
@@ -179,8 +179,8 @@ def test_shares_lie_between_0_and_1(tmp_path: Path, said: Mapping[str, Any]) -> 
 
 
 def test_what_is_spared_outlives_the_driver(tmp_path: Path) -> None:
-    from orchestrator.storage.opening import open_search
     from orchestrator.output.study_files import prepare_folder
+    from orchestrator.storage.opening import open_search
 
     plan = plan_of(tmp_path, 3, Trust(0.5, 0.0, seed=1))
     prepare_folder(plan)

@@ -15,14 +15,14 @@ from orchestrator_parts import LR, Bench, Fault, orchestrator_process, write_tri
 from rich.console import Console
 from typer.testing import CliRunner
 
-from orchestrator import views
-from orchestrator.cli import app
-from orchestrator.output.live import LiveView, spent_words
-from orchestrator.study.plan import Limits
-from orchestrator.slots.slot import Beat
-from orchestrator.study.state import StudyState
-from orchestrator.output.views import VIEWS, JsonView, View, make_view
+from orchestrator.commands.cli import app
 from orchestrator.engine.watcher import Watchers
+from orchestrator.output import views
+from orchestrator.output.live import LiveView, spent_words
+from orchestrator.output.views import VIEWS, JsonView, View, make_view
+from orchestrator.slots.slot import Beat
+from orchestrator.study.plan import Limits
+from orchestrator.study.state import StudyState
 from trainer.api import ConfigError
 
 A, B = 0.1, 0.2

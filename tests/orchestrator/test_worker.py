@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from orchestrator_parts import LR, tiny_plan
 
+from orchestrator.engine.reopen import reopen_failed
+from orchestrator.engine.stage import SearchStage
+from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
+from orchestrator.slots.worker import LEFT, REST, STOP, Worker
 from orchestrator.storage.opening import open_search
 from orchestrator.study.plan import Plan
-from orchestrator.engine.reopen import reopen_failed
-from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
-from orchestrator.engine.stage import SearchStage
 from orchestrator.study.state import FAILED
-from orchestrator.slots.worker import LEFT, REST, STOP, Worker
 
 EXPLODING = {
     LR: 1e30,

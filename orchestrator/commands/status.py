@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.storage.opening import read_aside, read_state
 from orchestrator.engine.promotion import set_aside
-from orchestrator.results.record import trial_rows
-from orchestrator.study.state import FAILED
 from orchestrator.output.views import summary_line
+from orchestrator.results.record import trial_rows
+from orchestrator.storage.opening import read_aside, read_state
+from orchestrator.study.state import FAILED
 
 
 def show_status(folder: Path, console: Console) -> None:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.study.ladder import Budget
 from orchestrator.planning.arguments import Request
 from orchestrator.planning.settings import PRUNERS, SAMPLERS
+from orchestrator.study.ladder import Budget
 
 Trials = Annotated[
     Path, typer.Argument(help="trials file: a list of objects of dotted keys, or a mapping (JSON, YAML)")

@@ -6,13 +6,12 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from orchestrator.flags import Debug, Start, StudyDir, ViewName, request_of
+from orchestrator.commands.flags import Debug, Start, StudyDir, ViewName, request_of
 from orchestrator.planning.arguments import Request
 from trainer.api import ConfigError, Problem, guarded
 
@@ -64,22 +63,22 @@ def _takes_request(work: Callable[[Request, Mapping[str, Any]], int], name: str,
     app.command(name, help=meaning)(command)
 
 
-def _training_commands() -> ModuleType:
-    """The commands, for one that trains: what slots are copied from starts first, and imports beside them."""
+def _begin_slots() -> None:
+    """For a command that trains: the server that slots are copied from starts before the command's own imports."""
     from orchestrator.slots.local import begin
 
     begin()
-    from orchestrator import commands  # opens databases and draws reports; `plan` needs neither
-
-    return commands
 
 
 def _run(request: Request, extras: Mapping[str, Any]) -> int:
-    return int(_training_commands().run(request, _view(extras["view"]), extras["force"]))
+    _begin_slots()
+    from orchestrator.commands.run import run
+
+    return run(request, _view(extras["view"]), extras["force"])
 
 
 def _plan(request: Request, extras: Mapping[str, Any]) -> int:
-    from orchestrator.offer import make_offer, offer_lines
+    from orchestrator.commands.plan import make_offer, offer_lines
 
     offer = make_offer(request, extras["measure"])
     if extras["json"]:
@@ -99,7 +98,7 @@ def status(study_dir: StudyDir, debug: Debug = False) -> None:
     """Show where a study stands."""
 
     def work() -> int:
-        from orchestrator.status import show_status
+        from orchestrator.commands.status import show_status
 
         show_status(study_dir.absolute(), Console(highlight=False, markup=False, emoji=False))
         return 0
@@ -112,9 +111,10 @@ def report(study_dir: StudyDir, debug: Debug = False) -> None:
     """Write trials.csv, metrics.csv and report.html again, from the study alone."""
 
     def work() -> int:
-        from orchestrator import commands
 
-        typer.echo(str(commands.report(study_dir.absolute())))
+        from orchestrator.commands.report import report
+
+        typer.echo(str(report(study_dir.absolute())))
         return 0
 
     _ends_with(work, debug)
@@ -130,7 +130,7 @@ def dashboard(
     """Start the Optuna dashboard on a study."""
 
     def work() -> int:
-        from orchestrator.dashboard import serve_dashboard
+        from orchestrator.commands.dashboard import serve_dashboard
 
         serve_dashboard(study_dir.absolute(), host, port, lambda line: typer.echo(line, err=True))
         return 0
@@ -152,8 +152,10 @@ def promote(
     """Train the best trials at the full budget."""
 
     def work() -> int:
-        from_checkpoint = start is Start.checkpoint
-        return int(_training_commands().promote(study_dir.absolute(), top, seeds, _view(view), from_checkpoint))
+        _begin_slots()
+        from orchestrator.commands.promote import promote
+
+        return promote(study_dir.absolute(), top, seeds, _view(view), start is Start.checkpoint)
 
     _ends_with(work, debug)
 
@@ -172,7 +174,10 @@ def retry(
     def work() -> int:
         if not failed:
             raise ConfigError([Problem("retry", "say which trials: --failed")])
-        return int(_training_commands().retry(study_dir.absolute(), _view(view)))
+        _begin_slots()
+        from orchestrator.commands.retry import retry
+
+        return retry(study_dir.absolute(), _view(view))
 
     _ends_with(work, debug)
 
@@ -182,9 +187,10 @@ def close_study(study_dir: StudyDir, debug: Debug = False) -> None:
     """End a study: no more trials; what is paused becomes pruned."""
 
     def work() -> int:
-        from orchestrator import commands
 
-        return commands.close(study_dir.absolute(), _view("plain"))
+        from orchestrator.commands.close import close
+
+        return close(study_dir.absolute(), _view("plain"))
 
     _ends_with(work, debug)
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.planning.continuation import merge
 from orchestrator.planning.arguments import Request
-from orchestrator.study.plan import Plan
+from orchestrator.planning.continuation import merge
 from orchestrator.planning.price import Price, price_of, price_words
 from orchestrator.planning.request import make_plan
-from orchestrator.study.state import StudyState
 from orchestrator.results.timings import known_timings, measured_timings
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import StudyState
 from trainer.api import prepare_data
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import run_server
 
-from orchestrator.storage.database import open_storage
 from orchestrator.output.dashboard_notes import ARTIFACTS
+from orchestrator.storage.database import open_storage
 from orchestrator.storage.opening import read_plan
 
 

@@ -1,4 +1,4 @@
-"""What the commands do. Each returns an exit status; mistakes are raised as `TrainingError`s."""
+"""What the commands that train share: slots, signals, the stages one after the other, the exit status."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,94 +14,26 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from orchestrator.engine.checkpoint_quota import CheckpointKeeper
 from orchestrator.engine.driver import Driver, Ending, Stop
-from orchestrator.output.dashboard_notes import Exhibits, exhibit
 from orchestrator.engine.failures import FailurePolicy
-from orchestrator.storage.opening import open_full, open_search, read_aside, read_full, read_plan, read_state
-from orchestrator.storage.lock import StudyLock, is_held
-from orchestrator.planning.continuation import merge
-from orchestrator.planning.arguments import Request
-from orchestrator.output.study_files import PLAN, StudyFiles, prepare_folder, write_all, write_environment, write_plan
-from orchestrator.study.plan import Plan
 from orchestrator.engine.promotion import chosen, crown, failed_before, set_aside
+from orchestrator.engine.stage import FullStage, SearchStage, Stage
+from orchestrator.engine.watcher import Watcher, Watchers
+from orchestrator.output.dashboard_notes import Exhibits, exhibit
+from orchestrator.output.study_files import StudyFiles, write_environment, write_plan
+from orchestrator.output.views import View, summary_line
 from orchestrator.results.record import next_steps
-from orchestrator.planning.request import make_plan
-from orchestrator.engine.reopen import reopen_all
+from orchestrator.results.timings import known_timings, remember
 from orchestrator.slots import opener
 from orchestrator.slots.slot import Slots
-from orchestrator.engine.stage import FullStage, SearchStage, Stage
-from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
-from orchestrator.results.timings import known_timings, remember
-from orchestrator.planning.library_checks import try_out_all
-from orchestrator.output.views import View, summary_line
-from orchestrator.engine.watcher import Watcher, Watchers
-from trainer.api import ConfigError, Problem, RunConfig, check_data, prepare_data
+from orchestrator.storage.opening import open_full, open_search, read_aside, read_full
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import COMPLETED, FAILED, PAUSED, RUNNING, StudyState
+from trainer.api import RunConfig, prepare_data
 
 DONE, FAILURE, USAGE, TOO_MANY_FAILURES = 0, 1, 2, 3
 
 
-def run(request: Request, view: View, force: bool = False) -> int:
-    """`run`: plan, search, report, promote; on a study that exists, carry on."""
-    plan, _ = make_plan(request)
-    try_out_all(plan, request.trials)
-    prepare_folder(plan)
-    with StudyLock(plan.folder):
-        if (plan.folder / PLAN).exists():
-            plan = merge(read_plan(plan.folder), plan, force)
-        for note in plan.notes:
-            view.say(note, urgent=note.startswith("warning:"))
-        return _work(plan, view, plan.promote, plan.promote_seeds, search=True)
-
-
-def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: bool = False) -> int:
-    """`promote`: full training of the best, later, on the data that the search was made on."""
-    plan = replace(read_plan(folder), from_checkpoint=from_checkpoint)
-    now = check_data(plan.base_config).fingerprint
-    if now != plan.data_fingerprint:
-        what = f"the data changed since the search ({plan.data_fingerprint} then, {now} now)"
-        advice = "bring it back, or accept it with the search's own command and --force"
-        raise ConfigError([Problem(f"study {plan.name}", f"{what}; {advice}")])
-    with StudyLock(folder):
-        # Before the plan is written: a start that is refused must not become the study's.
-        if not chosen(plan, read_state(folder)[1], top, seeds, read_full(plan)):
-            raise ConfigError([Problem(str(plan.folder), "no trial has completed; there is none to promote")])
-        return _work(plan, view, top, seeds, search=False)
-
-
-def retry(folder: Path, view: View) -> int:
-    """`retry --failed`: failed trials and promoted runs once more, from their checkpoints."""
-    plan = read_plan(folder)
-    with StudyLock(folder):
-        view.say(reopen_all(plan))
-        # Also what a retry left that was stopped: the same command carries on.
-        again = bool(read_full(plan).with_status(RUNNING, PAUSED))
-        return _work(plan, view, plan.promote, plan.promote_seeds, search=True, again=again)
-
-
-def close(folder: Path, view: View) -> int:
-    """`close`: no more trials; what is paused becomes pruned."""
-    plan = replace(read_plan(folder), closed=True)
-    with StudyLock(folder):
-        study = open_search(plan)
-        state = study.load(unfinished=True)
-        for trial in state.with_status(PAUSED, RUNNING):
-            trial.status = PRUNED
-            state.decide(trial, f"trial {trial.trial_id} pruned after epoch {trial.epochs}: the study was closed")
-            study.decided(trial)
-            view.say(trial.reason)
-        write_plan(plan)
-        StudyFiles(plan, state, read_full(plan)).finish()
-        study.close()
-    view.say(f"closed: {summary_line(plan, state)}")
-    return DONE
-
-
-def report(folder: Path) -> Path:
-    """`report`: CSV and HTML rebuilt from the study alone."""
-    write_all(*read_state(folder), in_progress=is_held(folder))
-    return folder / "report.html"
-
-
-def _work(plan: Plan, view: View, top: int, seeds: int, search: bool, again: bool = False) -> int:
+def work(plan: Plan, view: View, top: int, seeds: int, search: bool, again: bool = False) -> int:
     """Searches (where asked) and promotes, over one set of slots; `again`: there are promoted runs to go on with."""
     # Before the plan is written: one with a wrong URL, or with data that cannot be used, must not bind the next call.
     study = open_search(plan)
