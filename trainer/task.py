@@ -36,8 +36,12 @@ class Metric:
             what = f"the direction of {self.name} must be maximize or minimize, not {self.direction!r}"
             raise ConfigError([Problem("Metric", what)])
 
+    def key(self, value: float) -> float:
+        """What to sort values by: the smaller, the better."""
+        return -value if self.direction == "maximize" else value
+
     def better(self, value: float, than: float) -> bool:
-        return value > than if self.direction == "maximize" else value < than
+        return self.key(value) < self.key(than)
 
 
 LOSS = Metric("loss", "loss", "minimize")

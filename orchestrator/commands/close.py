@@ -6,26 +6,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.commands.session import DONE
+from orchestrator.engine.ledger import Ledger
+from orchestrator.engine.search_stage import SearchStage
+from orchestrator.engine.watcher import Watchers
 from orchestrator.output.study_files import StudyFiles, write_plan
 from orchestrator.output.views import View, summary_line
 from orchestrator.storage.lock import StudyLock
-from orchestrator.storage.opening import open_search, read_full, read_plan
-from orchestrator.study.state import PAUSED, PRUNED, RUNNING
+from orchestrator.storage.opening import open_search, opened, read_full, read_plan
 
 
 def close(folder: Path, view: View) -> int:
     """Ends a study. Returns the exit status."""
     plan = replace(read_plan(folder), closed=True)
-    with StudyLock(folder):
-        study = open_search(plan)
-        state = study.load(unfinished=True)
-        for trial in state.with_status(PAUSED, RUNNING):
-            trial.status = PRUNED
-            state.decide(trial, f"trial {trial.trial_id} pruned after epoch {trial.epochs}: the study was closed")
-            study.decided(trial)
-            view.say(trial.reason)
+    with StudyLock(plan.files), opened(plan) as store:
+        study = open_search(store, plan)
+        stage = SearchStage(plan, study.load())
+        Ledger(stage, study, Watchers(view)).closes_all()
         write_plan(plan)
-        StudyFiles(plan, state, read_full(plan)).finish()
-        study.close()
-    view.say(f"closed: {summary_line(plan, state)}")
+        StudyFiles(plan, stage.state, read_full(store, plan)).finish()
+    view.say(f"closed: {summary_line(plan, stage.state)}")
     return DONE

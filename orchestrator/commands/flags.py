@@ -9,7 +9,10 @@ from typing import Annotated
 import typer
 
 from orchestrator.planning.arguments import Request
-from orchestrator.planning.settings import PRUNERS, SAMPLERS
+from orchestrator.policies.table import POLICIES
+from orchestrator.samplers.table import SAMPLERS
+from orchestrator.slots.table import SLOTS
+from orchestrator.slots.table import USUAL as USUAL_SLOTS
 from orchestrator.study.ladder import Budget
 
 Trials = Annotated[
@@ -42,7 +45,7 @@ Ladder = Annotated[
 Reduction = Annotated[int | None, typer.Option("--reduction-factor", help="of so many on a rung one goes on (3)")]
 Sampler = Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)} (tpe); needs a search_space")]
 NTrials = Annotated[int | None, typer.Option("--n-trials", help="trials of the whole study")]
-Pruner = Annotated[str | None, typer.Option(help=f"{', '.join(PRUNERS)}; usual: median, on a ladder halving")]
+Pruner = Annotated[str | None, typer.Option(help=f"{', '.join(POLICIES)}; usual: median, on a ladder halving")]
 Threshold = Annotated[
     float | None, typer.Option("--early-stop-threshold", help="a final metric worse than this is pruned")
 ]
@@ -60,6 +63,7 @@ Stall = Annotated[
 Workers = Annotated[int | None, typer.Option(help="trials at a time; default: one per GPU, else per two cores")]
 SlotsPerGpu = Annotated[int | None, typer.Option(help="trials at a time on one GPU (1), where --workers is not said")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads of a slot; default: its share of the cores")]
+Kind = Annotated[str, typer.Option("--slots", help=f"where trials run: {', '.join(SLOTS)}")]
 Storage = Annotated[str, typer.Option(help="database URL; default: study.db in the study's folder")]
 Promote = Annotated[int | None, typer.Option(help="so many of the best are trained in full")]
 PromoteSeeds = Annotated[int | None, typer.Option(help="in so many seeds each")]
@@ -99,6 +103,7 @@ def request_of(
     workers: Workers = None,
     slots_per_gpu: SlotsPerGpu = None,
     threads_per_slot: Threads = None,
+    slots: Kind = USUAL_SLOTS,
     storage: Storage = "",
     promote: Promote = None,
     promote_seeds: PromoteSeeds = None,
@@ -128,6 +133,7 @@ def request_of(
         workers=workers,
         slots_per_gpu=slots_per_gpu,
         threads_per_slot=threads_per_slot,
+        slots=slots,
         storage=storage,
         promote=promote,
         promote_seeds=promote_seeds,

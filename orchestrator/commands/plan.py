@@ -32,11 +32,11 @@ def make_offer(request: Request, measure: bool) -> Offer:
     """Plans what `run` would do, on a study that exists what it would go on with. `measure` times a few steps."""
     plan, _ = make_plan(request)
     state = None
-    if (plan.folder / "plan.yaml").exists():
-        from orchestrator.storage.opening import read_plan, read_state  # open databases: only where there is a study
+    if plan.files.plan.exists():
+        from orchestrator.storage.opening import read_study  # open databases: only where there is a study
 
-        plan = merge(read_plan(plan.folder), plan)
-        state = read_state(plan.folder)[1]
+        study = read_study(plan.folder)
+        plan, state = merge(study.plan, plan), study.search
     if measure:
         prepare_data(plan.search_config({}, plan.rungs[0]), lambda _done, _of: None)
     timings = measured_timings(plan) if measure else known_timings(plan)

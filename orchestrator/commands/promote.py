@@ -9,7 +9,7 @@ from orchestrator.commands.session import work
 from orchestrator.engine.promotion import chosen
 from orchestrator.output.views import View
 from orchestrator.storage.lock import StudyLock
-from orchestrator.storage.opening import read_full, read_plan, read_state
+from orchestrator.storage.opening import opened, read_full, read_plan, read_search
 from trainer.api import ConfigError, Problem, check_data
 
 
@@ -21,8 +21,8 @@ def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: boo
         what = f"the data changed since the search ({plan.data_fingerprint} then, {now} now)"
         advice = "bring it back, or accept it with the search's own command and --force"
         raise ConfigError([Problem(f"study {plan.name}", f"{what}; {advice}")])
-    with StudyLock(folder):
+    with StudyLock(plan.files), opened(plan) as store:
         # Before the plan is written: a start that is refused must not become the study's.
-        if not chosen(plan, read_state(folder)[1], top, seeds, read_full(plan)):
+        if not chosen(plan, read_search(store, plan), top, seeds, read_full(store, plan)):
             raise ConfigError([Problem(str(plan.folder), "no trial has completed; there is none to promote")])
-        return work(plan, view, top, seeds, search=False)
+        return work(plan, store, view, top, seeds, search=False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.output.study_files import REPORT, write_all
+from orchestrator.output.study_files import write_all
 from orchestrator.storage.lock import is_held
-from orchestrator.storage.opening import read_state
+from orchestrator.storage.opening import read_study
 
 
 def report(folder: Path) -> Path:
     """Writes the tables and the report of a study folder; returns the report's path."""
-    write_all(*read_state(folder), in_progress=is_held(folder))
-    return folder / REPORT
+    study = read_study(folder)
+    write_all(study.plan, study.search, study.full, in_progress=is_held(study.plan.files))
+    return study.plan.files.report

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.study.plan import Plan
-from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
+from orchestrator.study.ranking import ranked
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, TrialState
 
 
 class CheckpointKeeper:
@@ -14,8 +16,7 @@ class CheckpointKeeper:
 
     def __init__(self, plan: Plan) -> None:
         self.limit_bytes = plan.limits.max_checkpoint_gb * 1e9
-        self.folder = plan.folder
-        self.maximize = plan.metric.direction == "maximize"
+        self.files, self.metric = plan.files, plan.metric
         self._sizes: dict[int, tuple[int, int]] = {}  # bytes, and after which epoch they were counted
 
     def trim(self, state: StudyState) -> list[TrialState]:
@@ -44,15 +45,14 @@ class CheckpointKeeper:
     def expendable(self, state: StudyState) -> list[TrialState]:
         """Trials in the order in which their checkpoints go: pruned ones, then completed ones, failed ones (which
         may be retried), and those that rest and may go on; the lowest rung and the worst first, the best never."""
-        best = {trial.number for trial in state.ranked(self.maximize)[:1]}
+        best = {trial.number for trial in ranked(state, self.metric)[:1]}
         able = [t for t in state.in_order() if t.origin is None and t.number not in best]
-        sign = 1.0 if self.maximize else -1.0
         order = {PRUNED: 0, COMPLETED: 1, FAILED: 2, PAUSED: 3}
         able = [t for t in able if t.status in order and (t.status != PAUSED or t.rung in t.results)]
-        return sorted(able, key=lambda t: (order[t.status], t.rung, sign * (t.value or 0.0), t.number))
+        return sorted(able, key=lambda t: (order[t.status], t.rung, -self.metric.key(t.value or 0.0), t.number))
 
     def _files(self, trial: TrialState) -> list[Path]:
-        return sorted((self.folder / trial.folder / "checkpoints").glob("*.pth"))
+        return self.files.run(trial).checkpoint_files()
 
 
 def checkpoint_bytes(files: Sequence[Path]) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class SlotTimes:
+class SlotClock:
     """By the name of a slot, in seconds of the study: since when it has worked without a result, and how long it took
     to open what it works on."""
 

@@ -1,4 +1,4 @@
-"""Those who look on while a study runs: the contract, and several as one."""
+"""What is told while a study runs: the contract of a watcher, and several as one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Protocol
 
 from orchestrator.engine.stage import Stage
 from orchestrator.slots.slot import Beat, Slot
-from orchestrator.study.state import TrialState
+from orchestrator.study.trial import TrialState
 
 
 class Watcher(Protocol):
-    """Someone who looks on: the terminal, the files of the study folder."""
+    """Told of everything that happens, decides nothing: the terminal, the files of the study folder."""
 
     def line(self, text: str) -> None: ...
     def changed(self, stage: Stage, trial: TrialState, final: bool) -> None: ...
@@ -22,7 +22,10 @@ class Watchers:
     """Several watchers as one."""
 
     def __init__(self, *watchers: Watcher) -> None:
-        self.watchers = watchers
+        self.watchers = list(watchers)
+
+    def add(self, watcher: Watcher) -> None:
+        self.watchers.append(watcher)
 
     def line(self, text: str) -> None:
         for watcher in self.watchers:

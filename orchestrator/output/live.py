@@ -13,11 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.engine.stage import Stage
-from orchestrator.output.views import PlainView, summary_line
-from orchestrator.results.record import duration
+from orchestrator.output.plain import PlainView
+from orchestrator.output.views import summary_line
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.study.plan import Plan
-from orchestrator.study.state import PAUSED, RUNNING, StudyState, TrialState
+from orchestrator.study.ranking import best_value
+from orchestrator.study.state import StudyState
+from orchestrator.study.text import duration
+from orchestrator.study.trial import PAUSED, RUNNING, TrialState
 
 _REDRAW_SECONDS = 0.25
 _MISSING = "–"
@@ -54,11 +57,11 @@ class LiveView(PlainView):
 
     def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
         super().changed(stage, trial, final)
-        epochs, seconds = self._trained.get((stage.noun, trial.number), (0, 0.0))
+        epochs, seconds = self._trained.get((stage.kind, trial.number), (0, 0.0))
         if trial.epochs > epochs:
             pace = (trial.seconds - seconds) / (trial.epochs - epochs)
-            self._paces[stage.noun, trial.number, trial.rung] = pace
-            self._trained[stage.noun, trial.number] = (trial.epochs, trial.seconds)
+            self._paces[stage.kind, trial.number, trial.rung] = pace
+            self._trained[stage.kind, trial.number] = (trial.epochs, trial.seconds)
 
     def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
         place = self._places.get(slot.name)
@@ -101,10 +104,10 @@ class LiveView(PlainView):
 
     def _cells(self, stage: Stage, trial: TrialState, place: _Place) -> list[str]:
         beat = place.beat
-        rungs, until = stage.rungs, stage.epochs(trial)
+        rungs, until = stage.rungs, stage.until_epoch(trial)
         position = beat.epoch - 1 + (beat.step / beat.steps if beat.steps else 0.0)
         pace = self._pace(stage, trial, place)
-        best = trial.best(stage.plan.metric.direction == "maximize")
+        best = best_value(trial, stage.plan.metric)
         return [
             trial.label,
             f"{trial.rung}/{len(rungs)}",
@@ -118,7 +121,7 @@ class LiveView(PlainView):
 
     def _pace(self, stage: Stage, trial: TrialState, place: _Place) -> float | None:
         """Seconds an epoch on this rung: of the trial's last one there, else from the steps of this one."""
-        known = self._paces.get((stage.noun, trial.number, trial.rung))
+        known = self._paces.get((stage.kind, trial.number, trial.rung))
         steps = place.beat.step - place.first_step
         if known is not None or steps < 1:
             return known
@@ -149,7 +152,7 @@ def left_words(stage: Stage) -> str:
         return ""
     final = [t for t in trained if t.is_final]
     usual = sum(t.epochs for t in final) / len(final) if final else stage.plan.top.epochs
-    waiting = max(0, stage.plan.n_trials - len(stage.state.trials)) if stage.noun == "trial" else 0
-    running = sum(stage.epochs(t) - t.epochs for t in stage.state.with_status(RUNNING, PAUSED))
+    waiting = max(0, stage.plan.n_trials - len(stage.state.trials)) if stage.kind == "search" else 0
+    running = sum(stage.until_epoch(t) - t.epochs for t in stage.state.with_status(RUNNING, PAUSED))
     left = (waiting * usual + running) * sum(t.seconds for t in trained) / done / stage.plan.places.workers
     return f"about {duration(left)} left"

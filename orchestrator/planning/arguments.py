@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.planning.mistakes import Mistakes
 from orchestrator.planning.trials_file import TrialsFile, seconds
 from orchestrator.slots.machine import cores, usual_workers
+from orchestrator.slots.table import SLOTS, USUAL
 from orchestrator.study.ladder import Budget
 from orchestrator.study.plan import Limits, Places
 
@@ -42,6 +43,7 @@ class Request:
     workers: int | None = None
     slots_per_gpu: int | None = None
     threads_per_slot: int | None = None
+    slots: str = USUAL
     storage: str = ""
     promote: int | None = None
     promote_seeds: int | None = None
@@ -96,6 +98,8 @@ def read_options(request: Request, file: TrialsFile, mistakes: Mistakes) -> dict
         if text is not None and not found[name]:
             what = f"must be a time such as 90s, 30m or 2h, not {text!r}"
             mistakes.add(f"--{name.replace('_', '-')}", what)
+    if request.slots not in SLOTS:
+        mistakes.add("--slots", f"must be one of {', '.join(SLOTS)}, not {request.slots!r}")
     return found
 
 
@@ -127,6 +131,6 @@ def limits_of(numbers: Mapping[str, Any]) -> Limits:
     )
 
 
-def places_of(numbers: Mapping[str, Any]) -> Places:
+def places_of(numbers: Mapping[str, Any], slots: str) -> Places:
     workers = numbers["workers"] or usual_workers(numbers["slots_per_gpu"] or 1)
-    return Places(workers, numbers["threads_per_slot"] or max(1, cores() // workers))
+    return Places(workers, numbers["threads_per_slot"] or max(1, cores() // workers), slots)

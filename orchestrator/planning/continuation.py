@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.study.distributions import as_json
 from orchestrator.study.ladder import ladder_words
 from orchestrator.study.plan import Plan
+from orchestrator.study.space import as_json
 from trainer.api import ConfigError, Problem
 
 _DIFFERENCES_SHOWN = 12
@@ -67,7 +67,7 @@ def _differences(old: Plan, new: Plan, force_data: bool) -> list[tuple[str, Any,
         if getattr(old, what) != getattr(new, what):
             found.append((what, as_json(getattr(old, what)), as_json(getattr(new, what))))
     for what in ("anchors", "audit"):
-        shares = getattr(old.trust, what), getattr(new.trust, what)
+        shares = getattr(old.draws, what), getattr(new.draws, what)
         if shares[0] != shares[1]:
             found.append((what, f"{shares[0]:g}", f"{shares[1]:g}"))
     spaces = [{d.key: as_json({**d.shape, "when": d.when}) for d in plan.space} for plan in (old, new)]

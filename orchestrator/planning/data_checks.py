@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.study.distributions import as_json
 from orchestrator.study.plan import dotted
+from orchestrator.study.space import as_json
 from trainer.api import (
     ConfigError,
     DataError,

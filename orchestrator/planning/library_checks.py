@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.planning.mistakes import Mistakes
-from orchestrator.planning.search_space import circumstances
-from orchestrator.study.distributions import as_json, choices_of
 from orchestrator.study.plan import Plan
+from orchestrator.study.space import as_json, choices_of, circumstances
 from trainer.api import ConfigError, Problem, RunConfig, known_keys, resolve_config, try_out
 
 

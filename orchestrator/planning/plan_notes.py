@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.planning.settings import NEEDS_COMPLETED
 from orchestrator.planning.strategy import Strategy
-from orchestrator.study.distributions import as_json, varies
+from orchestrator.policies.table import policy_kind
 from orchestrator.study.ladder import Budget, ladder_words
 from orchestrator.study.plan import Plan
+from orchestrator.study.space import as_json, varies
 from trainer.api import LOSS, DataSummary, redefines_loss
 
 
@@ -49,19 +49,19 @@ def _trial_notes(plan: Plan, strategy: Strategy) -> Iterator[str]:
     if strategy.usual_trials:
         yield f"{plan.n_trials} trials, as nobody said how many; --n-trials N says it"
     name = plan.pruner["name"]
-    for flag, share, needs in (("--anchors", plan.trust.anchors, ("halving",)), ("--audit", plan.trust.audit, None)):
-        if share and (name == "none" or (needs is not None and name not in needs)):
+    drawn = policy_kind(name).draws
+    for flag, share, what in (("--anchors", plan.draws.anchors, "anchor"), ("--audit", plan.draws.audit, "audit")):
+        if share and what not in drawn:
             yield f"warning: {flag} has no effect: with the pruner {name} no trial rests on a rung"
-    if name in NEEDS_COMPLETED and plan.n_trials <= plan.pruner["n_startup_trials"]:
-        first = plan.pruner["n_startup_trials"]
+    first = plan.pruner.get("n_startup_trials", 0)
+    if plan.n_trials <= first:
         yield f"the {name} pruner needs {first} completed trials first: it can prune none of {plan.n_trials}"
-    if name == "halving":
-        needed = plan.pruner["reduction_factor"] ** (len(plan.rungs) - 1)
-        if plan.n_trials < needed:
-            yield (
-                f"{plan.n_trials} trials may leave the top rung empty: {len(plan.rungs)} rungs and a reduction factor "
-                f"of {plan.pruner['reduction_factor']:g} take {needed:g} to be sure of one"
-            )
+    needed = (plan.reduction_factor or 1) ** (len(plan.rungs) - 1)
+    if plan.n_trials < needed:
+        yield (
+            f"{plan.n_trials} trials may leave the top rung empty: {len(plan.rungs)} rungs and a reduction factor "
+            f"of {plan.reduction_factor:g} take {needed:g} to be sure of one"
+        )
 
 
 def _loss_notes(plan: Plan) -> Iterator[str]:

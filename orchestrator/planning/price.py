@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from orchestrator.policies.simulate import simulate
+from orchestrator.policies.table import policy_kind, priced_policy
 from orchestrator.results.timings import Seconds
 from orchestrator.slots.machine import visible_gpus
+from orchestrator.study.draws import NO_DRAWS
 from orchestrator.study.ladder import LONGEST_WARMUP
-from orchestrator.study.lots import NOBODY_SPARED, Trust
 from orchestrator.study.plan import Plan
-from orchestrator.study.state import PAUSED, RUNNING, StudyState
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import PAUSED, RUNNING
 
-_DRAWS = 20  # orders in which trials of equal chances may come
+_MOST_ORDERS, _LEAST_ORDERS = 20, 3  # in which trials of equal chances may come; fewer where they are many
 _SIMULATED_TRIALS = 300  # more come out in proportion
 
 
@@ -93,46 +95,36 @@ def price_of(plan: Plan, timings: Mapping[int, Seconds]) -> Price:
     """The price of the whole study, whatever of it is done already."""
     planned = plan.n_trials if plan.space else min(plan.n_trials, len(plan.trials))
     trained = planned - plan.repeats
-    halving = plan.pruner["name"] == "halving"
-    factor = plan.pruner["reduction_factor"] if halving else 1
-    reach = climbers(trained, factor, len(plan.rungs), plan.trust) if halving else None
+    usual = usual_reach(plan, trained)
     rungs = []
     for number, rung in enumerate(plan.rungs, start=1):
         epochs = rung.epochs - plan.start_of(number)
         images = plan.images(rung) * epochs
-        usual = reach[number - 1] if reach else float(trained)
-        rungs.append(RungCost(rung.words(), usual, trained, epochs, images, timings.get(number)))
+        rungs.append(RungCost(rung.words(), usual[number - 1], trained, epochs, images, timings.get(number)))
     return Price(trained, plan.repeats, tuple(rungs), plan.places.workers)
 
 
-def climbers(trials: int, factor: float, rungs: int, trust: Trust = NOBODY_SPARED) -> list[float]:
-    """How many of `trials` reach each rung under asynchronous halving, on average over random orders; those whom
-    `trust` lets go on by lot are among them.
+def usual_reach(plan: Plan, trials: int) -> list[float]:
+    """How many of so many trials train through each rung, as a mean over studies whose trials come in random order.
 
-    More than the n/η of synchronous halving, because who was among the best early on may not be later.
+    Each is simulated with the study's own policy. A trial that trains a part of a rung counts as that part.
     """
     counted = min(trials, _SIMULATED_TRIALS)
+    if not counted:
+        return [0.0] * len(plan.rungs)
     generator = np.random.default_rng(0)
-    totals = np.zeros(rungs)
-    for _ in range(_DRAWS):
-        arriving = list(generator.permutation(counted))
-        for rung in range(rungs):
-            totals[rung] += len(arriving)
-            spared = [rank for rank in arriving if trust.spares(int(rank), rung + 1)]
-            arriving = list(dict.fromkeys([*_going_on(arriving, factor), *spared]))
-    scale = trials / counted if counted else 0.0
-    return [float(total) / _DRAWS * scale for total in totals]
-
-
-def _going_on(arriving: list[int], factor: float) -> list[int]:
-    """Ranks (0 is best) in the order in which they leave a rung upwards."""
-    there: list[int] = []
-    gone: dict[int, None] = {}
-    for rank in arriving:
-        bisect.insort(there, rank)
-        for best in there[: int(len(there) / factor + 1e-9)]:
-            gone.setdefault(best)
-    return list(gone)
+    starts = np.array([plan.start_of(number) for number in range(1, len(plan.rungs) + 1)])
+    ends = np.array([rung.epochs for rung in plan.rungs])
+    orders = max(_LEAST_ORDERS, min(_MOST_ORDERS, _SIMULATED_TRIALS // counted))
+    totals = np.zeros(len(plan.rungs))
+    for _ in range(orders):
+        values = generator.permutation(counted).tolist()
+        state, policy = StudyState(), priced_policy(plan, counted)
+        for _ in simulate(policy, plan.rungs, lambda _n, _s: {}, lambda t, _e, v=values: v[t.number], state):  # type: ignore[misc]
+            pass
+        trained = np.array([[trial.epochs] for trial in state.in_order()])
+        totals += np.clip((trained - starts) / (ends - starts), 0.0, 1.0).sum(0)
+    return [float(total) / orders * trials / counted for total in totals]
 
 
 def price_words(plan: Plan, price: Price, state: StudyState | None = None) -> Iterator[str]:
@@ -154,15 +146,15 @@ def price_words(plan: Plan, price: Price, state: StudyState | None = None) -> It
 
 def _trust(plan: Plan, price: Price) -> Iterator[str]:
     """What it costs to measure how far the study can be trusted."""
-    trust = plan.trust
-    if trust.audit and plan.pruner["name"] not in ("halving", "none"):
-        yield f"{trust.audit:.0%} of the trials that would be pruned are trained to the end (--audit)"
-    if plan.pruner["name"] != "halving" or not trust.chance:
+    draws, drawn = plan.draws, policy_kind(plan.pruner["name"]).draws
+    if draws.audit and drawn == {"audit"}:
+        yield f"{draws.audit:.0%} of the trials that would be pruned are trained to the end (--audit)"
+    if "anchor" not in drawn or not draws.chance:
         return
-    without = price_of(replace(plan, trust=NOBODY_SPARED), {})
+    without = price_of(replace(plan, draws=NO_DRAWS), {})
     more = price.usual_epochs - without.usual_epochs
     yield (
-        f"of the trials that would rest {trust.anchors:.0%} go on one rung (--anchors) and {trust.audit:.0%} to the "
+        f"of the trials that would rest {draws.anchors:.0%} go on one rung (--anchors) and {draws.audit:.0%} to the "
         f"end (--audit): about {more:.0f} of these epochs"
     )
 

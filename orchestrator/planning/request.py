@@ -13,13 +13,13 @@ from orchestrator.planning.arguments import Request, limits_of, places_of, read_
 from orchestrator.planning.data_checks import DataChecks
 from orchestrator.planning.mistakes import Mistakes
 from orchestrator.planning.plan_notes import plan_notes
-from orchestrator.planning.search_space import Space, read_space
+from orchestrator.planning.search_space import read_space
 from orchestrator.planning.strategy import Strategy, read_budget, read_strategy
 from orchestrator.planning.trials_file import TrialsFile, read_trials_file
-from orchestrator.study.distributions import Shape, shape_of
+from orchestrator.study.draws import Draws
 from orchestrator.study.ladder import SUBSET, VAL_SUBSET, refused_in_trials
-from orchestrator.study.lots import Trust
 from orchestrator.study.plan import Plan, dotted
+from orchestrator.study.space import Shape, Space, shape_of
 from trainer.api import (
     ConfigError,
     DataError,
@@ -90,11 +90,11 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         pruner=strategy.pruner,
         threshold=numbers["early_stop_threshold"],
         seed=seed,
-        trust=Trust(numbers["anchors"] or 0.0, numbers["audit"] or 0.0, seed),
+        draws=Draws(numbers["anchors"] or 0.0, numbers["audit"] or 0.0, seed),
         n_trials=strategy.n_trials or len(trials),
         data_fingerprint=summary.fingerprint,
         limits=limits_of(numbers),
-        places=places_of(numbers),
+        places=places_of(numbers, request.slots),
         promote=numbers["promote"] or 0,
         promote_seeds=numbers["promote_seeds"] or 1,
         storage=request.storage,
@@ -110,7 +110,7 @@ def shipped_config(name: str) -> Path:
     """A base configuration that comes with the package, also where there is no checkout."""
     packaged = importlib.resources.files("orchestrator") / "shipped" / "configs" / name
     here = Path(str(packaged))
-    return here if here.is_file() else Path(__file__).parent.parent / "configs" / name
+    return here if here.is_file() else Path(__file__).parents[2] / "configs" / name
 
 
 def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> _Base:

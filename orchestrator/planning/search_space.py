@@ -11,13 +11,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from orchestrator.planning.mistakes import Mistakes
-from orchestrator.study.distributions import Shape, as_json, choices_of
 from orchestrator.study.ladder import refused_in_trials
+from orchestrator.study.space import Dimension, Shape, Space, as_json, choices_of, circumstances
 from trainer.api import ConfigError, Key, canonical_overrides, known_keys
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -28,34 +27,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 _MOST_CHECKED = 64  # values of a dimension that are tried out on the base configuration
 _LARGEST = 10**300
 
-
-@dataclass(frozen=True)
-class Dimension:
-    """One searched key: its distribution as plain data, and the values of earlier dimensions that make it active."""
-
-    key: str
-    shape: Shape
-    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-
-    def active(self, values: Mapping[str, Any]) -> bool:
-        """Whether the keys set so far let this one count."""
-        return all(key in values and values[key] in allowed for key, allowed in self.when.items())
-
-    def plain(self) -> dict[str, Any]:
-        when = {key: list(values) for key, values in self.when.items()}
-        return {"key": self.key, "shape": dict(self.shape), "when": when}
-
-
-Space = tuple[Dimension, ...]
 TryOut = Callable[..., object]
-
-
-def space_from_plain(found: Sequence[Mapping[str, Any]]) -> Space:
-    """The space in a `plan.yaml`."""
-    return tuple(
-        Dimension(part["key"], part["shape"], {key: tuple(values) for key, values in part["when"].items()})
-        for part in found
-    )
 
 
 def read_space(
@@ -285,12 +257,3 @@ def _try_values(
         except ConfigError as error:
             joint = any(problem.where != dimension.key for problem in error.problems)
             mistakes.take(error, f"{place}: {words}{', beside the base values of the rest' if joint else ''}")
-
-
-def circumstances(dimension: Dimension, found: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
-    """Values of other dimensions under which this one counts: all that it names, with one choice of what they need."""
-    needed: dict[str, Any] = {}
-    for key in dimension.when:
-        needed |= next(circumstances(found[key], found))
-    for values in itertools.product(*dimension.when.values()):
-        yield {**needed, **dict(zip(dimension.when, values, strict=True))}

@@ -8,12 +8,14 @@ from typing import Any
 
 from orchestrator.planning.arguments import Request
 from orchestrator.planning.mistakes import Mistakes
-from orchestrator.planning.search_space import Space
-from orchestrator.planning.settings import PRUNERS, REDUCTION_FACTOR, pruner_settings, sampler_settings
+from orchestrator.planning.settings import pruner_settings, sampler_settings
 from orchestrator.planning.trials_file import TrialsFile
-from orchestrator.samplers.sampler import LARGEST_GRID, GridSampler, grid_size
+from orchestrator.policies.halving import REDUCTION_FACTOR
+from orchestrator.policies.table import POLICIES, USUAL_ON_LADDER, USUAL_ON_ONE_RUNG, policy_kind
+from orchestrator.samplers.table import USUAL, sampler_kind
 from orchestrator.study.ladder import SIZE, Budget, Rung, derived_ladder, rungs_of, single_rung
-from trainer.api import DataSummary, RunConfig, metric_of, resolve_config
+from orchestrator.study.space import Space
+from trainer.api import LOSS, DataSummary, RunConfig, metric_of, resolve_config
 
 USUAL_TRIALS = 20
 
@@ -61,12 +63,13 @@ def read_strategy(
     ladder, where = (request.ladder, "--ladder") if flag else (file.ladder, f"{file.path}: ladder")
     if base is None:  # said although there is no metric to prune by, and no size to train at
         with mistakes.collected():
-            pruner_settings(said or "none", numbers["early_stop_threshold"], True, 1)
+            pruner_settings(said or "none", numbers["early_stop_threshold"], LOSS, 1)
         for problem in rungs_of(ladder, None, None)[1] if ladder not in (None, "auto") else ():
             mistakes.add(where, problem)
         return None
-    if ladder is None and (said == "halving" or (isinstance(said, Mapping) and said.get("name") == "halving")):
-        ladder, where = "auto", "--pruner halving"
+    name = said.get("name") if isinstance(said, Mapping) else said
+    if ladder is None and name in POLICIES and policy_kind(name).needs_ladder:
+        ladder, where = "auto", f"--pruner {name}"
     factor = numbers["reduction_factor"] or REDUCTION_FACTOR
     rungs = _rungs(ladder, where, base, full, budget, factor, mistakes)
     pruner = _pruner(said, rungs, base, numbers, mistakes)
@@ -78,7 +81,7 @@ def read_strategy(
         return None
     said_trials = numbers["n_trials"]
     n_trials = _n_trials(said_trials, len(file.trials), space, sampler)
-    usual = said_trials is None and bool(space) and sampler["name"] != "grid"
+    usual = said_trials is None and bool(space) and sampler_kind(sampler["name"]).size(space) is None
     return Strategy(rungs, pruner, sampler, n_trials, ladder == "auto", usual)
 
 
@@ -89,29 +92,20 @@ def _sampler(request: Request, file: TrialsFile, space: Space, mistakes: Mistake
             where = "--sampler" if request.sampler else f"{file.path}: search.sampler"
             mistakes.add(where, "a list of trials is searched in its order; a sampler needs a search_space")
         return {}
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     with mistakes.collected():
-        found = sampler_settings(said or "tpe")
-    if found.get("name") == "grid":
-        try:
-            if grid_size(space) > LARGEST_GRID:
-                mistakes.add(
-                    "sampler grid", f"the grid has {grid_size(space)} points; at most {LARGEST_GRID} are walked"
-                )
-        except ValueError:
-            for dimension in space:
-                if dimension.shape["type"] == "float" and "step" not in dimension.shape:
-                    mistakes.add(f"sampler grid: {dimension.key}", "needs a step, or a list of choices")
-    return found
+        settings = sampler_settings(said or USUAL)
+    if settings:
+        mistakes.problems += sampler_kind(settings["name"]).problems(space)
+    return settings
 
 
 def _n_trials(said: int | None, listed: int, space: Space, sampler: Mapping[str, Any]) -> int | None:
     """How many trials the study has; None stands for those of the list."""
     if said is not None or not space:
         return said
-    if sampler["name"] == "grid":
-        return listed + len(GridSampler(space, 0).points)
-    return listed + USUAL_TRIALS
+    size = sampler_kind(sampler["name"]).size(space)
+    return listed + (USUAL_TRIALS if size is None else size)
 
 
 def _rungs(
@@ -146,20 +140,19 @@ def _rungs(
 def _pruner(
     said: Any, rungs: tuple[Rung, ...], base: RunConfig, numbers: Mapping[str, Any], mistakes: Mistakes
 ) -> dict[str, Any]:
-    maximize = metric_of(base).direction == "maximize"
-    usual = "halving" if len(rungs) > 1 else "median"
-    found: dict[str, Any] = {"name": "none"}
+    usual = USUAL_ON_LADDER if len(rungs) > 1 else USUAL_ON_ONE_RUNG
+    settings: dict[str, Any] = {"name": "none"}
     before = len(mistakes.problems)
     with mistakes.collected():
-        found = pruner_settings(said or usual, numbers["early_stop_threshold"], maximize, rungs[-1].epochs)
-    name = found["name"]
+        settings = pruner_settings(said or usual, numbers["early_stop_threshold"], metric_of(base), rungs[-1].epochs)
+    name = settings["name"]
     if numbers["reduction_factor"] is not None:
-        if "reduction_factor" in found:
-            found["reduction_factor"] = numbers["reduction_factor"]
+        if "reduction_factor" in settings:
+            settings["reduction_factor"] = numbers["reduction_factor"]
         else:
             mistakes.add("--reduction-factor", f"belongs to a ladder; the pruner {name} takes none")
-    if len(mistakes.problems) == before and len(rungs) > 1 and not PRUNERS[name].ladder:
-        able = " or ".join(other for other, kind in PRUNERS.items() if kind.ladder)
+    if len(mistakes.problems) == before and len(rungs) > 1 and not policy_kind(name).on_ladder:
+        able = " or ".join(other for other in POLICIES if policy_kind(other).on_ladder)
         what = f"{name} compares values across rungs, whose sizes and subsets differ; on a ladder take {able}"
         mistakes.add("pruner", what)
-    return found
+    return settings

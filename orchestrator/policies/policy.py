@@ -1,16 +1,23 @@
-"""The contract of a policy, and the one place where a metric becomes a decision."""
+"""The contract of a policy, and the one place where a metric becomes a decision.
+
+A policy is asked two things: what a free slot does next, and what becomes of a trial after a slice. To add one: a file
+with a `PolicyKind`, and a line in `table.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-from orchestrator.policies.reasons import early_words, eliminated, rung_words
+from orchestrator.policies.supply import Ask, Supply
+from orchestrator.study.draws import NO_DRAWS, Drawn, Draws
 from orchestrator.study.ladder import Rung
-from orchestrator.study.lots import Spared
-from orchestrator.study.state import COMPLETED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import COMPLETED, PAUSED, PRUNED, RUNNING, TrialState
 from trainer.api import Metric
+
+Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -23,17 +30,10 @@ class Continue:
 
 @dataclass(frozen=True)
 class Climb:
-    """Take this paused trial up to its next rung; `reason` says why it may."""
+    """Resume this paused trial on its next rung; `reason` says why it may."""
 
     number: int
     reason: str
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Open a new trial: for the place `index` in the plan's list, or one that the sampler chooses (None)."""
-
-    index: int | None
 
 
 Step = Continue | Climb | Ask
@@ -44,38 +44,80 @@ class Verdict:
     """What becomes of a trial after an evaluation, and why.
 
     `go_on` keeps it running on its rung (its reason is empty), `climb` on the next; `pause` lets it rest until the
-    policy takes it up again; `prune` and `complete` end it. `eliminated`: by the user's threshold, so that it is
-    never promoted. `spared`: it goes on although its rank would not let it, by a draw.
+    policy resumes it; `prune` and `complete` end it. `eliminated`: it missed the user's threshold, so it is never
+    promoted. `spared`: it continues although its rank would not let it, chosen at random.
     """
 
     action: Literal["go_on", "climb", "pause", "prune", "complete"]
     reason: str = ""
     eliminated: bool = False
-    spared: Spared = ""
+    spared: Drawn = ""
 
 
 class Policy(Protocol):
-    """Pure: what it says follows from the state alone, so that a study carried on decides as one undisturbed."""
+    """Decides from the state alone, so that a study carried on after a kill decides as an undisturbed one does.
+
+    What a policy keeps between two questions is derived from the states that it was shown, and nothing else.
+    """
 
     def next(self, state: StudyState, busy: Collection[int]) -> Step | None:
-        """The next step for a free slot; `busy` are the trials that slots are training now."""
+        """The next step for a free slot, None where there is none; `busy` are the trials that slots train now."""
         ...
 
     def judge(self, trial: TrialState, state: StudyState, stopped_because: str = "") -> Verdict:
         """After a slice: what becomes of its trial. `stopped_because` says why the run itself ended early."""
         ...
 
-    def learn(self, trial: TrialState, epoch: int, value: float) -> None:
-        """An evaluation was recorded."""
-        ...
 
-    def recall(self, trial: TrialState) -> None:
-        """In a call that carries on: an evaluation of an earlier call was learnt, and its judgement is known."""
-        ...
+@dataclass(frozen=True)
+class Setting:
+    """What a policy is made from. `options` are its own, complete; `threshold` is `--early-stop-threshold`."""
 
-    def closed(self, trial: TrialState) -> None:
-        """A trial reached its final status."""
-        ...
+    metric: Metric
+    rungs: Sequence[Rung]
+    supply: Supply
+    options: Options = field(default_factory=dict)
+    threshold: float | None = None
+    draws: Draws = NO_DRAWS
+
+    @property
+    def reduction_factor(self) -> float | None:
+        """η: the best ⌊n / η⌋ of n results on a rung continue; None where no rung decides."""
+        factor: float | None = self.options.get("reduction_factor")
+        return factor
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What the usual value of an option may depend on."""
+
+    metric: Metric
+    epochs: int
+    threshold: float | None
+
+
+def _as_they_are(options: Options, _given: Options, _circumstances: Circumstances) -> Options:
+    return options
+
+
+@dataclass(frozen=True)
+class PolicyKind:
+    """One way to decide, as `--pruner` names it: what it does in one sentence, its options with their usual values.
+
+    `complete` gets all options, those that the user gave and the circumstances; it returns what the study uses, or
+    raises `ValueError` with what is wrong. `on_ladder`: it works on two or more rungs; `needs_ladder`: one is derived
+    from the budget where the user wrote none. `draws`: what it draws trials for, at random. `needs_curves`: its
+    decisions depend on real learning curves, so that a price can only say what the study costs at most.
+    """
+
+    summary: str
+    make: Callable[[Setting], Policy]
+    options: Options = field(default_factory=dict)
+    complete: Callable[[Options, Options, Circumstances], Options] = _as_they_are
+    on_ladder: bool = False
+    needs_ladder: bool = False
+    draws: frozenset[Drawn] = frozenset()
+    needs_curves: bool = False
 
 
 def decide(
@@ -94,8 +136,6 @@ def decide(
         trial.rung += 1
     elif verdict.action != "go_on":
         trial.status = {"pause": PAUSED, "prune": PRUNED, "complete": COMPLETED}[verdict.action]
-    if trial.is_final:
-        policy.closed(trial)
     return verdict
 
 
@@ -105,38 +145,9 @@ def climb(trial: TrialState) -> None:
     trial.status = RUNNING
 
 
-@dataclass(frozen=True)
-class Supply:
-    """Where new trials come from: the places of the list in order, then the sampler; `n_trials` in the whole study."""
-
-    listed: int
-    n_trials: int
-    sampled: bool = False
-
-    def next(self, state: StudyState) -> Ask | None:
-        if state.opened() >= self.n_trials:
-            return None
-        asked = state.asked() if self.listed else set()
-        for index in range(min(self.listed, self.n_trials)):
-            if index not in asked:
-                return Ask(index)
-        return Ask(None) if self.sampled and not state.exhausted else None
-
-
 def unfinished(state: StudyState, busy: Collection[int]) -> TrialState | None:
-    """The first trial that stands between two rungs and that no slot trains."""
+    """The first trial that is between two rungs and that no slot trains."""
     for trial in state.with_status(RUNNING, PAUSED):
         if trial.origin is None and trial.number not in busy and trial.rung not in trial.results:
             return trial
     return None
-
-
-def at_top(
-    metric: Metric, rungs: Sequence[Rung], trial: TrialState, threshold: float | None, stopped_because: str
-) -> Verdict:
-    """The end of a trial that has its result on the last rung: complete, or under the user's threshold."""
-    value, where = trial.results[trial.rung], rung_words(rungs, trial.rung)
-    below = eliminated(metric, value, threshold)
-    if below:
-        return Verdict("prune", f"at {where}: {below}", eliminated=True)
-    return Verdict("complete", f"at {where}: {metric.label} {value:.4g}{early_words(trial, stopped_because)}")

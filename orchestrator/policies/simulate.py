@@ -1,6 +1,6 @@
-"""A study in one sequential slot without processes, files or clocks: curves instead of trainings.
+"""A study in one slot, one step after another, without processes, files or clocks: curves instead of trainings.
 
-The same policy and sampler objects that `run` uses, driven in a few lines; tests, prices and benchmarks stand on it.
+It drives the policy and sampler objects that `run` uses. The price of a plan comes from it, and so do benchmarks.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestrator.policies.policy import Ask, Climb, Continue, Policy, climb, decide
+from orchestrator.policies.policy import Climb, Continue, Policy, climb, decide
+from orchestrator.policies.supply import Ask
 from orchestrator.study.ladder import Rung
-from orchestrator.study.state import SAMPLED, StudyState, TrialState
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import SAMPLED, Evaluated, TrialState
 
 Propose = Callable[[int, StudyState], Mapping[str, Any] | None]
 Curve = Callable[[TrialState, int], float]
@@ -45,8 +47,7 @@ def _train(
     trial = state.trials[step.number]
     for epoch in range(trial.epochs + 1, step.until_epoch + 1):
         value = curve(trial, epoch)
-        trial.values[epoch] = trial.losses[epoch] = value
-        policy.learn(trial, epoch, value)
+        trial.add(Evaluated(epoch, value, value))
         if epoch < step.until_epoch:
             yield state
     decide(policy, trial, state, rungs)

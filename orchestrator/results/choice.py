@@ -9,8 +9,11 @@ from statistics import fmean
 
 from scipy.special import stdtrit
 
-from orchestrator.study.state import COMPLETED, StudyState
+from orchestrator.study.state import StudyState
+from orchestrator.study.text import counted
+from orchestrator.study.trial import COMPLETED
 from reports.record import Choice, Estimate
+from trainer.api import Metric
 
 Runs = Mapping[int, Sequence[float]]  # trial id → the values of its completed runs
 
@@ -45,19 +48,18 @@ def mean_of(values: Sequence[float], noise: float | None, degrees: int) -> Estim
     return Estimate(mean, mean - half, mean + half)
 
 
-def choose(runs: Runs, maximize: bool) -> Choice | None:
+def choose(runs: Runs, metric: Metric) -> Choice | None:
     """The trial with the best mean, and how far it leads; None where no run was completed."""
     if not runs:
         return None
-    sign = 1.0 if maximize else -1.0
-    order = sorted(runs, key=lambda trial: (-sign * fmean(runs[trial]), trial))
+    order = sorted(runs, key=lambda trial: (metric.key(fmean(runs[trial])), trial))
     noise, degrees = noise_of(runs)
     winner = order[0]
     mean = mean_of(runs[winner], noise, degrees)
     if len(order) == 1:
         return Choice(winner, mean, len(runs[winner]))
     second = order[1]
-    ahead = sign * (fmean(runs[winner]) - fmean(runs[second]))
+    ahead = metric.key(fmean(runs[second])) - metric.key(fmean(runs[winner]))
     if noise is None:
         return Choice(winner, mean, len(runs[winner]), second, Estimate(ahead))
     spread = noise * math.sqrt(1.0 / len(runs[winner]) + 1.0 / len(runs[second]))
@@ -71,7 +73,7 @@ def choice_words(choice: Choice, label: str, of: str = "") -> str:
     sure = ""
     if choice.mean.low is not None and choice.mean.high is not None:
         sure = f"95 %: {choice.mean.low:.4g} to {choice.mean.high:.4g}, "
-    seeds = f"{choice.seeds} seed{'' if choice.seeds == 1 else 's'}"
+    seeds = counted(choice.seeds, "seed")
     return f"trial {choice.trial_id}{of}: {label} {choice.mean.value:.4g} ({sure}{seeds}){_rival_words(choice)}"
 
 

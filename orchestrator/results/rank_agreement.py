@@ -20,7 +20,7 @@ from scipy.special import ndtri
 from reports.record import Estimate
 
 Array = NDArray[np.float64]
-Values = Mapping[int, float]  # by trial
+Values = Mapping[int, float]  # by trial; the larger, the better
 
 SAMPLES = 1000  # of the bootstrap
 LEAST = 3  # trials in common, below which nothing is estimated
@@ -59,7 +59,6 @@ def compare(
     lower: Values,
     upper: Values,
     chances: Values | None = None,
-    maximize: bool = True,
     samples: int = SAMPLES,
     everyone: int | None = None,
 ) -> Ranks | None:
@@ -91,10 +90,8 @@ def compare(
     if len(both) < FEW:
         naive, tau, rho = (Estimate(one.value) for one in (naive, tau, rho))
     top = max(1, min(5, len(both) // 3))
-    sign = 1.0 if maximize else -1.0
-    best = [set(np.argsort(-sign * values, kind="stable")[:top].tolist()) for values in (x, y)]
-    lead = int(np.argmax(sign * x))
-    regret = float((sign * y).max() - sign * y[lead])
+    best = [set(np.argsort(-values, kind="stable")[:top].tolist()) for values in (x, y)]
+    regret = float(y.max() - y[int(np.argmax(x))])
     overlap = len(best[0] & best[1]) / top
     return Ranks(len(lower), len(both), anchors, method, naive, tau, rho, top, overlap, regret)
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from statistics import stdev
 from typing import Any
 
 from orchestrator.results.choice import choose, full_values, mean_of, noise_of
+from orchestrator.results.environment import read_environment
+from orchestrator.results.next_steps import next_steps
 from orchestrator.results.samples import Kept, read_samples
-from orchestrator.results.timings import study_timings
 from orchestrator.results.trust import agreements, audit_of
-from orchestrator.study.distributions import shape_words
+from orchestrator.study.folder import run_name
 from orchestrator.study.ladder import ladder_words
 from orchestrator.study.plan import Plan
-from orchestrator.study.state import FAILED, StudyState, TrialState, trial_folder
+from orchestrator.study.ranking import best_value
+from orchestrator.study.space import shape_words
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import FAILED, TrialState
 from reports.record import Decision, Evaluation, FullRun, Metric, Rung, StudyRecord, Trial, Wasted
 from trainer.api import METRICS, known_keys, read_metrics
 
-ENVIRONMENT = "environment.json"
 MOST_NAMED = 5
 
 
@@ -31,8 +32,8 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
     runs = full_values(full)
     kept = list(_all_samples(plan, search, full))
     evaluations = [*_evaluations(plan, search), *_full_evaluations(plan, full)]
-    environment, problem = _environment(plan.folder)
-    damage = [*(one.problem for one in kept), problem, _metrics_damage(plan, evaluations)]
+    environment, problem = read_environment(plan.files)
+    damage = [*(one.problem for one in kept), problem, _metrics_damage(plan, search, evaluations)]
     return StudyRecord(
         name=plan.name,
         task=plan.base_config.task,
@@ -47,7 +48,7 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
         trials=trial_rows(plan, search, full),
         agreements=list(agreements(plan, search, full)),
         audit=audit_of(plan, search),
-        choice=choose(runs, plan.metric.direction == "maximize"),
+        choice=choose(runs, plan.metric),
         noise=noise_of(runs)[0],
         full_runs=[_full_run(plan, trial, full) for trial in full.standing()],
         evaluations=evaluations,
@@ -97,7 +98,7 @@ def _trial(
         params=plan.values_of(trial.overrides),
         value=trial.value,
         loss=trial.loss,
-        best=trial.best(plan.metric.direction == "maximize", plan.start_of(trial.rung)),
+        best=best_value(trial, plan.metric, plan.start_of(trial.rung)),
         epochs=0 if copied else trial.epochs,
         rung=trial.rung,
         rung_words=plan.rungs[trial.rung - 1].words(),
@@ -108,7 +109,7 @@ def _trial(
         checkpoint=trial.checkpoint,
         failure_kind=trial.failure_kind,
         failure_line=trial.failure_line,
-        folder=trial.folder if trial.origin is None else "",
+        folder=run_name(trial) if trial.origin is None else "",
         spared=dict(trial.spared),
         full=mean_of(full, noise, degrees) if full else None,
         full_deviation=stdev(full) if len(full) > 1 else None,
@@ -123,10 +124,10 @@ def _full_run(plan: Plan, trial: TrialState, full: StudyState) -> FullRun:
         trial_id=trial.source_trial,
         seed_index=trial.seed_index,
         status=trial.status,  # type: ignore[arg-type]
-        folder=trial.folder,
+        folder=run_name(trial),
         value=trial.value,
         loss=trial.loss,
-        best=trial.best(plan.metric.direction == "maximize"),
+        best=best_value(trial, plan.metric),
         epochs=trial.epochs,
         total_epochs=plan.full.epochs,
         seconds=round(sum(each.seconds for each in tries), 3),
@@ -143,36 +144,24 @@ def _evaluations(plan: Plan, search: StudyState) -> Iterator[Evaluation]:
 
 def _full_evaluations(plan: Plan, full: StudyState) -> Iterator[Evaluation]:
     for trial in full.standing():
-        yield from _curve(plan, trial, trial.source_trial, trial.folder)
+        yield from _curve(plan, trial, trial.source_trial, run_name(trial))
 
 
 def _curve(plan: Plan, trial: TrialState, trial_id: int, run: str) -> Iterator[Evaluation]:
     """The study's values, with the other metrics beside them where the run's folder still has them."""
-    lines = {line["epoch"]: line for line in read_metrics(plan.folder / trial.folder / METRICS)}
+    lines = {line["epoch"]: line for line in read_metrics(plan.files.run(trial).metrics)}
     rungs = () if run else plan.rungs
-    for epoch, value in sorted(trial.values.items()):
+    for epoch, one in trial.evaluations.items():
         line = lines.get(epoch, {})
-        metrics = {**line.get("metrics", {}), plan.metric.name: value}
-        if epoch in trial.losses:
-            metrics["val_loss"] = trial.losses[epoch]
+        metrics = {**line.get("metrics", {}), plan.metric.name: one.value}
+        if one.loss is not None:
+            metrics["val_loss"] = one.loss
         seconds, step = line.get("seconds", 0.0), line.get("step", 0)
         rung = line.get("rung") or next((n for n, r in enumerate(rungs, start=1) if epoch <= r.epochs), trial.rung)
-        where, when = trial.slots.get(epoch, ""), trial.ended.get(epoch)
-        opening, evaluating, checkpoint = trial.parts.get(epoch, (0.0, None, 0.0))
         yield Evaluation(
-            trial_id,
-            epoch,
-            step,
-            rung,
-            seconds,
-            metrics,
-            run,
-            where,
-            when,
-            opening or 0.0,
-            evaluating,
-            checkpoint or 0.0,
-        )
+            trial_id, epoch, step, rung, seconds, metrics, run, one.slot, one.ended, one.opening_seconds or 0.0,
+            one.evaluation_seconds, one.checkpoint_seconds or 0.0,
+        )  # fmt: skip
 
 
 def _wasted(search: StudyState, full: StudyState) -> Iterator[Wasted]:
@@ -180,22 +169,22 @@ def _wasted(search: StudyState, full: StudyState) -> Iterator[Wasted]:
         yield from (Wasted(slot, trial.trial_id, begin, end, kind) for slot, begin, end, kind in trial.wasted)
     for trial in full.in_order():
         for slot, begin, end, kind in trial.wasted:
-            yield Wasted(slot, trial.source_trial, begin, end, kind, trial.folder)
+            yield Wasted(slot, trial.source_trial, begin, end, kind, run_name(trial))
 
 
 def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Kept]:
     for trial in search.in_order():
         if trial.status != FAILED and trial.origin is None:
-            yield read_samples(plan.folder / trial.folder, trial.trial_id)
+            yield read_samples(plan.files.run(trial), trial.trial_id)
     for trial in full.standing():
-        yield read_samples(plan.folder / trial.folder, trial.source_trial, trial.folder)
+        yield read_samples(plan.files.run(trial), trial.source_trial, run_name(trial))
 
 
 def _searched(plan: Plan) -> dict[str, str]:
     metric = plan.metric
     words = {
         "task": plan.base_config.task,
-        "metric": f"{metric.label}, {'higher' if metric.direction == 'maximize' else 'lower'} is better",
+        "metric": f"{metric.label}, {'higher' if metric.better(1.0, 0.0) else 'lower'} is better",
         "ladder" if len(plan.rungs) > 1 else "budget of a trial": ladder_words(plan.rungs),
         "full budget": plan.full.words(),
         "trials planned": str(plan.n_trials),
@@ -217,75 +206,12 @@ def _space(plan: Plan) -> str:
     return "; ".join(f"{dimension.key} {shape_words(dimension.shape)}" for dimension in plan.space)
 
 
-def next_steps(plan: Plan, search: StudyState, full: StudyState) -> list[tuple[str, str]]:
-    """What to run next, as exact commands with their cost."""
-    folder = _shown(plan.folder)
-    steps: list[tuple[str, str]] = []
-    ranked = search.ranked(plan.metric.direction == "maximize")
-    trials, runs = search.failures(), full.failures()
-    if any(one.failure_kind != "config" for one in (*trials, *runs)):  # what is no configuration stays none
-        what = " and ".join(["trials"] * bool(trials) + ["promoted runs"] * bool(runs))
-        steps.append((f"try the failed {what} once more", retry_command(plan)))
-    if ranked and not full.trials:
-        cost = cost_words(plan, 1)
-        steps.append((f"train the best trial in full ({cost})", f"python -m orchestrator promote {folder} --top 1"))
-    if ranked:
-        why = "train the best configuration anywhere"
-        if full.trials and plan.from_checkpoint:  # best.yaml names no file of the study
-            why += ", from scratch: the promoted runs went on from the search's checkpoints"
-        steps.append((why, f"python -m trainer --config {folder}/best.yaml"))
-    steps.append(("look at it in the Optuna dashboard", f"python -m orchestrator dashboard {folder}"))
-    return steps
-
-
-def retry_command(plan: Plan) -> str:
-    return f"python -m orchestrator retry {_shown(plan.folder)} --failed"
-
-
-def cost_words(plan: Plan, runs: int) -> str:
-    """What `runs` runs at full budget cost, from the time that the search's epochs took."""
-    epochs = runs * plan.full.epochs
-    words = f"{epochs} epochs at full budget"
-    timings = study_timings(plan)
-    if not timings or not plan.full_steps_per_epoch:
-        return words
-    rung = plan.rungs[max(timings) - 1]
-    pixels = (plan.full.size / rung.size) ** 2
-    images = plan.images(plan.full) / plan.images(rung)
-    seconds = (timings[max(timings)].low + timings[max(timings)].high) / 2.0
-    return f"{words}, about {duration(seconds * epochs * pixels * images)}"
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _environment(folder: Path) -> tuple[dict[str, str], str]:
-    """What the study was made with, and why that is not known where the file is damaged."""
-    path = folder / ENVIRONMENT
-    if not path.is_file():
-        return {}, ""
-    try:
-        return {str(name): str(value) for name, value in json.loads(path.read_bytes()).items()}, ""
-    except (OSError, ValueError, AttributeError) as error:
-        return {}, f"{path}: cannot be read ({error}); what the study was made with is not shown"
-
-
-def _metrics_damage(plan: Plan, evaluations: Iterable[Evaluation]) -> str:
+def _metrics_damage(plan: Plan, search: StudyState, evaluations: Iterable[Evaluation]) -> str:
     """Which trials' `metrics.jsonl` lacks evaluations that the study has; folders that are gone may be meant to be."""
-    untold = dict.fromkeys(e.run or trial_folder(e.trial_id) for e in evaluations if not e.step)
-    lacking = [folder for folder in untold if (plan.folder / folder / METRICS).is_file()]
+    incomplete = {e.run or run_name(search.trials[e.trial_id - 1]): None for e in evaluations if not e.step}
+    lacking = [name for name in incomplete if (plan.folder / name / METRICS).is_file()]
     if not lacking:
         return ""
-    names = ", ".join(lacking[:MOST_NAMED]) + (
-        f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
-    )
+    more = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
+    names = ", ".join(lacking[:MOST_NAMED]) + more
     return f"{METRICS} of {names} lacks evaluations that the study has; of these only its own value and loss are shown"
-
-
-def _shown(folder: Path) -> str:
-    here = Path.cwd()
-    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError, model_validator
 
+from orchestrator.study.folder import RunFolder
 from reports.record import Box, Matrix, Sample
-from trainer.api import SAMPLES
 
 
 class _Box(BaseModel):
@@ -59,17 +59,17 @@ class Kept:
     problem: str = ""
 
 
-def samples_stamp(folder: Path) -> int | None:
+def samples_stamp(folder: RunFolder) -> int | None:
     """When the run in `folder` last wrote its samples; None where it kept nothing. For telling old from new only."""
     try:
-        return (folder / SAMPLES / "last.json").stat().st_mtime_ns
+        return folder.samples.stat().st_mtime_ns
     except OSError:
         return None
 
 
-def read_samples(folder: Path, trial_id: int, run: str = "") -> Kept:
+def read_samples(folder: RunFolder, trial_id: int, run: str = "") -> Kept:
     """What the run in `folder` kept; nothing where it kept nothing."""
-    path = folder / SAMPLES / "last.json"
+    path = folder.samples
     if not path.is_file():
         return Kept()
     try:

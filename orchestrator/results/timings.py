@@ -10,7 +10,7 @@ import numpy as np
 
 from orchestrator.study.ladder import Rung
 from orchestrator.study.plan import Plan
-from trainer.api import METRICS, Hints, hint_key, read_metrics, time_epoch
+from trainer.api import Hints, hint_key, read_metrics, time_epoch
 
 
 class Seconds(NamedTuple):
@@ -40,8 +40,8 @@ def known_timings(plan: Plan) -> dict[int, Seconds]:
 def study_timings(plan: Plan) -> dict[int, Seconds]:
     """From the metrics that the study's trials wrote: the 10th to the 90th percentile of their epochs, by rung."""
     seconds: dict[int, list[float]] = {}
-    for path in sorted((plan.folder / "trials").glob(f"*/{METRICS}")):
-        for line in read_metrics(path):
+    for folder in plan.files.trials():
+        for line in read_metrics(folder.metrics):
             seconds.setdefault(line["rung"], []).append(line["seconds"])
     return {rung: Seconds(*np.percentile(found, [10, 90]).tolist()) for rung, found in seconds.items()}
 

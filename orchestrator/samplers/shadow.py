@@ -18,9 +18,10 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from orchestrator.planning.search_space import Space
-from orchestrator.study.distributions import distribution, optuna_value
-from orchestrator.study.state import COMPLETED, FAILED, RUNNING, StudyState, TrialState
+from orchestrator.study.space import Space, distribution, optuna_value
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import COMPLETED, FAILED, RUNNING, TrialState
+from trainer.api import Metric
 
 _STUDY_ID, _NAME = 0, "shadow"
 
@@ -116,14 +117,14 @@ class ShadowStudy:
     def __init__(
         self,
         space: Space,
-        maximize: bool,
+        metric: Metric,
         values_of: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         as_completed: bool,
         enough: int,
     ) -> None:
-        self._space, self._maximize, self._values_of = space, maximize, values_of
+        self._space, self._metric, self._values_of = space, metric, values_of
         self._as_completed, self._enough = as_completed, enough
-        direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
+        direction = StudyDirection[metric.direction.upper()]
         self.distributions = {dimension.key: distribution(dimension.shape) for dimension in space}
         self._storage = ShadowStorage(direction)
         self.study = optuna.create_study(storage=self._storage, study_name=_NAME, direction=direction)
@@ -136,7 +137,7 @@ class ShadowStudy:
         worst = self._worst(state) if self._as_completed else 0.0
         for number in range(len(state.trials)):
             trial = state.trials[number]
-            mark = (trial.status, len(trial.values), trial.value, rung, worst if trial.status == FAILED else 0.0)
+            mark = (trial.status, trial.epochs, trial.value, rung, worst if trial.status == FAILED else 0.0)
             if number == len(self._seen):
                 params = self._params(trial.overrides)
                 names = {key: self.distributions[key] for key in params}
@@ -164,7 +165,7 @@ class ShadowStudy:
         shown.intermediate_values = {} if trial.status == FAILED else dict(trial.values)
         if trial.status == COMPLETED and trial.value is not None:
             shown.state, shown.value = OptunaState.COMPLETE, trial.value
-        elif trial.status == RUNNING or not (trial.values or trial.is_final):
+        elif trial.status == RUNNING or not (trial.evaluations or trial.is_final):
             shown.state = OptunaState.RUNNING
         else:
             shown.state = OptunaState.PRUNED
@@ -189,8 +190,8 @@ class ShadowStudy:
         return 1
 
     def _worst(self, state: StudyState) -> float:
-        pick = min if self._maximize else max
-        return pick((v for t in state.trials.values() for v in t.values.values()), default=0.0)
+        values = (one.value for trial in state.trials.values() for one in trial.evaluations.values())
+        return max(values, key=self._metric.key, default=0.0)
 
 
 def _frozen(

@@ -9,13 +9,12 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from orchestrator.study.folder import StudyFolder
 from trainer.api import TrainingError
 
-LOCK = "driver.lock"
 _FOREIGN_SECONDS = 60.0  # a holder on another host touches its lock more often than this
 _TOUCH_SECONDS = 15.0
 
@@ -28,8 +27,8 @@ class StudyLock:
     """Held for the life of a driver. On one host the kernel frees it with its process; across hosts, where a
     shared file system may not pass such locks on, a fresh time stamp means that the holder lives."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOCK
+    def __init__(self, files: StudyFolder) -> None:
+        self.path = files.lock
         self._file: IO[str] | None = None
         self._released = threading.Event()
 
@@ -80,9 +79,9 @@ class StudyLock:
         self._file.flush()
 
 
-def is_held(folder: Path) -> bool:
+def is_held(files: StudyFolder) -> bool:
     """Whether a driver works on the study, as its lock says. Takes no lock itself: a look must stop nobody."""
-    path = folder / LOCK
+    path = files.lock
     try:
         holder = json.loads(path.read_text(encoding="utf-8") or "{}")
         age = time.time() - path.stat().st_mtime

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestrator.planning.search_space import Space, space_from_plain
-from orchestrator.study.distributions import Shape, as_json
+from orchestrator.study.draws import NO_DRAWS, Draws
+from orchestrator.study.folder import StudyFolder
 from orchestrator.study.ladder import Budget, Rung, rung_overrides, single_rung
-from orchestrator.study.lots import NOBODY_SPARED, Trust
+from orchestrator.study.space import Shape, Space, as_json, space_from_plain
 from trainer.api import ConfigError, Metric, Problem, RunConfig, cheap_evaluation, metric_of, resolve_config
 
 FORMAT = 1
@@ -36,6 +36,7 @@ class Places:
 
     workers: int = 1
     threads_per_slot: int = 1
+    slots: str = "local"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Plan:
     full_images: int = 1
     space: Space = ()
     sampler: Mapping[str, Any] = field(default_factory=dict)
-    trust: Trust = NOBODY_SPARED
+    draws: Draws = NO_DRAWS
     closed: bool = False
     data_changed: bool = False
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -114,8 +115,21 @@ class Plan:
         return found
 
     @property
+    def files(self) -> StudyFolder:
+        return StudyFolder(self.folder)
+
+    @property
+    def full_name(self) -> str:
+        """The promoted runs are an Optuna study of their own in the same storage, so that the dashboard shows both.
+
+        Those that continue from a checkpoint are another: they had more epochs, and one mean over both would mean
+        nothing.
+        """
+        return f"{self.name}/full{'-continued' if self.from_checkpoint else ''}"
+
+    @property
     def storage_url(self) -> str:
-        return self.storage or f"sqlite:///{self.folder / 'study.db'}"
+        return self.storage or f"sqlite:///{self.files.database}"
 
     def search_config(self, overrides: Mapping[str, Any], rung: Rung) -> RunConfig:
         """A trial's configuration on a rung."""
@@ -193,12 +207,12 @@ class Plan:
             "space": [dimension.plain() for dimension in self.space],
             "pruner": dict(self.pruner),
             "early_stop_threshold": self.threshold,
-            "trust": {"anchors": self.trust.anchors, "audit": self.trust.audit},
+            "trust": {"anchors": self.draws.anchors, "audit": self.draws.audit},
             "seed": self.seed,
             "n_trials": self.n_trials,
             "promote": {"top": self.promote, "seeds": self.promote_seeds, "from_checkpoint": self.from_checkpoint},
             "limits": vars(self.limits).copy(),
-            "places": vars(self.places).copy(),
+            "places": {key: value for key, value in vars(self.places).items() if (key, value) != ("slots", "local")},
             "storage": self.storage,
             "data_fingerprint": self.data_fingerprint,
             "warmup_steps": self.warmup_steps,
@@ -242,11 +256,10 @@ def plan_from_plain(found: Mapping[str, Any], folder: Path) -> Plan:
             data_changed=found["data_changed"],
             space=space_from_plain(found.get("space", ())),
             sampler=found.get("sampler", {}),
-            trust=Trust(**found.get("trust", {}), seed=found["seed"]),
+            draws=Draws(**found.get("trust", {}), seed=found["seed"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        place = str(folder / "plan.yaml")
-        raise ConfigError([Problem(place, f"not a plan of this version ({error})")]) from None
+        raise ConfigError([Problem(str(StudyFolder(folder).plan), f"not a plan of this version ({error})")]) from None
 
 
 def dotted(tree: Mapping[str, Any], path: str) -> Any:
@@ -255,3 +268,12 @@ def dotted(tree: Mapping[str, Any], path: str) -> Any:
     for part in path.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
     return node
+
+
+def with_values(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a nested mapping with other values at dotted paths; the rest is shared."""
+    copy = dict(tree)
+    for path, value in values.items():
+        section, _, rest = path.partition(".")
+        copy[section] = with_values(copy[section], {rest: value}) if rest else value
+    return copy

@@ -20,8 +20,10 @@ import pytest
 from fault_parts import SMALL, TRIALS, NewBox, StudyBox, send, wait_for
 from sqlalchemy.exc import OperationalError
 
-from orchestrator.storage.optuna_study import Study
-from orchestrator.study.state import COMPLETED, TrialState
+from orchestrator.storage.store import open_store
+from orchestrator.storage.writers import SqlWriter
+from orchestrator.study.trial import COMPLETED, Evaluated, TrialState
+from trainer.api import LOSS
 
 
 def lock_for(study: Path, seconds: float) -> None:
@@ -145,11 +147,13 @@ def test_a_driver_keeps_its_lock_fresh(finished: StudyBox) -> None:
     finished.ended(holder, 0)
 
 
-@pytest.mark.parametrize("work", ["create_new_trial", "set_trial_state_values"])
+@pytest.mark.parametrize("work", ["create_new_trial", "write"])
 def test_an_answer_that_got_lost_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str) -> None:
     """The server did what it was asked and went away before it said so: it must not be done twice."""
-    study = Study.open(f"sqlite:///{tmp_path / 'study.db'}", "one", True, {}, {})
-    real, answers = getattr(study._storage, work), []
+    study = open_store(f"sqlite:///{tmp_path / 'study.db'}").study("one", LOSS, {}, {})
+    owner = study._writer if work == "write" else study._storage
+    assert isinstance(study._writer, SqlWriter)
+    real, answers = getattr(owner, work), []
 
     def done_but_unanswered(*arguments: object) -> object:
         answers.append(real(*arguments))
@@ -157,12 +161,13 @@ def test_an_answer_that_got_lost_on_the_way(tmp_path: Path, monkeypatch: pytest.
             raise OperationalError(work, {}, Exception("server closed the connection unexpectedly"))
         return answers[-1]
 
-    monkeypatch.setattr(study._storage, work, done_but_unanswered)
+    monkeypatch.setattr(owner, work, done_but_unanswered)
     for index in range(2):
         trial = TrialState(-1, index, {})
         study.add(trial, {})
         assert trial.number == index
-        trial.values, trial.losses, trial.status = {1: 2.0}, {1: 0.5}, COMPLETED
+        trial.add(Evaluated(1, 2.0, 0.5))
+        trial.status = COMPLETED
         study.evaluated(trial, 1)
         study.decided(trial)
     found = study.load().in_order()

@@ -87,18 +87,18 @@ def test_what_a_slot_did_while_its_driver_died_is_recorded_once(box: NewBox, ora
 @pytest.mark.parametrize(
     "moment",
     [
-        "orchestrator.storage.optuna_study:Study.add:1",
-        "orchestrator.storage.optuna_study:Study.add:3:after",
-        "orchestrator.storage.optuna_study:Study.add:6:after",  # a duplicate without its result
-        "orchestrator.storage.optuna_study:Study.evaluated:2",
-        "orchestrator.storage.optuna_study:Study.evaluated:3:after",
-        "orchestrator.storage.optuna_study:Study.kept:4:after",
-        "orchestrator.storage.optuna_study:Study.decided:1",
-        "orchestrator.storage.optuna_study:Study.decided:3:after",
-        "orchestrator.output.study_files:write_best:1",
+        "orchestrator.storage.optuna_study:OptunaStudy.add:1",
+        "orchestrator.storage.optuna_study:OptunaStudy.add:3:after",
+        "orchestrator.storage.optuna_study:OptunaStudy.add:6:after",  # a duplicate without its result
+        "orchestrator.storage.optuna_study:OptunaStudy.evaluated:2",
+        "orchestrator.storage.optuna_study:OptunaStudy.evaluated:3:after",
+        "orchestrator.storage.optuna_study:OptunaStudy.kept:4:after",
+        "orchestrator.storage.optuna_study:OptunaStudy.decided:1",
+        "orchestrator.storage.optuna_study:OptunaStudy.decided:3:after",
+        "orchestrator.output.best:write_best:1",
         "orchestrator.output.study_files:StudyFiles.finish:1",
-        "orchestrator.output.study_files:write_environment:1",
-        "orchestrator.engine.promotion:crown:1",
+        "orchestrator.results.environment:write_environment:1",
+        "orchestrator.output.best:crown:1",
         "orchestrator.commands.session:build_data:1",
     ],
 )

@@ -13,6 +13,7 @@ from orchestrator_parts import LR, TINY, Command, tree, write_trials
 from PIL import Image
 
 from orchestrator.storage.lock import StudyLock
+from orchestrator.study.folder import StudyFolder
 
 ONE = [{LR: 1e-3}]
 
@@ -386,7 +387,7 @@ def test_commands_on_what_is_no_study(command: Command, tmp_path: Path, name: st
 
 
 def test_status_while_the_data_of_a_new_study_are_prepared(command: Command, tmp_path: Path) -> None:
-    with StudyLock(tmp_path):
+    with StudyLock(StudyFolder(tmp_path)):
         result = command("status", ".")
     assert result.exit_code == 2
     assert "has not begun yet: its data are being prepared" in result.stderr

@@ -10,7 +10,7 @@ from orchestrator_parts import LR, Bench, Fault, Killed
 
 from orchestrator.engine.promotion import chosen
 from orchestrator.study.plan import Limits
-from orchestrator.study.state import COMPLETED, FAILED, PAUSED, PRUNED, TrialState
+from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, TrialState
 
 MakeBench = Callable[..., Bench]
 RISING = (10.0, 20.0, 30.0)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, Command, tiny_plan, tree
 
 from orchestrator.planning.mistakes import Mistakes
-from orchestrator.planning.search_space import Dimension, Space, read_space, space_from_plain
-from orchestrator.planning.settings import SAMPLERS
-from orchestrator.samplers.sampler import grid_values
-from orchestrator.study.distributions import distribution
+from orchestrator.planning.search_space import read_space
+from orchestrator.samplers.fixed_orders import grid_values
+from orchestrator.samplers.table import sampler_kind
 from orchestrator.study.plan import Plan, plan_from_plain
+from orchestrator.study.space import Dimension, Space, distribution, space_from_plain
 from trainer.api import ConfigError, dump_yaml, parse_yaml, resolve_config
 
 TYPE, MOMENTUM, NESTEROV = "training.optimizer.type", "training.optimizer.momentum", "training.optimizer.nesterov"
@@ -288,7 +288,7 @@ def planned(folder: Path, said: Mapping[str, Any], trials: tuple[Any, ...] = (),
 def test_a_plan_with_a_space(tmp_path: Path) -> None:
     plan = planned(tmp_path, {TYPE: KINDS, MOMENTUM: {**HALF, "when": {TYPE: "sgd"}}}, ({LR: 0.5},))
     assert plan.parameters == (LR, TYPE, MOMENTUM)
-    assert plan.sampler == {"name": "tpe", **SAMPLERS["tpe"].options}
+    assert plan.sampler == {"name": "tpe", **sampler_kind("tpe").options}
     assert plan.n_trials == 21
     assert any(note == "21 trials, as nobody said how many; --n-trials N says it" for note in plan.notes)
     assert plan_from_plain(parse_yaml(dump_yaml(plan.plain()), "here"), plan.folder) == plan

@@ -18,8 +18,8 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState, create_trial
 
-from orchestrator.study.distributions import as_json, distribution, optuna_value, shape_of
 from orchestrator.study.ladder import refused_in_trials
+from orchestrator.study.space import as_json, distribution, optuna_value, shape_of
 from trainer.api import Key, known_keys
 
 KEYS = known_keys("captioning")

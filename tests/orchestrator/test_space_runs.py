@@ -23,7 +23,8 @@ from orchestrator_parts import LR, ROOT, TINY, python_process, tree
 from typer.testing import CliRunner
 
 from orchestrator.commands.cli import app
-from orchestrator.planning.settings import PRUNERS, SAMPLERS
+from orchestrator.policies.table import POLICIES
+from orchestrator.samplers.table import SAMPLERS
 from trainer.api import read_metrics, read_yaml
 from trainer.checkpoint import load_checkpoint
 
@@ -382,7 +383,7 @@ def best_of(table: list[dict[str, str]]) -> str:
 
 def test_no_sampler_and_no_pruner_is_left_out() -> None:
     assert {sampler for sampler, _ in PAIRS} == set(SAMPLERS)
-    assert {pruner for _, pruner in PAIRS} == set(PRUNERS)
+    assert {pruner for _, pruner in PAIRS} == set(POLICIES)
 
 
 # a kill in the middle of it

@@ -1,4 +1,4 @@
-"""From the schema's keys to Optuna's distributions.
+"""The search space: dimensions with conditions, and their distributions as plain data.
 
 A distribution comes from the key (kind, bounds, log scale), never from the values in a list: Optuna refuses a
 distribution that changes later, and a longer list must not be another study. Keys without such a shape
@@ -7,8 +7,10 @@ distribution that changes later, and a longer list must not be another study. Ke
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainer.api import Key
@@ -83,3 +85,40 @@ def shape_words(shape: Mapping[str, Any]) -> str:
         return "of " + ", ".join(str(choice) for choice in shape["choices"])
     step = f" in steps of {shape['step']:g}" if "step" in shape else ""
     return f"{shape['low']:g} to {shape['high']:g}{step}{', log scale' if shape['log'] else ''}"
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One searched key: its distribution as plain data, and the values of earlier dimensions that make it active."""
+
+    key: str
+    shape: Shape
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def active(self, values: Mapping[str, Any]) -> bool:
+        """Whether the keys set so far let this one count."""
+        return all(key in values and values[key] in allowed for key, allowed in self.when.items())
+
+    def plain(self) -> dict[str, Any]:
+        when = {key: list(values) for key, values in self.when.items()}
+        return {"key": self.key, "shape": dict(self.shape), "when": when}
+
+
+Space = tuple[Dimension, ...]
+
+
+def space_from_plain(found: Sequence[Mapping[str, Any]]) -> Space:
+    """The space in a `plan.yaml`."""
+    return tuple(
+        Dimension(part["key"], part["shape"], {key: tuple(values) for key, values in part["when"].items()})
+        for part in found
+    )
+
+
+def circumstances(dimension: Dimension, found: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
+    """Values of other dimensions under which this one counts: all that it names, with one choice of what they need."""
+    needed: dict[str, Any] = {}
+    for key in dimension.when:
+        needed |= next(circumstances(found[key], found))
+    for values in itertools.product(*dimension.when.values()):
+        yield {**needed, **dict(zip(dimension.when, values, strict=True))}
