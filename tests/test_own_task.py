@@ -29,7 +29,7 @@ from trainer.api import (
     task_of,
     train,
 )
-from trainer.tasks import find_task
+from trainer.config.registry import find_task
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "own-task.md"

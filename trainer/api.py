@@ -16,9 +16,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.cache import cache_dir
-from trainer.config import AbsolutePath, CriterionSettings, DataSettings, RunConfig, Section, TrainingSettings, setting
+from trainer.config.declared import cheap_evaluation, loss_keys, reads_data, redefines_loss
+from trainer.config.keys import Key, known_keys
+from trainer.config.registry import TASKS, find_task, load
+from trainer.config.resolve import (
+    assumptions,
+    canonical_overrides,
+    load_config,
+    parse_assignments,
+    read_config_file,
+    resolve_config,
+    task_of,
+)
+from trainer.config.settings import (
+    AbsolutePath,
+    CriterionSettings,
+    DataSettings,
+    RunConfig,
+    Section,
+    TrainingSettings,
+    setting,
+)
+from trainer.config.yaml import dump_yaml, parse_yaml, read_yaml
 from trainer.contract import given
-from trainer.declared import cheap_evaluation, loss_keys, reads_data, redefines_loss
 from trainer.errors import (
     CheckpointError,
     ConfigError,
@@ -35,22 +55,10 @@ from trainer.filelock import sole_run
 from trainer.guard import guarded
 from trainer.hints import Hints, hint_key
 from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
-from trainer.resolve import (
-    assumptions,
-    canonical_overrides,
-    load_config,
-    parse_assignments,
-    read_config_file,
-    resolve_config,
-    task_of,
-)
-from trainer.schema import Key, known_keys
 from trainer.splits import Selection, select
 from trainer.task import LOSS, DataSummary, Metric, Parts, Rows, Scores, Task, TaskFiles
 from trainer.taskdefaults import FilesDefaults, TaskDefaults
-from trainer.tasks import TASKS, find_task, load
 from trainer.textfiles import METRICS, SAMPLES, read_metrics, write_whole
-from trainer.yamlfile import dump_yaml, parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from trainer.run import Run

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from trainer.arraystore import OnProgress
 from trainer.cache import cache_dir
-from trainer.config import ScenesSettings
+from trainer.config.settings import ScenesSettings
 from trainer.errors import DataError
 from trainer.scenes import SceneFiles, ScenesError, ScenesSpec, ensure_scenes, scene_files
 

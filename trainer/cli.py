@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 
 from trainer import api
+from trainer.config.describe import canonical_yaml, commented_yaml, configuration_markdown
 from trainer.console import RunConsole, data_progress
-from trainer.describe import canonical_yaml, commented_yaml, configuration_markdown
 from trainer.errors import ConfigError, DataError, Problem, TrainingError
 from trainer.filelock import sole_run
 from trainer.guard import guarded

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from trainer.checkpoint import fill_model, load_checkpoint
+from trainer.config.keys import known_keys
+from trainer.config.resolve import canonical_overrides, resolve_config
 from trainer.contract import given_scores
 from trainer.data import EpochBatches, build_loader, close_loader, to_device
 from trainer.errors import ConfigError, DataError, Problem
 from trainer.loaders import size_at
 from trainer.precision import Precision, decide_device, decide_precision
-from trainer.resolve import canonical_overrides, resolve_config
 from trainer.run import flat, task_for
-from trainer.schema import known_keys
 from trainer.task import Task
 
 # What may be said of a model that is trained already: what to look at and how, and where weights of others lie now.

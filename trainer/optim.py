@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from trainer.config import OptimizerSettings, SchedulerSettings
+from trainer.config.settings import OptimizerSettings, SchedulerSettings
 from trainer.task import Parts
 
 _OPTIMIZERS: dict[str, type[Optimizer]] = {

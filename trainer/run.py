@@ -17,7 +17,8 @@ from torch.optim import Optimizer
 from trainer import randomness
 from trainer.arraystore import OnProgress
 from trainer.checkpoint import FORMAT, check_extras, fill_model
-from trainer.config import RunConfig
+from trainer.config.registry import find_task, load
+from trainer.config.settings import RunConfig
 from trainer.contract import given
 from trainer.ema import WeightAverage
 from trainer.errors import CheckpointError
@@ -27,7 +28,6 @@ from trainer.outcome import Evaluation
 from trainer.precision import Precision, decide_device, decide_precision
 from trainer.stopping import EarlyStopping
 from trainer.task import Metric, Task
-from trainer.tasks import find_task, load
 
 # What may differ between a checkpoint and the configuration that continues it.
 FREE_ON_RESUME = (

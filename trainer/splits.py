@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config import RunConfig
+from trainer.config.settings import RunConfig
 from trainer.errors import DataError
 from trainer.task import DataSummary
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainer.config import EarlyStoppingSettings
+from trainer.config.settings import EarlyStoppingSettings
 
 
 class EarlyStopping:

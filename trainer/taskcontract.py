@@ -38,8 +38,8 @@ from trainer.api import (
     try_out,
 )
 from trainer.checkpoint import LAST, load_checkpoint, save_checkpoint
+from trainer.config.declared import data_keys
 from trainer.data import Batch, EpochBatches, RowSource, build_loader, part_sizes
-from trainer.declared import data_keys
 from trainer.run import open_run, task_for
 from trainer.task import Rows, Task
 

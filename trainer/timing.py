@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.api import open_session, resolve_config
-from trainer.config import RunConfig
+from trainer.config.settings import RunConfig
 from trainer.loop import evaluate
 from trainer.outcome import Heartbeat, Hooks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from trainer.config import RunConfig
+from trainer.config.settings import RunConfig
 from trainer.errors import ConfigError, Problem
 from trainer.outcome import Evaluation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.config import RunConfig
+from trainer.config.settings import RunConfig
 from trainer.errors import DataError
 
 SAFETENSORS = ".safetensors"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.background import BackgroundWriter, StateCopy
 from trainer.checkpoint import BEST, LAST, PREVIOUS, copy_checkpoint, keep_earlier, remove_leftovers, rotate_and_save
-from trainer.config import RunConfig
+from trainer.config.settings import RunConfig
 from trainer.errors import ConfigError, Problem, WriteError, no_room
 from trainer.outcome import Evaluation
 from trainer.task import Scores

@@ -10,7 +10,7 @@ import pytest
 from detection_parts import tiny_detection
 
 from trainer.api import ConfigError, known_keys, load_config, metric_of, resolve_config
-from trainer.describe import commented_yaml
+from trainer.config.describe import commented_yaml
 from trainer.tasks.detection.config import DetectionModel
 from trainer.tasks.detection.detectors import DETECTORS, DetectorName
 

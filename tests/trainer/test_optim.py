@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler
 from trainer_parts import session_of, tiny, trained
 
 from trainer.api import Hooks
-from trainer.config import OptimizerSettings, SchedulerSettings
+from trainer.config.settings import OptimizerSettings, SchedulerSettings
 from trainer.optim import Schedule, build_optimizer, warmup_part
 from trainer.task import Parts
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainer.config import EarlyStoppingSettings
+from trainer.config.settings import EarlyStoppingSettings
 from trainer.stopping import EarlyStopping
 
 

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from trainer.config import AbsolutePath, CriterionSettings, DataSettings, RunConfig, Section, setting
+from trainer.config.settings import AbsolutePath, CriterionSettings, DataSettings, RunConfig, Section, setting
 
 BACKBONES = ("resnet10_thin", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 

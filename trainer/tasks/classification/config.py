@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from trainer.config import (
+from trainer.config.settings import (
     AbsolutePath,
     CriterionSettings,
     DataSettings,

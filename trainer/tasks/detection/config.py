@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from trainer.config import (
+from trainer.config.settings import (
     LARGEST_PX,
     SMALLEST_PX,
     AbsolutePath,

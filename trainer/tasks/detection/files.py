@@ -14,12 +14,12 @@ import numpy as np
 from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import Images, shared_images
+from trainer.config.registry import load
 from trainer.errors import DataError, listed
 from trainer.imagefiles import table_fingerprint
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
-from trainer.tasks import load
 from trainer.tasks.detection.coco import CocoFile, Faults, Objects, named_images, read_coco
 from trainer.tasks.detection.config import DetectionConfig
 from trainer.tryout import look_at

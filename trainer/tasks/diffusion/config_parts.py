@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from trainer.config import Section, setting
+from trainer.config.settings import Section, setting
 
 PRETRAINED_FACTOR = 8  # pixels a side of a latent, of every published Stable Diffusion VAE
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from trainer.checkpoint import first_line
+from trainer.config.registry import load
 from trainer.errors import ConfigError, Problem
 from trainer.imagefiles import file_stats
 from trainer.randomness import untouched
-from trainer.tasks import load
 
 Part = TypeVar("Part")
 _KEPT = 2  # an autoencoder and a text model

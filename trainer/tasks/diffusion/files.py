@@ -10,11 +10,11 @@ from trainer import builtin
 from trainer.arraystore import OnProgress
 from trainer.cache import Images, shared_images
 from trainer.captionfiles import CaptionTable, read_captions
+from trainer.config.registry import load
 from trainer.errors import DataError
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
 from trainer.task import LOSS, DataSummary, Metric
-from trainer.tasks import load
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.config_parts import VaeSettings
 from trainer.tasks.diffusion.sources import read_source, source_words

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.resolve import assumptions, canonical_overrides, task_of
-from trainer.schema import Key, known_keys
-from trainer.tasks import TASKS
-from trainer.yamlfile import dump_yaml
+from trainer.config.keys import Key, known_keys
+from trainer.config.registry import TASKS
+from trainer.config.resolve import assumptions, canonical_overrides, task_of
+from trainer.config.yaml import dump_yaml
 
 _KINDS = {
     "int": "whole number",
@@ -53,7 +53,7 @@ def configuration_markdown(tasks: Iterable[str] = TASKS) -> str:
         "# Configuration",
         "",
         "Written by `python -m trainer config --markdown`; do not edit. Keys may be nested YAML or dotted",
-        "(`training.optimizer.lr`); older spellings are listed in `trainer/renames.py`.",
+        "(`training.optimizer.lr`); older spellings are listed in `trainer/config/renames.py`.",
     ]
     for task in tasks:
         lines += ["", f"## {task}"]

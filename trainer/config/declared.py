@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer.schema import known_keys
+from trainer.config.keys import known_keys
+from trainer.config.registry import find_task, load
 from trainer.taskdefaults import FilesDefaults
-from trainer.tasks import find_task, load
 
 
 def cheap_evaluation(task: str) -> Mapping[str, Any]:

@@ -16,8 +16,8 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from trainer.config import RunConfig
-from trainer.tasks import find_task, load
+from trainer.config.registry import find_task, load
+from trainer.config.settings import RunConfig
 
 Kind = Literal["float", "int", "bool", "str", "choice", "path", "list"]
 

@@ -15,12 +15,12 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from trainer.config.keys import Key, config_class, known_keys, sections
+from trainer.config.reference import is_reference
+from trainer.config.registry import TASKS, find_task
+from trainer.config.renames import RENAMES, assumed, canonical, combined
+from trainer.config.yaml import parse_yaml, read_yaml
 from trainer.errors import ConfigError, Problem
-from trainer.renames import RENAMES, assumed, canonical, combined
-from trainer.schema import Key, config_class, known_keys, sections
-from trainer.tasks import TASKS, find_task
-from trainer.tasks.reference import is_reference
-from trainer.yamlfile import parse_yaml, read_yaml
 
 _OLDER_SECTIONS = frozenset(old[: dot.start()] for old in RENAMES for dot in re.finditer(r"\.", old))
 _NUMBER = re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$")

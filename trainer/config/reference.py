@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
 
-from trainer.config import RunConfig, Section
+from trainer.config.settings import RunConfig, Section
 from trainer.errors import ConfigError, Problem
 
 PARTS: Mapping[str, Sequence[str]] = {
