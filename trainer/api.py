@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.cache import cache_dir
 from trainer.config.declared import cheap_evaluation, loss_keys, reads_data, redefines_loss
 from trainer.config.keys import Key, known_keys
 from trainer.config.registry import TASKS, find_task, load
@@ -51,14 +50,15 @@ from trainer.errors import (
     TrainingError,
     no_room,
 )
-from trainer.filelock import sole_run
 from trainer.guard import guarded
-from trainer.hints import Hints, hint_key
 from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
 from trainer.splits import Selection, select
+from trainer.store.cache_folder import cache_dir
+from trainer.store.locks import sole_run
+from trainer.store.memo import Hints, hint_key
+from trainer.store.text import METRICS, SAMPLES, read_metrics, write_whole
 from trainer.task import LOSS, DataSummary, Metric, Parts, Rows, Scores, Task, TaskFiles
 from trainer.taskdefaults import FilesDefaults, TaskDefaults
-from trainer.textfiles import METRICS, SAMPLES, read_metrics, write_whole
 
 if TYPE_CHECKING:
     from trainer.run import Run

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trainer.arraystore import OnProgress
-from trainer.cache import cache_dir
 from trainer.config.settings import ScenesSettings
 from trainer.errors import DataError
 from trainer.scenes import SceneFiles, ScenesError, ScenesSpec, ensure_scenes, scene_files
+from trainer.store.arrays import OnProgress
+from trainer.store.cache_folder import cache_dir
 
 
 def scenes_spec(scenes: ScenesSettings | None, named_files: bool) -> ScenesSpec | None:

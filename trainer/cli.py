@@ -18,9 +18,9 @@ from trainer import api
 from trainer.config.describe import canonical_yaml, commented_yaml, configuration_markdown
 from trainer.console import RunConsole, data_progress
 from trainer.errors import ConfigError, DataError, Problem, TrainingError
-from trainer.filelock import sole_run
 from trainer.guard import guarded
-from trainer.textfiles import csv_text
+from trainer.store.csv_tables import csv_text
+from trainer.store.locks import sole_run
 
 app = typer.Typer(
     add_completion=False,

@@ -14,9 +14,10 @@ from typing import Any
 from joblib import Parallel, delayed
 from PIL import Image
 
-from trainer.cache import cache_dir, decode
 from trainer.errors import DataError, listed
-from trainer.textfiles import write_whole
+from trainer.store.cache_folder import cache_dir
+from trainer.store.image_cache import decode
+from trainer.store.text import write_whole
 
 SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",

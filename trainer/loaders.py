@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from trainer.arraystore import OnProgress
 from trainer.config.settings import RunConfig
 from trainer.contract import given
 from trainer.data import Batch, EpochBatches, build_loader, close_loader
+from trainer.store.arrays import OnProgress
 from trainer.task import Rows, Task
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from trainer.errors import OutOfMemory
-from trainer.hints import Hints, hint_key
 from trainer.outcome import Hooks
+from trainer.store.memo import Hints, hint_key
 
 if TYPE_CHECKING:
     from trainer.run import Run

@@ -15,7 +15,6 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from trainer import randomness
-from trainer.arraystore import OnProgress
 from trainer.checkpoint import FORMAT, check_extras, fill_model
 from trainer.config.registry import find_task, load
 from trainer.config.settings import RunConfig
@@ -27,6 +26,7 @@ from trainer.optim import Schedule, build_optimizer, warmup_part
 from trainer.outcome import Evaluation
 from trainer.precision import Precision, decide_device, decide_precision
 from trainer.stopping import EarlyStopping
+from trainer.store.arrays import OnProgress
 from trainer.task import Metric, Task
 
 # What may differ between a checkpoint and the configuration that continues it.

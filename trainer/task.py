@@ -16,8 +16,8 @@ from trainer.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trainer.arraystore import OnProgress
     from trainer.data import Batch, RowSource
+    from trainer.store.arrays import OnProgress
 
 Direction = Literal["maximize", "minimize"]
 

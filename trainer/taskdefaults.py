@@ -12,8 +12,8 @@ from trainer.task import Parts, Rows
 if TYPE_CHECKING:
     from torch import nn
 
-    from trainer.arraystore import OnProgress
     from trainer.data import Batch
+    from trainer.store.arrays import OnProgress
 
 
 class FilesDefaults:

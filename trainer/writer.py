@@ -16,8 +16,8 @@ from trainer.checkpoint import BEST, LAST, PREVIOUS, copy_checkpoint, keep_earli
 from trainer.config.settings import RunConfig
 from trainer.errors import ConfigError, Problem, WriteError, no_room
 from trainer.outcome import Evaluation
+from trainer.store.text import METRICS, SAMPLES, write_whole
 from trainer.task import Scores
-from trainer.textfiles import METRICS, SAMPLES, write_whole
 from trainer.trackers import Trackers
 
 if TYPE_CHECKING:

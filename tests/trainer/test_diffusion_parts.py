@@ -14,7 +14,7 @@ import torch
 from diffusion_parts import save_clip, save_vae, tiny_diffusion, write_captions, write_custom
 from trainer_parts import same, session_of, trained, training_state
 
-import trainer.cache
+import trainer.store.image_cache
 from trainer import randomness
 from trainer.api import CheckpointError, ConfigError, DataError, Hooks, Outcome, cache_dir, evaluate, try_out
 from trainer.checkpoint import LAST
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache folder, and a process that has opened nothing yet."""
     monkeypatch.setenv("RUNGWISE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(trainer.cache, "_stores", {})
+    monkeypatch.setattr(trainer.store.image_cache, "_stores", {})
     monkeypatch.setattr(fetching, "_parts", {})
 
 
@@ -408,7 +408,7 @@ def test_of_several_that_want_it_one_trains(
 def test_it_starts_from_the_principal_components_and_gets_better(
     factor: int, pictures: list[Path], tmp_path: Path
 ) -> None:
-    images = np.stack([trainer.cache.decode(path, 16) for path in pictures])
+    images = np.stack([trainer.store.image_cache.decode(path, 16) for path in pictures])
     errors = []
     for steps in (1, 60):
         config = tiny_diffusion(tmp_path, data__image_size=16, model__patch_size=1,

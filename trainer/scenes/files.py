@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from trainer.filelock import locked
 from trainer.scenes.manifest import is_whole, write_manifest
 from trainer.scenes.spec import SceneFiles, ScenesError, ScenesSpec, files_in
 from trainer.scenes.write import write_scenes
+from trainer.store.locks import locked
 
 
 def scene_files(spec: ScenesSpec, cache_dir: Path) -> SceneFiles:

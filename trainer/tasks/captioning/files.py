@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import Images, shared_images
 from trainer.captionfiles import CaptionTable, read_captions
 from trainer.config.registry import load
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images, shared_images
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tryout import look_at

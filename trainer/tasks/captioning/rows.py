@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.cache import Images
 from trainer.data import Batch, RowKey, batches_of, parts_of
 from trainer.randomness import uniforms
 from trainer.splits import Indices
+from trainer.store.image_cache import Images
 
 
 def padded(captions: Sequence[Sequence[int]], pad: int) -> Tensor:

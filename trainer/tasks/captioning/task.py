@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import decode
 from trainer.criterion import summed_loss, with_reduction
 from trainer.data import Batch, normalise, part_sizes
 from trainer.imagefiles import images_in
 from trainer.splits import select
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import decode
 from trainer.task import Parts, Rows, Scores
 from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig

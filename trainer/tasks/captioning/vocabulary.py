@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.cache import cache_dir
 from trainer.errors import ConfigError, DataError, Problem
-from trainer.textfiles import write_whole
+from trainer.store.cache_folder import cache_dir
+from trainer.store.text import write_whole
 
 PAD, START, END, UNKNOWN = "<PAD>", "<START>", "<END>", "<UNK>"
 SPECIAL = (PAD, START, END, UNKNOWN)

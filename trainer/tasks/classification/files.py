@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trainer import builtin
-from trainer.arraystore import OnProgress
 from trainer.config.registry import load
 from trainer.errors import DataError, listed
 from trainer.imagefiles import SUFFIXES, fingerprint, stats_below, table_fingerprint
 from trainer.scenes import ScenesSpec
 from trainer.scenes.spec import KINDS
 from trainer.splits import Selection, asked_too_much, select
+from trainer.store.arrays import OnProgress
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.labels import (

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.arraystore import OnProgress
-from trainer.cache import Images, file_stamp, shared_images
 from trainer.errors import DataError
 from trainer.imagefiles import images_in
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images, file_stamp, shared_images
 from trainer.tasks.classification.config import ClassificationConfig
 
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import decode
 from trainer.criterion import summed_loss, with_reduction
 from trainer.data import Batch, part_sizes
 from trainer.errors import DataError
 from trainer.imagefiles import images_in
 from trainer.randomness import undisturbed, uniforms
 from trainer.splits import select
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import decode
 from trainer.task import Parts, Rows, Scores
 from trainer.tasks.classification.backbones import (
     build_backbone,

@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import Images, shared_images
 from trainer.config.registry import load
 from trainer.errors import DataError, listed
 from trainer.imagefiles import table_fingerprint
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images, shared_images
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.detection.coco import CocoFile, Faults, Objects, named_images, read_coco
 from trainer.tasks.detection.config import DetectionConfig

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import decode
 from trainer.data import IMAGENET_MEAN, IMAGENET_STD, Batch, part_sizes
 from trainer.errors import DataError
 from trainer.imagefiles import images_in
 from trainer.splits import select
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import decode
 from trainer.task import Parts, Rows, Scores
 from trainer.tasks.detection.augment import Picture, framed
 from trainer.tasks.detection.coco_map import coco_metrics

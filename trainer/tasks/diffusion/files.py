@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any, ClassVar
 
 from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import Images, shared_images
 from trainer.captionfiles import CaptionTable, read_captions
 from trainer.config.registry import load
 from trainer.errors import DataError
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images, shared_images
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.config_parts import VaeSettings

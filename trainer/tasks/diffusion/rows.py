@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.cache import Images
 from trainer.data import Batch, RowKey, batches_of, parts_of
 from trainer.randomness import uniforms
 from trainer.splits import Indices
+from trainer.store.image_cache import Images
 from trainer.tasks.captioning.rows import padded
 from trainer.tasks.captioning.vocabulary import PAD, Vocabulary
 

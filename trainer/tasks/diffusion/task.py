@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import Images
 from trainer.captionfiles import CaptionTable
 from trainer.criterion import CRITERIA, with_reduction
 from trainer.data import Batch, part_sizes
 from trainer.randomness import normals, uniforms
 from trainer.splits import Indices, select
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images
 from trainer.task import Parts, Rows, Scores
 from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
 from trainer.tasks.diffusion.config import DiffusionConfig

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainer.config.registry import load
 from trainer.errors import ConfigError, Problem
-from trainer.frozen import model_digest
+from trainer.store.digests import model_digest
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings
 from trainer.tasks.diffusion.fetching import explained, fetched, quiet, shared_part, subfolder_of
 

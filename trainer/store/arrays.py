@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.filelock import locked
+from trainer.store.locks import locked
 
 FORMAT = 1
 SUFFIX = ".rows"

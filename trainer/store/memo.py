@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from trainer.cache import cache_dir
 from trainer.errors import TrainingError
-from trainer.textfiles import write_whole
+from trainer.store.cache_folder import cache_dir
+from trainer.store.text import write_whole
 
 MOST_KEPT = 1000  # the oldest are forgotten
 

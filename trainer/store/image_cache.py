@@ -1,4 +1,4 @@
-"""What is worth keeping between runs: the cache folder, and decoded images shared by all runs.
+"""Decoded images, shared by all runs.
 
 A study trains the same images at the same size again and again: they are decoded once, into a store on disk that
 every process maps (`arraystore`).
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -19,8 +18,9 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.arraystore import ArrayStore, Build, Layout, NoRoomError, OnProgress
 from trainer.errors import DataError, listed
+from trainer.store.arrays import ArrayStore, Build, Layout, NoRoomError, OnProgress
+from trainer.store.cache_folder import cache_dir
 
 Pixels = NDArray[np.uint8]
 MEMORY_LIMIT_BYTES = 1 << 30
@@ -29,15 +29,6 @@ TRANSFORM = 3  # goes up whenever `decode` would give other pixels
 MODES = {1: ("L",), 2: ("L", "A"), 3: ("RGB",), 4: ("RGB", "A")}
 _BLOCK_IMAGES = 16
 _STORES_HELD = 8  # sizes of progressive resizing, rungs of a ladder, features of both sides
-
-
-def cache_dir() -> Path:
-    """`$RUNGWISE_CACHE`, else `$XDG_CACHE_HOME/rungwise`, else `~/.cache/rungwise`."""
-    named = os.environ.get("RUNGWISE_CACHE")
-    if named:
-        return Path(named).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "rungwise"
 
 
 def decode(path: Path, size_px: int, channels: int = 3) -> Pixels:
