@@ -48,9 +48,9 @@ from trainer.errors import (
     Problem,
     TaskError,
     TrainingError,
+    guarded,
     no_room,
 )
-from trainer.guard import guarded
 from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
 from trainer.splits import Selection, select
 from trainer.store.cache_folder import cache_dir
@@ -201,7 +201,7 @@ def open_session(
     size may differ. `free` are further keys that may differ from the
     checkpoint's. A damaged checkpoint is said through `hooks.say` and the one before it is used.
     """
-    from trainer.checkpoint import load_checkpoint, load_newest
+    from trainer.checkpoints.files import load_checkpoint, load_newest
     from trainer.resume import load_for_resume, taken_along
     from trainer.run import open_run
     from trainer.writer import RunWriter

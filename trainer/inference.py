@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from trainer.checkpoint import fill_model, load_checkpoint
+from trainer.checkpoints.files import fill_model, load_checkpoint
 from trainer.config.keys import known_keys
 from trainer.config.resolve import canonical_overrides, resolve_config
 from trainer.contract import given_scores

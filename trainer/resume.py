@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.checkpoint import BEST, LAST, load_checkpoint, load_newest
+from trainer.checkpoints.files import BEST, LAST, load_checkpoint, load_newest
 from trainer.errors import CheckpointError
 from trainer.outcome import Evaluation
 

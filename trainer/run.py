@@ -15,7 +15,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from trainer import randomness
-from trainer.checkpoint import FORMAT, check_extras, fill_model
+from trainer.checkpoints.files import FORMAT, check_extras, fill_model
 from trainer.config.registry import find_task, load
 from trainer.config.settings import RunConfig
 from trainer.contract import given

@@ -37,7 +37,7 @@ from trainer.api import (
     resolve_config,
     try_out,
 )
-from trainer.checkpoint import LAST, load_checkpoint, save_checkpoint
+from trainer.checkpoints.files import LAST, load_checkpoint, save_checkpoint
 from trainer.config.declared import data_keys
 from trainer.data import Batch, EpochBatches, RowSource, build_loader, part_sizes
 from trainer.run import open_run, task_for

@@ -11,8 +11,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from trainer.background import BackgroundWriter, StateCopy
-from trainer.checkpoint import BEST, LAST, PREVIOUS, copy_checkpoint, keep_earlier, remove_leftovers, rotate_and_save
+from trainer.checkpoints.background import BackgroundWriter, StateCopy
+from trainer.checkpoints.files import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    copy_checkpoint,
+    keep_earlier,
+    remove_leftovers,
+    rotate_and_save,
+)
 from trainer.config.settings import RunConfig
 from trainer.errors import ConfigError, Problem, WriteError, no_room
 from trainer.outcome import Evaluation

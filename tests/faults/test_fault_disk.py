@@ -17,7 +17,7 @@ import psutil
 import pytest
 from fault_parts import SMALL, TRIALS, NewBox, StudyBox
 
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoints.files import load_checkpoint
 
 
 def no_room(process: psutil.Process, largest: int) -> None:

@@ -118,7 +118,7 @@ def test_a_driver_killed_at_every_step_of_its_own(box: NewBox, oracle: StudyBox,
 
 def test_a_slot_killed_in_a_checkpoint_write_goes_on(box: NewBox, oracle: StudyBox) -> None:
     one = box()
-    one.pause_at("trainer.checkpoint:_digest:2")
+    one.pause_at("trainer.checkpoints.files:_digest:2")
     driver = one.start()
     victim = psutil.Process(one.paused())
     assert list(one.trial(1).glob("checkpoints/.last.pth.*")), "the new checkpoint is half written"

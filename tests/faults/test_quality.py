@@ -16,7 +16,7 @@ import torch
 from fault_parts import ROOT, StudyBox
 
 from trainer.api import Hooks, open_session, resolve_config, train
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoints.files import load_checkpoint
 from trainer.loop import evaluate
 from trainer.tasks.captioning.model import Captioner
 

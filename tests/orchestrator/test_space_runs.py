@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.search import PRUNERS, SAMPLERS
 from trainer.api import read_metrics, read_yaml
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoints.files import load_checkpoint
 
 TYPE, MOMENTUM, BATCH = "training.optimizer.type", "training.optimizer.momentum", "training.batch_size"
 SPACE: dict[str, Any] = {

@@ -18,8 +18,8 @@ from trainer_parts import metrics_lines, same, session_of, stop_after, tiny, tra
 
 from trainer import writer
 from trainer.api import Evaluation, Heartbeat, Hooks, NonFiniteLoss, dump_yaml
-from trainer.background import BackgroundWriter, StateCopy
-from trainer.checkpoint import BEST, LAST, load_checkpoint, rotate_and_save
+from trainer.checkpoints.background import BackgroundWriter, StateCopy
+from trainer.checkpoints.files import BEST, LAST, load_checkpoint, rotate_and_save
 from trainer.errors import WriteError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from torchvision.models import get_model
 from trainer_parts import trained
 
 from trainer.api import ConfigError, DataError
-from trainer.checkpoint import FORMAT, LAST, PARTS, load_checkpoint, save_checkpoint
+from trainer.checkpoints.files import FORMAT, LAST, PARTS, load_checkpoint, save_checkpoint
 from trainer.optim import build_optimizer
 from trainer.run import task_for
 from trainer.tasks.classification import backbones

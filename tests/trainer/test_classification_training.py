@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from trainer import cli
 from trainer.api import DataError, Hooks, check_data, evaluate, load_config, predict
-from trainer.checkpoint import LAST, load_checkpoint
+from trainer.checkpoints.files import LAST, load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGNS = ROOT.parent / "shared" / "data" / "sign_digits_classification"

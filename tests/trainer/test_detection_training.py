@@ -18,7 +18,7 @@ from PIL import Image
 from trainer_parts import metrics_lines, same, session_of, stop_after, trained, training_state
 
 from trainer.api import DataError, Hooks, NonFiniteLoss, dump_yaml, evaluate, load_config, predict
-from trainer.checkpoint import LAST
+from trainer.checkpoints.files import LAST
 from trainer.run import task_for
 from trainer.splits import select
 

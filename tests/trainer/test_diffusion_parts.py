@@ -17,7 +17,7 @@ from trainer_parts import same, session_of, trained, training_state
 import trainer.store.image_cache
 from trainer import randomness
 from trainer.api import CheckpointError, ConfigError, DataError, Hooks, Outcome, cache_dir, evaluate, try_out
-from trainer.checkpoint import LAST
+from trainer.checkpoints.files import LAST
 from trainer.run import task_for
 from trainer.tasks.diffusion import fetching, tinyvae
 from trainer.tasks.diffusion.autoencoder import PUBLISHED, Autoencoder, pretrained_autoencoder

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from trainer import cli
 from trainer.api import DataError, Hooks, check_data, evaluate, load_config, predict
-from trainer.checkpoint import LAST
+from trainer.checkpoints.files import LAST
 from trainer.criterion import CRITERIA
 from trainer.run import task_for
 from trainer.task import Scores

@@ -10,7 +10,7 @@ from torch import nn
 from trainer_parts import session_of, tiny, trained
 
 from trainer.api import Hooks, evaluate
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoints.files import load_checkpoint
 from trainer.ema import WeightAverage
 
 

@@ -14,7 +14,7 @@ from trainer_parts import same, session_of, stop_after, tiny, trained, training_
 
 import trainer.store.image_cache
 from trainer.api import Hooks, Outcome, cache_dir, evaluate, predict
-from trainer.checkpoint import LAST
+from trainer.checkpoints.files import LAST
 from trainer.tasks.captioning import features
 from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.rows import Crops

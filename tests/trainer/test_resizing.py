@@ -14,7 +14,7 @@ from PIL import Image
 from trainer_parts import session_of, tiny, trained
 
 from trainer.api import ConfigError, Hooks, evaluate, predict
-from trainer.checkpoint import LAST
+from trainer.checkpoints.files import LAST
 from trainer.loaders import size_at
 
 

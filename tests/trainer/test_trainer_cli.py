@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from trainer import cli
 from trainer.api import dump_yaml, known_keys, parse_yaml, resolve_config
-from trainer.checkpoint import LAST, load_checkpoint
+from trainer.checkpoints.files import LAST, load_checkpoint
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 
 from trainer import builtin
 from trainer.captionfiles import CaptionTable, read_captions
+from trainer.checkpoints.weight_files import require_start
 from trainer.config.registry import load
 from trainer.scenes import ScenesSpec
 from trainer.splits import Selection, asked_too_much, select
@@ -20,7 +21,6 @@ from trainer.store.image_cache import Images, shared_images
 from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tryout import look_at
-from trainer.weightfiles import require_start
 
 RESIZE_PART = 256 / 224  # images are squeezed to this much more than the crop
 

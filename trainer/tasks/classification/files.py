@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trainer import builtin
+from trainer.checkpoints.weight_files import require_start
 from trainer.config.registry import load
 from trainer.errors import DataError, listed
 from trainer.imagefiles import SUFFIXES, fingerprint, stats_below, table_fingerprint
@@ -33,7 +34,6 @@ from trainer.tasks.classification.labels import (
 from trainer.tasks.classification.pictures import background_files, open_pictures, source_px, stamp_of
 from trainer.tasks.classification.transformlist import TRANSFORM_LISTS
 from trainer.tryout import Look, look_at, section
-from trainer.weightfiles import require_start
 
 _UNEVEN = 1.5  # from here on the sizes of the classes are called uneven
 _SEVERAL_LABELS = ("bce", "bce_with_logits")

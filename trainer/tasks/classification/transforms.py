@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from trainer.checkpoint import first_line
-from trainer.errors import ConfigError, DataError, Problem
+from trainer.errors import ConfigError, DataError, Problem, first_line
 from trainer.randomness import undisturbed
 from trainer.store.image_cache import Pixels
 from trainer.tasks.classification.config import ClassificationData

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trainer import builtin
+from trainer.checkpoints.weight_files import require_model
 from trainer.config.registry import load
 from trainer.errors import DataError, listed
 from trainer.imagefiles import table_fingerprint
@@ -23,7 +24,6 @@ from trainer.task import LOSS, DataSummary, Metric
 from trainer.tasks.detection.coco import CocoFile, Faults, Objects, named_images, read_coco
 from trainer.tasks.detection.config import DetectionConfig
 from trainer.tryout import look_at
-from trainer.weightfiles import require_model
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint import first_line
 from trainer.config.registry import load
-from trainer.errors import ConfigError, Problem
+from trainer.errors import ConfigError, Problem, first_line
 from trainer.tasks.detection.config import DetectionConfig, DetectionModel
 from trainer.tasks.detection.detectors import DETECTORS, Detector
 

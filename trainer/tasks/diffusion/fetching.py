@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from trainer.checkpoint import first_line
 from trainer.config.registry import load
-from trainer.errors import ConfigError, Problem
+from trainer.errors import ConfigError, Problem, first_line
 from trainer.imagefiles import file_stats
 from trainer.randomness import untouched
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from trainer import builtin
 from trainer.captionfiles import CaptionTable, read_captions
+from trainer.checkpoints.weight_files import require_model, require_weights
 from trainer.config.registry import load
 from trainer.errors import DataError
 from trainer.scenes import ScenesSpec
@@ -19,7 +20,6 @@ from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.config_parts import VaeSettings
 from trainer.tasks.diffusion.sources import read_source, source_words
 from trainer.tryout import Look, look_at, section
-from trainer.weightfiles import require_model, require_weights
 
 _LEAST_SIGNAL = 1e-12  # what is predicted wrong is amplified by one over its root, and float32 has seven digits
 _FEWEST_IMAGES = 2  # of which a Gaussian can be fitted

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.checkpoint import UNREADABLE
+from trainer.checkpoints.files import UNREADABLE
 from trainer.errors import ConfigError, DataError, Problem
 from trainer.randomness import untouched
 from trainer.store.arrays import OnProgress

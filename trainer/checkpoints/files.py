@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainer.errors import CheckpointError, TrainingError, WriteError
+from trainer.errors import CheckpointError, TrainingError, WriteError, first_line
 
 FORMAT = 1
 LAST, PREVIOUS, BEST, EARLIER = "last.pth", "previous.pth", "best.pth", "earlier_best.pth"
@@ -201,15 +201,6 @@ def _digest(file: Any, length: int) -> str:
         digest.update(block)
         length -= len(block)
     return digest.hexdigest()
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without the advice that PyTorch adds below, or begins with: to load what may run code."""
-    said = str(error) or type(error).__name__
-    if said.startswith("Weights only load failed"):
-        found = re.search(r"GLOBAL ([\w.]+)", said)
-        return f"it holds {found[1]}, which may run code" if found else "its content is not what torch.save writes"
-    return said.splitlines()[0]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import PARTS, UNREADABLE, first_line
-from trainer.errors import ConfigError, DataError, Problem
-from trainer.weightfiles import SAFETENSORS
+from trainer.checkpoints.files import PARTS, UNREADABLE
+from trainer.checkpoints.weight_files import SAFETENSORS
+from trainer.errors import ConfigError, DataError, Problem, first_line
 
 
 def read_weights(path: Path, whole_model_of: str = "") -> dict[str, Tensor]:
