@@ -37,7 +37,7 @@ from trainer.config.settings import (
     setting,
 )
 from trainer.config.yaml import dump_yaml, parse_yaml, read_yaml
-from trainer.contract import given
+from trainer.data.splits import Selection, select
 from trainer.errors import (
     CheckpointError,
     ConfigError,
@@ -52,13 +52,13 @@ from trainer.errors import (
     no_room,
 )
 from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
-from trainer.splits import Selection, select
 from trainer.store.cache_folder import cache_dir
 from trainer.store.locks import sole_run
 from trainer.store.memo import Hints, hint_key
 from trainer.store.text import METRICS, SAMPLES, read_metrics, write_whole
-from trainer.task import LOSS, DataSummary, Metric, Parts, Rows, Scores, Task, TaskFiles
-from trainer.taskdefaults import FilesDefaults, TaskDefaults
+from trainer.task.checks import given
+from trainer.task.defaults import FilesDefaults, TaskDefaults
+from trainer.task.protocols import LOSS, DataSummary, Metric, Parts, Rows, Scores, Task, TaskFiles
 
 if TYPE_CHECKING:
     from trainer.run import Run

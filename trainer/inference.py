@@ -11,13 +11,14 @@ import torch
 from trainer.checkpoints.files import fill_model, load_checkpoint
 from trainer.config.keys import known_keys
 from trainer.config.resolve import canonical_overrides, resolve_config
-from trainer.contract import given_scores
-from trainer.data import EpochBatches, build_loader, close_loader, to_device
+from trainer.data.batches import EpochBatches, build_loader, close_loader
+from trainer.data.loaders import size_at
 from trainer.errors import ConfigError, DataError, Problem
-from trainer.loaders import size_at
 from trainer.precision import Precision, decide_device, decide_precision
 from trainer.run import flat, task_for
-from trainer.task import Task
+from trainer.task.batches import to_device
+from trainer.task.checks import given_scores
+from trainer.task.protocols import Task
 
 # What may be said of a model that is trained already: what to look at and how, and where weights of others lie now.
 _FREE = (

@@ -23,15 +23,15 @@ from dataclasses import replace
 
 import torch
 
-from trainer.contract import given_loss, given_scores, refuse, weight_of
-from trainer.data import Batch, to_device
+from trainer.data.loaders import size_at
 from trainer.errors import NonFiniteLoss, OutOfMemory, WriteError
-from trainer.loaders import size_at
 from trainer.memory import fitting, recall
 from trainer.outcome import Ending, Evaluation, Heartbeat, Hooks, Outcome
 from trainer.precision import optimizer_step
 from trainer.run import Run
-from trainer.task import Scores
+from trainer.task.batches import Batch, to_device
+from trainer.task.checks import given_loss, given_scores, refuse, weight_of
+from trainer.task.protocols import Scores
 from trainer.writer import RunWriter
 
 

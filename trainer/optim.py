@@ -9,7 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from trainer.config.settings import OptimizerSettings, SchedulerSettings
-from trainer.task import Parts
+from trainer.task.protocols import Parts
 
 _OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": torch.optim.Adam,

@@ -18,16 +18,16 @@ from trainer import randomness
 from trainer.checkpoints.files import FORMAT, check_extras, fill_model
 from trainer.config.registry import find_task, load
 from trainer.config.settings import RunConfig
-from trainer.contract import given
+from trainer.data.loaders import Loaders
 from trainer.ema import WeightAverage
 from trainer.errors import CheckpointError
-from trainer.loaders import Loaders
 from trainer.optim import Schedule, build_optimizer, warmup_part
 from trainer.outcome import Evaluation
 from trainer.precision import Precision, decide_device, decide_precision
 from trainer.stopping import EarlyStopping
 from trainer.store.arrays import OnProgress
-from trainer.task import Metric, Task
+from trainer.task.checks import given
+from trainer.task.protocols import Metric, Task
 
 # What may differ between a checkpoint and the configuration that continues it.
 FREE_ON_RESUME = (

@@ -39,9 +39,10 @@ from trainer.api import (
 )
 from trainer.checkpoints.files import LAST, load_checkpoint, save_checkpoint
 from trainer.config.declared import data_keys
-from trainer.data import Batch, EpochBatches, RowSource, build_loader, part_sizes
+from trainer.data.batches import EpochBatches, build_loader
 from trainer.run import open_run, task_for
-from trainer.task import Rows, Task
+from trainer.task.batches import Batch, RowSource, part_sizes
+from trainer.task.protocols import Rows, Task
 
 
 class Opened(typing.NamedTuple):

@@ -25,7 +25,7 @@ from trainer.config.settings import RunConfig
 from trainer.errors import ConfigError, Problem, WriteError, no_room
 from trainer.outcome import Evaluation
 from trainer.store.text import METRICS, SAMPLES, write_whole
-from trainer.task import Scores
+from trainer.task.protocols import Scores
 from trainer.trackers import Trackers
 
 if TYPE_CHECKING:

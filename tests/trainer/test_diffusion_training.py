@@ -22,7 +22,7 @@ from trainer.api import DataError, Hooks, check_data, evaluate, load_config, pre
 from trainer.checkpoints.files import LAST
 from trainer.criterion import CRITERIA
 from trainer.run import task_for
-from trainer.task import Scores
+from trainer.task.protocols import Scores
 from trainer.tasks.diffusion.pictures import prompts_in
 from trainer.tasks.diffusion.rows import TrainRows
 from trainer.writer import write_samples

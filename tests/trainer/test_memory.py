@@ -17,7 +17,7 @@ from trainer_parts import metrics_lines, same, session_of, stop_after, tiny, tra
 
 from trainer.api import Hooks, Outcome, OutOfMemory, cache_dir
 from trainer.checkpoints.files import LAST, load_checkpoint
-from trainer.data import part_sizes
+from trainer.task.batches import part_sizes
 from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.task import CaptioningTask
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainer.scenes import SceneFiles, ScenesError, ScenesSpec, ensure_scenes, scene_files
-from trainer.scenes.spec import KINDS
+from trainer.data.scenes.files import ensure_scenes, scene_files
+from trainer.data.scenes.spec import KINDS, SceneFiles, ScenesError, ScenesSpec
 
 SPEC = ScenesSpec(images=12, size_px=48, class_images=2)
 TOTAL = 12 + 5 * 2

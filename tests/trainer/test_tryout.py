@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from trainer import tryout
 from trainer.api import ConfigError, Problem
-from trainer.tryout import look_at
+from trainer.task import library_checks
+from trainer.task.library_checks import look_at
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr(tryout, "_sound", set())
-    monkeypatch.setattr(tryout, "_failed", {})
-    monkeypatch.setattr(tryout, "monotonic", lambda: now[0])
+    monkeypatch.setattr(library_checks, "_sound", set())
+    monkeypatch.setattr(library_checks, "_failed", {})
+    monkeypatch.setattr(library_checks, "monotonic", lambda: now[0])
     return now
 
 

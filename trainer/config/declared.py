@@ -7,7 +7,7 @@ from typing import Any
 
 from trainer.config.keys import known_keys
 from trainer.config.registry import find_task, load
-from trainer.taskdefaults import FilesDefaults
+from trainer.task.defaults import FilesDefaults
 
 
 def cheap_evaluation(task: str) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from trainer.config.settings import (
     schedule_name,
     setting,
 )
-from trainer.tasks.classification.catalogue import backbone_names, no_backbone
+from trainer.data.library_models import backbone_names, no_backbone
 from trainer.tasks.classification.transformlist import TransformList
 
 _LIST = "names of torchvision.transforms.v2 with their arguments"

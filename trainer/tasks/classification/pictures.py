@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.data.image_folders import images_in
 from trainer.errors import DataError
-from trainer.imagefiles import images_in
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images, file_stamp, shared_images
 from trainer.tasks.classification.config import ClassificationConfig

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer import builtin
 from trainer.criterion import summed_loss, with_reduction
-from trainer.data import Batch, part_sizes
+from trainer.data import builtin_scenes
+from trainer.data.image_folders import images_in
+from trainer.data.splits import select
 from trainer.errors import DataError
-from trainer.imagefiles import images_in
 from trainer.randomness import undisturbed, uniforms
-from trainer.splits import select
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import decode
-from trainer.task import Parts, Rows, Scores
+from trainer.task.batches import Batch, part_sizes
+from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.classification.backbones import (
     build_backbone,
     has_fixed_size,
@@ -51,7 +51,7 @@ class ClassificationTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin.draw_scenes(scenes_spec(self.config))
+        builtin_scenes.draw_scenes(scenes_spec(self.config))
         config, data = self.config, self.config.data
         labels, table = self._labelled(read_table(config))
         chosen = select(config, len(table.images), table.held_out)

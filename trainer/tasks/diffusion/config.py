@@ -23,7 +23,7 @@ from trainer.config.settings import (
     schedule_name,
     setting,
 )
-from trainer.tasks.classification.catalogue import backbone_names, no_backbone
+from trainer.data.library_models import backbone_names, no_backbone
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings, VaeSettings
 
 MULTIPLE_PX = 8  # image sizes are multiples of it

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from trainer.config.registry import load
+from trainer.data.image_folders import file_stats
 from trainer.errors import ConfigError, Problem, first_line
-from trainer.imagefiles import file_stats
 from trainer.randomness import untouched
 
 Part = TypeVar("Part")

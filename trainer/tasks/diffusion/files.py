@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from trainer import builtin
-from trainer.captionfiles import CaptionTable, read_captions
 from trainer.checkpoints.weight_files import require_model, require_weights
 from trainer.config.registry import load
+from trainer.data import builtin_scenes
+from trainer.data.captions import CaptionTable, read_captions
+from trainer.data.scenes.spec import ScenesSpec
+from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError
-from trainer.scenes import ScenesSpec
-from trainer.splits import Selection, asked_too_much, select
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images, shared_images
-from trainer.task import LOSS, DataSummary, Metric
+from trainer.task.library_checks import Look, look_at, section
+from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.config_parts import VaeSettings
 from trainer.tasks.diffusion.sources import read_source, source_words
-from trainer.tryout import Look, look_at, section
 
 _LEAST_SIGNAL = 1e-12  # what is predicted wrong is amplified by one over its root, and float32 has seven digits
 _FEWEST_IMAGES = 2  # of which a Gaussian can be fitted
@@ -27,7 +27,7 @@ _FEWEST_IMAGES = 2  # of which a Gaussian can be fitted
 
 def scenes_spec(config: DiffusionConfig) -> ScenesSpec | None:
     """The built-in data, where no files are named."""
-    return builtin.scenes_spec(config.data.scenes, config.data.named_files)
+    return builtin_scenes.scenes_spec(config.data.scenes, config.data.named_files)
 
 
 def read_table(config: DiffusionConfig) -> CaptionTable:
@@ -35,7 +35,7 @@ def read_table(config: DiffusionConfig) -> CaptionTable:
     spec = scenes_spec(config)
     if spec is None:
         return read_source(config.data)
-    files = builtin.drawn_files(spec)
+    files = builtin_scenes.drawn_files(spec)
     return read_captions(files.images_dir, files.caption_file, config.data.bad_samples)
 
 
@@ -78,7 +78,7 @@ class DiffusionFiles:
         spec = scenes_spec(config)
         if spec is not None:  # known without drawing them
             images, skipped, stamp = spec.images, 0, spec.key
-            words = builtin.scenes_words(spec, "data.dataset_path")
+            words = builtin_scenes.scenes_words(spec, "data.dataset_path")
         else:
             table = read_table(config)
             images, skipped, stamp = len(table.images), table.skipped, table.fingerprint
@@ -109,7 +109,7 @@ class DiffusionFiles:
             table = read_table(config)
             open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
 
-        builtin.prepare(scenes_spec(config), open_all, progress)
+        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
 
 
 def _require_parts(config: DiffusionConfig) -> None:

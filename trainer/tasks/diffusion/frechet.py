@@ -14,10 +14,10 @@ from torchvision.models import get_model
 
 from trainer.checkpoints.files import UNREADABLE
 from trainer.checkpoints.weights import content_of
-from trainer.data import normalise
+from trainer.data.splits import Indices
+from trainer.data.tensors import normalise
 from trainer.errors import ConfigError, DataError, Problem, first_line
 from trainer.randomness import untouched
-from trainer.splits import Indices
 from trainer.store.image_cache import Images
 
 Generate = Callable[[Sequence[str], Indices], Tensor]  # captions, image numbers → uint8 [n, side, side, 3]

@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from trainer.data.image_folders import files_below
 from trainer.errors import DataError, listed
-from trainer.imagefiles import files_below
 
 
 def as_png(pixels: Tensor) -> bytes:

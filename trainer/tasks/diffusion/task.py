@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer import builtin
-from trainer.captionfiles import CaptionTable
 from trainer.criterion import CRITERIA, with_reduction
-from trainer.data import Batch, part_sizes
+from trainer.data import builtin_scenes
+from trainer.data.captions import CaptionTable
+from trainer.data.splits import Indices, select
+from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
 from trainer.randomness import normals, uniforms
-from trainer.splits import Indices, select
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images
-from trainer.task import Parts, Rows, Scores
-from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
+from trainer.task.batches import Batch, part_sizes
+from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.files import open_images, read_table, scenes_spec
 from trainer.tasks.diffusion.frechet import Frechet
@@ -53,7 +53,7 @@ class DiffusionTask:
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
         config, data = self.config, self.config.data
-        builtin.draw_scenes(scenes_spec(config))
+        builtin_scenes.draw_scenes(scenes_spec(config))
         table = read_table(config)
         chosen = select(config, len(table.images))
         if config.text_encoder.type == "builtin" and self.vocabulary is None:

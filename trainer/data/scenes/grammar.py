@@ -7,7 +7,7 @@ captioner that looks at none of them score well on BLEU.
 
 import random
 
-from trainer.scenes.content import Scene, Shape, pick, stream
+from trainer.data.scenes.content import Scene, Shape, pick, stream
 
 FORWARD = {"row": "left of", "column": "above"}
 BACKWARD = {"row": "right of", "column": "below"}

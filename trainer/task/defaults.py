@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainer.errors import ConfigError, Problem
-from trainer.task import Parts, Rows
+from trainer.task.protocols import Parts, Rows
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from trainer.data import Batch
     from trainer.store.arrays import OnProgress
+    from trainer.task.batches import Batch
 
 
 class FilesDefaults:
@@ -46,7 +46,7 @@ class TaskDefaults:
 
     def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
         """Every entry by its rows."""
-        from trainer.data import batches_of, part_sizes, parts_of
+        from trainer.task.batches import batches_of, part_sizes, parts_of
 
         samples = batch["weight"]
         odd = [name for name, value in batch.items() if name != "weight" and len(value) != samples]

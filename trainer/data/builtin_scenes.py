@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trainer.config.settings import ScenesSettings
+from trainer.data.scenes.files import ensure_scenes, scene_files
+from trainer.data.scenes.spec import SceneFiles, ScenesError, ScenesSpec
 from trainer.errors import DataError
-from trainer.scenes import SceneFiles, ScenesError, ScenesSpec, ensure_scenes, scene_files
 from trainer.store.arrays import OnProgress
 from trainer.store.cache_folder import cache_dir
 

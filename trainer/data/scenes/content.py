@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from trainer.scenes.spec import KINDS
+from trainer.data.scenes.spec import KINDS
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (216, 38, 44),

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from trainer.data.image_folders import existing, image_name, table_fingerprint, unreadable
 from trainer.errors import DataError, listed
-from trainer.imagefiles import existing, image_name, table_fingerprint, unreadable
 from trainer.store.csv_tables import csv_rows
 
 HEADER = ["image", "caption"]

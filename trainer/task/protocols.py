@@ -16,8 +16,8 @@ from trainer.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trainer.data import Batch, RowSource
     from trainer.store.arrays import OnProgress
+    from trainer.task.batches import Batch, RowSource
 
 Direction = Literal["maximize", "minimize"]
 

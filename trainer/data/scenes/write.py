@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainer.scenes.content import class_scene_at, scene_at, stream
-from trainer.scenes.draw import Mask, draw
-from trainer.scenes.grammar import captions_at
-from trainer.scenes.spec import KINDS, SceneFiles, ScenesSpec, is_validation
+from trainer.data.scenes.content import class_scene_at, scene_at, stream
+from trainer.data.scenes.draw import Mask, draw
+from trainer.data.scenes.grammar import captions_at
+from trainer.data.scenes.spec import KINDS, SceneFiles, ScenesSpec, is_validation
 
 Progress = Callable[[int, int], None]
 

@@ -10,10 +10,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from trainer.config.settings import RunConfig
-from trainer.contract import given
-from trainer.data import Batch, EpochBatches, build_loader, close_loader
+from trainer.data.batches import EpochBatches, build_loader, close_loader
 from trainer.store.arrays import OnProgress
-from trainer.task import Rows, Task
+from trainer.task.batches import Batch
+from trainer.task.checks import given
+from trainer.task.protocols import Rows, Task
 
 
 def size_at(config: RunConfig, epoch: int) -> int:

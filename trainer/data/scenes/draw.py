@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from trainer.scenes.content import COLOURS, Backdrop, Scene, Scratch, Shape
+from trainer.data.scenes.content import COLOURS, Backdrop, Scene, Scratch, Shape
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -8,7 +8,7 @@ from typing import Any
 
 import PIL
 
-from trainer.scenes.spec import GENERATOR_VERSION, KINDS, SceneFiles, ScenesSpec
+from trainer.data.scenes.spec import GENERATOR_VERSION, KINDS, SceneFiles, ScenesSpec
 
 NAME = "manifest.json"
 

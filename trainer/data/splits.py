@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainer.config.settings import RunConfig
 from trainer.errors import DataError
-from trainer.task import DataSummary
+from trainer.task.protocols import DataSummary
 
 Indices = NDArray[np.int64]
 

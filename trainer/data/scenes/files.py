@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from trainer.scenes.manifest import is_whole, write_manifest
-from trainer.scenes.spec import SceneFiles, ScenesError, ScenesSpec, files_in
-from trainer.scenes.write import write_scenes
+from trainer.data.scenes.manifest import is_whole, write_manifest
+from trainer.data.scenes.spec import SceneFiles, ScenesError, ScenesSpec, files_in
+from trainer.data.scenes.write import write_scenes
 from trainer.store.locks import locked
 
 

@@ -1,34 +1,19 @@
-"""Batches: the order of an epoch, loaders, and the way onto the device."""
+"""The batches of an epoch in their order, and the loaders that fetch them."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-Batch = dict[str, Any]
-RowKey = tuple[int, int]  # epoch, row
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class RowSource(Protocol):
-    """Rows that are fetched a batch at a time. A fetch is a pure function of its keys: it carries no state."""
-
-    def __len__(self) -> int: ...
-
-    def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
-        """A batch of tensors; `weight` in it is the number of terms in the batch's loss (tokens, boxes, images)."""
-        ...
+from trainer.task.batches import Batch, RowKey, RowSource
 
 
 class EpochBatches(Sampler[list[RowKey]]):
@@ -106,41 +91,3 @@ def close_loader(loader: DataLoader[Batch]) -> None:
             warnings.simplefilter("ignore")
             iterator._shutdown_workers()
         loader._iterator = None
-
-
-def part_sizes(samples: int, largest: int) -> list[int]:
-    """Sizes of the fewest parts of at most `largest` samples, as even as can be: a rest of one sample would leave
-    BatchNorm without statistics."""
-    parts = -(-samples // largest)
-    size, more = divmod(samples, parts)
-    return [size + 1] * more + [size] * (parts - more)
-
-
-def parts_of(values: Sequence[Any] | Tensor, sizes: Sequence[int]) -> list[Any]:
-    """A tensor's rows, or a list's items, in successive parts of these sizes."""
-    if isinstance(values, Tensor):
-        return list(torch.split(values, list(sizes)))
-    ends = itertools.accumulate(sizes)
-    return [values[end - size : end] for end, size in zip(ends, sizes, strict=True)]
-
-
-def batches_of(pieces: Mapping[str, Sequence[Any]]) -> list[Batch]:
-    """One batch for each part that the pieces come in."""
-    return [dict(zip(pieces, values, strict=True)) for values in zip(*pieces.values(), strict=True)]
-
-
-def normalise(images: Tensor) -> Tensor:
-    """uint8 [batch, side, side, 3] → float [batch, 3, side, side] with ImageNet's mean and deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255.0
-    std = torch.tensor(IMAGENET_STD, device=images.device) * 255.0
-    return images.float().sub_(mean).div_(std).permute(0, 3, 1, 2)  # in place: half the time
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on the device; on a CPU the batch itself."""
-    if device.type == "cpu":
-        return batch
-    return {
-        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-        for name, value in batch.items()
-    }

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
 from trainer.errors import TaskError
-from trainer.task import Scores
+from trainer.task.protocols import Scores
 
 Kind = TypeVar("Kind")
 _WEIGHT = operator.itemgetter("weight")
