@@ -25,8 +25,8 @@ import torch
 
 from trainer.api import Hooks, prepare_data, resolve_config
 from trainer.config.yaml import read_yaml
-from trainer.loop import _train_epoch
-from trainer.run import Run, open_run
+from trainer.run.loop import _train_epoch
+from trainer.run.run import Run, open_run
 
 SMALL = Path(__file__).parents[1] / "configs" / "diffusion_small.yaml"
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz"

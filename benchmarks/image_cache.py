@@ -28,7 +28,7 @@ from torchvision import transforms
 from trainer.api import resolve_config
 from trainer.data.loaders import Loaders
 from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD, normalise
-from trainer.run import task_for
+from trainer.run.run import task_for
 from trainer.store import image_cache
 from trainer.tasks.captioning.files import resize_px
 

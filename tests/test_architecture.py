@@ -55,9 +55,9 @@ def test_arrows_go_one_way(path: Path) -> None:
 
 def test_the_import_rule_notices_a_wrong_arrow() -> None:
     tree = ast.parse(
-        "from trainer.loop import train_until\nfrom trainer.api import train\nimport reports.sections.summary"
+        "from trainer.run.loop import train_until\nfrom trainer.api import train\nimport reports.sections.summary"
     )
-    assert forbidden("orchestrator", imports(tree)) == {"trainer.loop", "reports.sections.summary"}
+    assert forbidden("orchestrator", imports(tree)) == {"trainer.run.loop", "reports.sections.summary"}
     assert forbidden("trainer", imports(ast.parse("from orchestrator import plan"))) == {"orchestrator.plan"}
 
 

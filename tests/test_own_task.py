@@ -264,7 +264,7 @@ def test_numbers_of_other_libraries_are_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("modules")
 def test_a_part_named_in_words_is_looked_at_when_it_is_wanted() -> None:
-    from trainer.run import task_for
+    from trainer.run.run import task_for
 
     config = resolve_config({"task": "late_task:Mine", "data": {}})
     assert config.task == "late_task:Mine"

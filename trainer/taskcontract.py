@@ -24,7 +24,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trainer import randomness
 from trainer.api import (
     Hooks,
     cheap_evaluation,
@@ -40,7 +39,8 @@ from trainer.api import (
 from trainer.checkpoints.files import LAST, load_checkpoint, save_checkpoint
 from trainer.config.declared import data_keys
 from trainer.data.batches import EpochBatches, build_loader
-from trainer.run import open_run, task_for
+from trainer.learning import randomness
+from trainer.run.run import open_run, task_for
 from trainer.task.batches import Batch, RowSource, part_sizes
 from trainer.task.protocols import Rows, Task
 

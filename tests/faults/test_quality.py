@@ -17,7 +17,7 @@ from fault_parts import ROOT, StudyBox
 
 from trainer.api import Hooks, open_session, resolve_config, train
 from trainer.checkpoints.files import load_checkpoint
-from trainer.loop import evaluate
+from trainer.run.loop import evaluate
 from trainer.tasks.captioning.model import Captioner
 
 DATA = ROOT.parent / "shared" / "data"

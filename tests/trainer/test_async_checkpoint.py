@@ -16,11 +16,11 @@ import pytest
 import torch
 from trainer_parts import metrics_lines, same, session_of, stop_after, tiny, trained, training_state, without_seconds
 
-from trainer import writer
 from trainer.api import Evaluation, Heartbeat, Hooks, NonFiniteLoss, dump_yaml
 from trainer.checkpoints.background import BackgroundWriter, StateCopy
 from trainer.checkpoints.files import BEST, LAST, load_checkpoint, rotate_and_save
 from trainer.errors import WriteError
+from trainer.run import writer
 
 ROOT = Path(__file__).resolve().parents[2]
 Before = Callable[[int], None]

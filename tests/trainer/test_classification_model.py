@@ -15,8 +15,8 @@ from trainer_parts import trained
 
 from trainer.api import ConfigError, DataError
 from trainer.checkpoints.files import FORMAT, LAST, PARTS, load_checkpoint, save_checkpoint
-from trainer.optim import build_optimizer
-from trainer.run import task_for
+from trainer.learning.optim import build_optimizer
+from trainer.run.run import task_for
 from trainer.tasks.classification import backbones
 from trainer.tasks.classification.backbones import build_backbone, head_of, statistics_of
 from trainer.tasks.classification.config import ClassificationModel

@@ -20,7 +20,7 @@ from trainer_parts import metrics_lines, same, session_of, stop_after, trained, 
 from trainer.api import DataError, Hooks, NonFiniteLoss, dump_yaml, evaluate, load_config, predict
 from trainer.checkpoints.files import LAST
 from trainer.data.splits import select
-from trainer.run import task_for
+from trainer.run.run import task_for
 
 ROOT = Path(__file__).resolve().parents[2]
 BCCD = ROOT.parent / "shared" / "data" / "bccd_detection"

@@ -15,10 +15,10 @@ from diffusion_parts import save_clip, save_vae, tiny_diffusion, write_captions,
 from trainer_parts import same, session_of, trained, training_state
 
 import trainer.store.image_cache
-from trainer import randomness
 from trainer.api import CheckpointError, ConfigError, DataError, Hooks, Outcome, cache_dir, evaluate, try_out
 from trainer.checkpoints.files import LAST
-from trainer.run import task_for
+from trainer.learning import randomness
+from trainer.run.run import task_for
 from trainer.tasks.diffusion import fetching, tinyvae
 from trainer.tasks.diffusion.autoencoder import PUBLISHED, Autoencoder, pretrained_autoencoder
 from trainer.tasks.diffusion.files import read_table

@@ -11,7 +11,7 @@ from trainer_parts import session_of, tiny, trained
 
 from trainer.api import Hooks, evaluate
 from trainer.checkpoints.files import load_checkpoint
-from trainer.ema import WeightAverage
+from trainer.learning.ema import WeightAverage
 
 
 def test_the_average_follows_its_formula() -> None:

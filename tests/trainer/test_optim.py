@@ -14,7 +14,7 @@ from trainer_parts import session_of, tiny, trained
 
 from trainer.api import Hooks
 from trainer.config.settings import OptimizerSettings, SchedulerSettings
-from trainer.optim import Schedule, build_optimizer, warmup_part
+from trainer.learning.optim import Schedule, build_optimizer, warmup_part
 from trainer.task.protocols import Parts
 
 EPOCHS, STEPS = 20, 50

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trainer.config.settings import EarlyStoppingSettings
-from trainer.stopping import EarlyStopping
+from trainer.learning.stopping import EarlyStopping
 
 
 def stopping(**settings: Any) -> EarlyStopping:

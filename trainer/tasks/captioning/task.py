@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.criterion import summed_loss, with_reduction
 from trainer.data import builtin_scenes
 from trainer.data.image_folders import images_in
 from trainer.data.splits import select
 from trainer.data.tensors import normalise
 from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
+from trainer.learning.criterion import summed_loss, with_reduction
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import decode
 from trainer.task.batches import Batch, part_sizes

@@ -14,7 +14,7 @@ from torchvision.models import get_model, get_model_weights
 from trainer.checkpoints.weights import read_weights
 from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
 from trainer.errors import ConfigError, DataError, Problem, first_line
-from trainer.randomness import untouched
+from trainer.learning.randomness import untouched
 from trainer.tasks.classification.config import ClassificationModel
 from trainer.tasks.classification.rows import Statistics
 

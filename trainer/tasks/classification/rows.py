@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from trainer.randomness import undisturbed, uniforms
+from trainer.learning.randomness import undisturbed, uniforms
 from trainer.task.batches import Batch, RowKey, batches_of, parts_of
 from trainer.tasks.classification.config import AugmentationSchedule, Mixing
 from trainer.tasks.classification.pictures import Pictures

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.criterion import summed_loss, with_reduction
 from trainer.data import builtin_scenes
 from trainer.data.image_folders import images_in
 from trainer.data.splits import select
 from trainer.errors import DataError
-from trainer.randomness import undisturbed, uniforms
+from trainer.learning.criterion import summed_loss, with_reduction
+from trainer.learning.randomness import undisturbed, uniforms
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import decode
 from trainer.task.batches import Batch, part_sizes

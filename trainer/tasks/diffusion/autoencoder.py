@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from trainer.errors import ConfigError, Problem
-from trainer.randomness import untouched
+from trainer.learning.randomness import untouched
 from trainer.store.digests import model_digest
 from trainer.tasks.diffusion.config_parts import PRETRAINED_FACTOR, VaeSettings
 from trainer.tasks.diffusion.fetching import explained, fetched, quiet, shared_part, subfolder_of

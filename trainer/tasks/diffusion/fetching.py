@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from trainer.config.registry import load
 from trainer.data.image_folders import file_stats
 from trainer.errors import ConfigError, Problem, first_line
-from trainer.randomness import untouched
+from trainer.learning.randomness import untouched
 
 Part = TypeVar("Part")
 _KEPT = 2  # an autoencoder and a text model

@@ -17,7 +17,7 @@ from trainer.checkpoints.weights import content_of
 from trainer.data.splits import Indices
 from trainer.data.tensors import normalise
 from trainer.errors import ConfigError, DataError, Problem, first_line
-from trainer.randomness import untouched
+from trainer.learning.randomness import untouched
 from trainer.store.image_cache import Images
 
 Generate = Callable[[Sequence[str], Indices], Tensor]  # captions, image numbers → uint8 [n, side, side, 3]

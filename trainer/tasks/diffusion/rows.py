@@ -12,7 +12,7 @@ from torch import Tensor
 from trainer.data.splits import Indices
 from trainer.data.tensors import padded
 from trainer.data.vocabulary import PAD, Vocabulary
-from trainer.randomness import uniforms
+from trainer.learning.randomness import uniforms
 from trainer.store.image_cache import Images
 from trainer.task.batches import Batch, RowKey, batches_of, parts_of
 

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.criterion import CRITERIA, with_reduction
 from trainer.data import builtin_scenes
 from trainer.data.captions import CaptionTable
 from trainer.data.splits import Indices, select
 from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
-from trainer.randomness import normals, uniforms
+from trainer.learning.criterion import CRITERIA, with_reduction
+from trainer.learning.randomness import normals, uniforms
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images
 from trainer.task.batches import Batch, part_sizes

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from trainer.checkpoints.files import UNREADABLE
 from trainer.errors import ConfigError, DataError, Problem
-from trainer.randomness import untouched
+from trainer.learning.randomness import untouched
 from trainer.store.arrays import OnProgress
 from trainer.store.cache_folder import cache_dir
 from trainer.store.digests import computed_by

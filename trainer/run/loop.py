@@ -25,14 +25,14 @@ import torch
 
 from trainer.data.loaders import size_at
 from trainer.errors import NonFiniteLoss, OutOfMemory, WriteError
-from trainer.memory import fitting, recall
+from trainer.learning.precision import optimizer_step
 from trainer.outcome import Ending, Evaluation, Heartbeat, Hooks, Outcome
-from trainer.precision import optimizer_step
-from trainer.run import Run
+from trainer.run.memory import fitting, recall
+from trainer.run.run import Run
+from trainer.run.writer import RunWriter
 from trainer.task.batches import Batch, to_device
 from trainer.task.checks import given_loss, given_scores, refuse, weight_of
 from trainer.task.protocols import Scores
-from trainer.writer import RunWriter
 
 
 def train_until(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> Outcome:

@@ -18,7 +18,7 @@ from trainer.outcome import Hooks
 from trainer.store.memo import Hints, hint_key
 
 if TYPE_CHECKING:
-    from trainer.run import Run
+    from trainer.run.run import Run
 
 Phase = Literal["training", "evaluation"]
 Found = TypeVar("Found")

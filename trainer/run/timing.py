@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.api import open_session, resolve_config
+from trainer.config.resolve import resolve_config
 from trainer.config.settings import RunConfig
-from trainer.loop import evaluate
 from trainer.outcome import Heartbeat, Hooks
+from trainer.run.loop import evaluate
+from trainer.run.session import open_session
 
 _WARM_UP_STEPS = 2  # the first ones allocate and compile
 _LONGEST_SECONDS = 20.0

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from trainer import randomness
 from trainer.checkpoints.files import FORMAT, check_extras, fill_model
 from trainer.config.registry import find_task, load
 from trainer.config.settings import RunConfig
 from trainer.data.loaders import Loaders
-from trainer.ema import WeightAverage
 from trainer.errors import CheckpointError
-from trainer.optim import Schedule, build_optimizer, warmup_part
+from trainer.learning import randomness
+from trainer.learning.ema import WeightAverage
+from trainer.learning.optim import Schedule, build_optimizer, warmup_part
+from trainer.learning.precision import Precision, decide_device, decide_precision
+from trainer.learning.stopping import EarlyStopping
 from trainer.outcome import Evaluation
-from trainer.precision import Precision, decide_device, decide_precision
-from trainer.stopping import EarlyStopping
 from trainer.store.arrays import OnProgress
 from trainer.task.checks import given
 from trainer.task.protocols import Metric, Task

@@ -12,7 +12,7 @@ from trainer.errors import CheckpointError
 from trainer.outcome import Evaluation
 
 if TYPE_CHECKING:
-    from trainer.run import Run
+    from trainer.run.run import Run
 
 
 def load_for_resume(path: Path) -> tuple[dict[str, Any], Path, Sequence[str]]:

@@ -24,12 +24,12 @@ from trainer.checkpoints.files import (
 from trainer.config.settings import RunConfig
 from trainer.errors import ConfigError, Problem, WriteError, no_room
 from trainer.outcome import Evaluation
+from trainer.run.trackers import Trackers
 from trainer.store.text import METRICS, SAMPLES, write_whole
 from trainer.task.protocols import Scores
-from trainer.trackers import Trackers
 
 if TYPE_CHECKING:
-    from trainer.run import Run
+    from trainer.run.run import Run
 
 
 class RunWriter:

@@ -14,8 +14,8 @@ from trainer.config.resolve import canonical_overrides, resolve_config
 from trainer.data.batches import EpochBatches, build_loader, close_loader
 from trainer.data.loaders import size_at
 from trainer.errors import ConfigError, DataError, Problem
-from trainer.precision import Precision, decide_device, decide_precision
-from trainer.run import flat, task_for
+from trainer.learning.precision import Precision, decide_device, decide_precision
+from trainer.run.run import flat, task_for
 from trainer.task.batches import to_device
 from trainer.task.checks import given_scores
 from trainer.task.protocols import Task
