@@ -12,7 +12,7 @@ from classification_parts import tiny_classification, write_folders, write_pictu
 from trainer.api import ConfigError, DataError, check_data, prepare_data
 from trainer.data.splits import select
 from trainer.tasks.classification.files import read_table
-from trainer.tasks.classification.pictures import open_pictures
+from trainer.tasks.classification.source_images import open_pictures
 
 BCE = {"criterion.type": "bce_with_logits"}
 

@@ -19,7 +19,7 @@ from trainer.api import CheckpointError, ConfigError, DataError, Hooks, Outcome,
 from trainer.checkpoints.files import LAST
 from trainer.learning import randomness
 from trainer.run.run import task_for
-from trainer.tasks.diffusion import fetching, tinyvae
+from trainer.tasks.diffusion import published_parts, tinyvae
 from trainer.tasks.diffusion.autoencoder import PUBLISHED, Autoencoder, pretrained_autoencoder
 from trainer.tasks.diffusion.files import read_table
 from trainer.tasks.diffusion.text import FrozenText, pretrained_text
@@ -32,7 +32,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache folder, and a process that has opened nothing yet."""
     monkeypatch.setenv("RUNGWISE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(trainer.store.image_cache, "_stores", {})
-    monkeypatch.setattr(fetching, "_parts", {})
+    monkeypatch.setattr(published_parts, "_parts", {})
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +278,7 @@ def test_a_hub_that_is_silent_is_asked_once(tmp_path: Path, monkeypatch: pytest.
         except LocalEntryNotFoundError:
             raise OSError("it does not appear to have a file named config.json") from None
 
-    monkeypatch.setattr(fetching, "_hub", fetching._Hub())
+    monkeypatch.setattr(published_parts, "_hub", published_parts._Hub())
     monkeypatch.setattr("trainer.tasks.diffusion.autoencoder.AutoencoderKL.load_config", silent)
     monkeypatch.setattr("transformers.AutoConfig.from_pretrained", silent)
     published = {"vae.type": "pretrained", "text_encoder.type": "pretrained", "data.image_size": 32}

@@ -31,7 +31,7 @@ from trainer.tasks.classification.labels import (
     read_source,
     split_folders,
 )
-from trainer.tasks.classification.pictures import background_files, open_pictures, source_px, stamp_of
+from trainer.tasks.classification.source_images import background_files, open_pictures, source_px, stamp_of
 from trainer.tasks.classification.transformlist import TRANSFORM_LISTS
 
 _UNEVEN = 1.5  # from here on the sizes of the classes are called uneven

@@ -31,9 +31,9 @@ from trainer.tasks.classification.backbones import (
 )
 from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.files import LabelTable, checked_classes, read_table, scenes_spec
-from trainer.tasks.classification.pictures import open_pictures, source_px
 from trainer.tasks.classification.rows import VAL_STREAM, Chance, Labelled, TrainRows, ValRows, parted
 from trainer.tasks.classification.scores import MOST_CLASSES, matrix_of, one_label_scores, several_label_scores
+from trainer.tasks.classification.source_images import open_pictures, source_px
 from trainer.tasks.classification.transforms import as_tensor, build_chains
 
 

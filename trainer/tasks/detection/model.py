@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from trainer.config.registry import load
 from trainer.errors import ConfigError, Problem, first_line
-from trainer.tasks.detection.config import DetectionConfig, DetectionModel
+from trainer.tasks.detection.config import DetectionConfig
 from trainer.tasks.detection.detectors import DETECTORS, Detector
+from trainer.tasks.detection.model_settings import DetectionModel
 
 BACKBONE = "model.backbone"
 

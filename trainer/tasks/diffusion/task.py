@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from trainer.data import builtin_scenes
@@ -27,8 +29,8 @@ from trainer.tasks.diffusion.frechet import Frechet
 from trainer.tasks.diffusion.frozen_parts import FrozenParts
 from trainer.tasks.diffusion.latents import KeptTexts, with_latents, with_texts
 from trainer.tasks.diffusion.model import Denoiser
-from trainer.tasks.diffusion.pictures import as_png, prompts_in
 from trainer.tasks.diffusion.process import NoiseProcess, guided
+from trainer.tasks.diffusion.prompts import prompts_in
 from trainer.tasks.diffusion.rows import Plain, Shown, Texts, TrainRows, ValRows, Words, parted
 from trainer.tasks.diffusion.text import BUILTIN_LENGTH, LearnedText, Text, text_of
 
@@ -232,3 +234,10 @@ def _fixed_keys(stream: int, numbers: Indices) -> Tensor:
 
 def _device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
+
+
+def as_png(pixels: Tensor) -> bytes:
+    """uint8 [height, width, 3] as a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.numpy()).save(file, "PNG", optimize=True)
+    return file.getvalue()

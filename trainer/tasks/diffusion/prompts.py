@@ -1,22 +1,11 @@
-"""Generated images as PNG, and prompts as text files."""
+"""Prompts to make images from: a folder of text files."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-
-from PIL import Image
-from torch import Tensor
 
 from trainer.data.image_folders import files_below
 from trainer.errors import DataError, listed
-
-
-def as_png(pixels: Tensor) -> bytes:
-    """uint8 [height, width, 3] as a PNG."""
-    file = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(file, "PNG", optimize=True)
-    return file.getvalue()
 
 
 def prompts_in(folder: Path) -> list[tuple[str, str]]:
