@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from trainer import cli
 from trainer.api import (
     ConfigError,
     TaskError,
@@ -29,6 +28,7 @@ from trainer.api import (
     task_of,
     train,
 )
+from trainer.cli import commands as cli
 from trainer.config.registry import find_task
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -169,7 +169,7 @@ def test_of_two_errors_the_one_that_ended_the_run_is_told(
 KILLED = """
 import sys, time
 from pathlib import Path
-from trainer import checkpoint
+from trainer.checkpoints import files as checkpoint
 from trainer.api import Hooks, resolve_config, train, read_yaml
 true_digest, numbers = checkpoint._digest, iter(range(1, 100))
 def digest(file, length):

@@ -17,9 +17,9 @@ from torchvision.models import resnet18
 from trainer_parts import metrics_lines, same, session_of, stop_after, trained, training_state, without_seconds
 from typer.testing import CliRunner
 
-from trainer import cli
 from trainer.api import DataError, Hooks, check_data, evaluate, load_config, predict
 from trainer.checkpoints.files import LAST
+from trainer.cli import commands as cli
 from trainer.learning.criterion import CRITERIA
 from trainer.run.run import task_for
 from trainer.run.writer import write_samples

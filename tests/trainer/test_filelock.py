@@ -13,8 +13,8 @@ import pytest
 from trainer_parts import TINY
 from typer.testing import CliRunner
 
-from trainer import cli
 from trainer.api import ConfigError, dump_yaml
+from trainer.cli import commands as cli
 from trainer.store import locks
 from trainer.store.locks import RUN_LOCK, sole_run
 

@@ -203,7 +203,8 @@ def test_interrupted_build_leaves_nothing(made: SceneFiles, tmp_path: Path) -> N
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from trainer.scenes import ScenesSpec, ensure_scenes
+from trainer.data.scenes.files import ensure_scenes
+from trainer.data.scenes.spec import ScenesSpec
 die = lambda done, of: os.kill(os.getpid(), signal.SIGKILL) if done == 15 else None
 ensure_scenes(ScenesSpec(images=12, size_px=48, class_images=2), Path(sys.argv[1]), die)
 """

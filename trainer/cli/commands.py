@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 
 from trainer import api
+from trainer.cli.console import RunConsole, data_progress
 from trainer.config.describe import canonical_yaml, commented_yaml, configuration_markdown
-from trainer.console import RunConsole, data_progress
 from trainer.errors import ConfigError, DataError, Problem, TrainingError, guarded
 from trainer.store.csv_tables import csv_text
 from trainer.store.locks import sole_run
