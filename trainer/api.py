@@ -25,15 +25,8 @@ from trainer.config.resolve import (
     resolve_config,
     task_of,
 )
-from trainer.config.settings import (
-    AbsolutePath,
-    CriterionSettings,
-    DataSettings,
-    RunConfig,
-    Section,
-    TrainingSettings,
-    setting,
-)
+from trainer.config.section import AbsolutePath, Section, setting
+from trainer.config.settings import CriterionSettings, DataSettings, RunConfig, TrainingSettings
 from trainer.config.yaml import dump_yaml, parse_yaml, read_yaml
 from trainer.data.splits import Selection, select
 from trainer.errors import (

@@ -1,13 +1,12 @@
-"""What a task declares of its keys, beside what it does: for whoever compares its runs. Imports no torch."""
+"""What a task declares of its keys, as questions about one task. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer.config.keys import known_keys
+from trainer.config.keys import known_keys, roles_of
 from trainer.config.registry import find_task, load
-from trainer.task.defaults import FilesDefaults
 
 
 def cheap_evaluation(task: str) -> Mapping[str, Any]:
@@ -17,30 +16,21 @@ def cheap_evaluation(task: str) -> Mapping[str, Any]:
 
 
 def loss_keys(task: str) -> Sequence[str]:
-    """The keys, or sections with a dot at their end, in which runs may not differ if their losses are compared."""
-    return _keys_said(task, "LOSS_KEYS")
+    """The keys in which runs may not differ if their losses are compared."""
+    return [path for path, key in known_keys(task).items() if "loss" in key.roles]
 
 
 def redefines_loss(task: str, key: str) -> bool:
     """Whether losses of two runs of a task that differ in this key cannot be compared."""
-    return _is_among(key, loss_keys(task))
-
-
-def data_keys(task: str) -> Sequence[str]:
-    """The keys, or sections with a dot at their end, that the check of the data looks at, beside paths."""
-    return _keys_said(task, "DATA_KEYS")
+    return "loss" in roles_of(task, key)
 
 
 def reads_data(task: str, key: str) -> bool:
-    """Whether `check_data` may say something else where this key differs: it names a file, or how files are read."""
-    return known_keys(task)[key].kind == "path" or _is_among(key, data_keys(task))
+    """Whether `check_data` may give another result where this key differs: it names a file, or how files are read."""
+    known = known_keys(task)[key]
+    return known.kind == "path" or "data" in known.roles
 
 
-def _keys_said(task: str, name: str) -> Sequence[str]:
-    # A task of one's own need not inherit from FilesDefaults.
-    keys: Sequence[str] = getattr(load(find_task(task).files), name, getattr(FilesDefaults, name))
-    return keys
-
-
-def _is_among(key: str, keys: Sequence[str]) -> bool:
-    return any(key.startswith(known) if known.endswith(".") else key == known for known in keys)
+def conditions(task: str) -> Sequence[str]:
+    """The keys of the budget that say which images a run sees, and at which size: those that a higher rung changes."""
+    return [path for path, key in known_keys(task).items() if "budget" in key.roles and "resume" not in key.roles]

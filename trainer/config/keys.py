@@ -1,4 +1,4 @@
-"""What may stand in a configuration: every dotted key with its kind, bounds, default and meaning.
+"""What may stand in a configuration: every dotted key with its kind, bounds, default, meaning and roles.
 
 Read off the typed configuration, so that nothing is said twice. Imports no torch.
 """
@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from trainer.config.registry import find_task, load
+from trainer.config.section import SECTION_ROLES, Role
 from trainer.config.settings import RunConfig
 
 Kind = Literal["float", "int", "bool", "str", "choice", "path", "list"]
@@ -26,7 +27,8 @@ Kind = Literal["float", "int", "bool", "str", "choice", "path", "list"]
 class Key:
     """One dotted key. `low` and `high` bound a search; `log` says that it is searched on a log scale.
 
-    `also` are single values beside the kind: `model.pretrained` is a text or false.
+    `also` are single values beside the kind: `model.pretrained` is a text or false. `roles` say what the key is to a
+    study and to a run (`trainer/config/section.py`).
     """
 
     path: str
@@ -40,6 +42,18 @@ class Key:
     log: bool = False
     constraint: str = ""
     also: tuple[Any, ...] = ()
+    roles: frozenset[Role] = frozenset()
+
+
+def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as dotted keys."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(dotted(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def config_class(task: str) -> type[RunConfig]:
@@ -51,13 +65,30 @@ def config_class(task: str) -> type[RunConfig]:
 @cache
 def known_keys(task: str) -> Mapping[str, Key]:
     """Every dotted key of a task's configuration, in the order of the schema."""
-    return dict(_walk(config_class(task), ""))
+    return dict(_walk(config_class(task), "", frozenset()))
 
 
 @cache
 def sections(task: str) -> Mapping[str, bool]:
     """Every dotted section of a task's configuration → whether it may be null."""
     return dict(_walk_sections(config_class(task), ""))
+
+
+def roles_of(task: str, key: str) -> frozenset[Role]:
+    """The roles of a dotted key; of a name that is no key (a section, or an older file's key), those of its section."""
+    known = known_keys(task).get(key)
+    if known is not None:
+        return known.roles
+    model: type[BaseModel] = config_class(task)
+    roles: frozenset[Role] = frozenset()
+    parts = key.split(".")
+    for depth, name in enumerate(parts):
+        info = model.model_fields.get(name)
+        section = section_class(info.annotation) if info is not None else None
+        if section is None:
+            return roles | (SECTION_ROLES.get(name, frozenset()) if depth == 0 else frozenset())
+        model, roles = section, roles | _section_roles(section, name, depth == 0)
+    return roles
 
 
 def section_class(annotation: Any) -> type[BaseModel] | None:
@@ -78,18 +109,35 @@ def _walk_sections(model: type[BaseModel], prefix: str) -> list[tuple[str, bool]
     return found
 
 
-def _walk(model: type[BaseModel], prefix: str) -> list[tuple[str, Key]]:
-    found: list[tuple[str, Key]] = []
+def _walk(model: type[BaseModel], prefix: str, roles: frozenset[Role]) -> list[tuple[str, Key]]:
+    keys: list[tuple[str, Key]] = []
     for name, info in model.model_fields.items():
         section = section_class(info.annotation)
         if section is not None:
-            found += _walk(section, f"{prefix}{name}.")
+            keys += _walk(section, f"{prefix}{name}.", roles | _section_roles(section, name, not prefix))
         else:
-            found.append((prefix + name, _key(prefix + name, info)))
-    return found
+            keys.append((prefix + name, _key(prefix + name, info, roles | _own_roles(model, name))))
+    return keys
 
 
-def _key(path: str, info: FieldInfo) -> Key:
+def _section_roles(section: type[BaseModel], name: str, at_top: bool) -> frozenset[Role]:
+    """The roles that a section gives its keys: those of its class, or else those of its name."""
+    declared: frozenset[Role] | None = getattr(section, "ROLES", None)
+    if declared is None:
+        return SECTION_ROLES.get(name, frozenset()) if at_top else frozenset()
+    return declared
+
+
+def _own_roles(model: type[BaseModel], name: str) -> frozenset[Role]:
+    """The roles that a key is declared with, here or in a class that this one narrows."""
+    fields = (base.model_fields.get(name) for base in model.__mro__ if issubclass(base, BaseModel))
+    extras = (field.json_schema_extra for field in fields if field is not None)
+    return frozenset(
+        role for extra in extras if isinstance(extra, dict) for role in cast(list[Role], extra.get("roles", []))
+    )
+
+
+def _key(path: str, info: FieldInfo, roles: frozenset[Role]) -> Key:
     annotation, nullable = _without_none(info.annotation)
     kind, choices = _kind(annotation)
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
@@ -110,6 +158,7 @@ def _key(path: str, info: FieldInfo) -> Key:
         log=extra.get("scale") == "log",
         constraint=_constraint(bounds),
         also=_single_values(info.annotation) if kind != "choice" else (),
+        roles=roles,
     )
 
 

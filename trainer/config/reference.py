@@ -14,7 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
 
-from trainer.config.settings import RunConfig, Section
+from trainer.config.section import Section
+from trainer.config.settings import RunConfig
 from trainer.errors import ConfigError, Problem
 
 PARTS: Mapping[str, Sequence[str]] = {
@@ -64,6 +65,10 @@ def check_part(name: str, part: str, value: Any, methods: Sequence[str]) -> None
             if _is_section(kind) and not (isinstance(own, type) and issubclass(own, kind)):
                 raise _wrong(f"{field} in the Config of {name} is {own!r}, not a subclass of {kind.__name__}")
         return
+    moved = [keys for keys in ("LOSS_KEYS", "DATA_KEYS") if hasattr(value, keys)]
+    if moved:
+        cure = 'say at each of those settings what it is: setting(…, role="loss") or role="data"'
+        raise _wrong(f"{part} of {name} names {' and '.join(moved)}, which nothing reads; {cure}")
     lacking = [method for method in methods if not hasattr(value, method)]
     if lacking:
         raise _wrong(f"{part} of {name} lacks {', '.join(lacking)}; see trainer.api.{part_protocol(part)}")

@@ -10,6 +10,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,14 +19,15 @@ from pydantic import ValidationError
 from trainer.config.keys import Key, config_class, known_keys, sections
 from trainer.config.reference import is_reference
 from trainer.config.registry import TASKS, find_task
-from trainer.config.renames import RENAMES, assumed, canonical, combined
+from trainer.config.renames import CANONICAL_VALUES, RENAMES, assumed, canonical, combined
+from trainer.config.settings import RunConfig
 from trainer.config.yaml import parse_yaml, read_yaml
 from trainer.errors import ConfigError, Problem
 
 _OLDER_SECTIONS = frozenset(old[: dot.start()] for old in RENAMES for dot in re.finditer(r"\.", old))
+_KINDS: dict[str, tuple[type, ...]] = {"bool": (bool,), "str": (str,), "path": (str, Path), "list": (list, tuple)}
 _NUMBER = re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 Dotted = dict[str, Any]
-RunConfigLike = Any
 
 
 def parse_assignments(words: Iterable[str]) -> Dotted:
@@ -87,21 +89,21 @@ def assumptions(source: Mapping[str, Any], task: str, *layers: Mapping[str, Any]
     return assumed([pair for layer in (source, *layers) for pair in _flatten(layer, "", task, [])], task)
 
 
-def resolve_config(source: Mapping[str, Any], *layers: Mapping[str, Any]) -> RunConfigLike:
+def resolve_config(source: Mapping[str, Any], *layers: Mapping[str, Any]) -> RunConfig:
     """The configuration from a base mapping and layers of overrides, later ones winning."""
     task = task_of(source, *layers)
     problems: list[Problem] = []
     merged: Dotted = {}
     for layer in (source, *layers):
-        _put_over(merged, _collect(layer, task, problems, whole_file=layer is source))
+        _put_over(merged, _collect(layer, task, problems, whole_file=layer is source), task)
     merged["task"] = task
     config = _validate(task, merged, problems)
-    if problems:
-        raise ConfigError(_unique(problems))
+    if config is None or problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
     return config
 
 
-def load_config(path: Path, *layers: Mapping[str, Any]) -> RunConfigLike:
+def load_config(path: Path, *layers: Mapping[str, Any]) -> RunConfig:
     """`resolve_config` of a file; each mistake that is not an override's names the file."""
     try:
         return resolve_config(read_config_file(path), *layers)
@@ -118,18 +120,24 @@ def _at(path: Path, problem: Problem, overridden: set[str]) -> Problem:
     return Problem(f"{path}: {problem.where}", problem.what)
 
 
-def _put_over(merged: Dotted, layer: Dotted) -> None:
+def _put_over(merged: Dotted, layer: Dotted, task: str) -> None:
     """A later layer over earlier ones: a section set to null takes its keys along, and a key brings it back."""
+    parts = sections(task)
     for key, value in layer.items():
-        if value is None or value == {}:  # perhaps a section; only those have keys below them
+        if key in parts:  # null or {}: a section
             below = [known for known in merged if known.startswith(f"{key}.")]
             if below and value == {}:
                 continue  # there with keys of its own already
             for earlier in below:
                 del merged[earlier]
-        for match in re.finditer(r"\.", key):
-            merged.pop(key[: match.start()], None)
+        for section in _sections_above(key):
+            merged.pop(section, None)
         merged[key] = value
+
+
+@cache
+def _sections_above(key: str) -> tuple[str, ...]:
+    return tuple(key[: dot.start()] for dot in re.finditer(r"\.", key))
 
 
 def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem], whole_file: bool) -> Dotted:
@@ -138,7 +146,8 @@ def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem], whole
     found: Dotted = {}
     spelt: dict[str, str] = {}
     for spelling, value in combined(_flatten(layer, "", task, problems), problems, whole_file):
-        for key, converted in canonical(spelling, value, task).items():
+        as_it_is = spelling in keys and spelling not in CANONICAL_VALUES
+        for key, converted in ((spelling, value),) if as_it_is else canonical(spelling, value, task).items():
             if key in spelt:
                 both = f"{spelt[key]} and {spelling}" if spelt[key] != spelling else spelling
                 problems.append(Problem(spelling, f"is said twice ({both} are the same key)"))
@@ -196,18 +205,12 @@ def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
         number = _number(value)
         if number is not None and (key.kind == "float" or float(number).is_integer()):
             return "", float(number) if key.kind == "float" else int(number)
-    matches = {
-        "bool": isinstance(value, bool),
-        "str": isinstance(value, str),
-        "path": isinstance(value, str | Path),
-        "list": isinstance(value, list | tuple),
-    }
     if key.kind == "choice":
         fits = any(value == choice and type(value) is type(choice) for choice in key.choices)
         return (
             "" if fits else f"must be {_kind_words(key)}, not {_words(value)}{_nearest(str(value), key.choices)}"
         ), value
-    fits = matches.get(key.kind, False)
+    fits = isinstance(value, _KINDS.get(key.kind, ()))
     return ("" if fits else f"must be {_kind_words(key)}, not {_words(value)}"), value
 
 
@@ -221,7 +224,8 @@ def _number(value: Any) -> int | float | None:
         return None
 
 
-def _validate(task: str, merged: Dotted, problems: list[Problem]) -> RunConfigLike:
+def _validate(task: str, merged: Dotted, problems: list[Problem]) -> RunConfig | None:
+    """The typed configuration; None where it is not valid, and `problems` say why."""
     nested: dict[str, Any] = {"data": {}}
     for path, value in merged.items():
         *parents, name = path.split(".")
@@ -280,7 +284,3 @@ def _kind_words(key: Key) -> str:
 def _words(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _unique(problems: list[Problem]) -> list[Problem]:
-    return list(dict.fromkeys(problems))

@@ -2,41 +2,20 @@
 
 A task's own configuration (`trainer/tasks/<name>/config.py`) is one concrete class made of these sections.
 Everything is frozen, unknown keys are forbidden, and each field carries its meaning. `scale="log"` and
-`search=(low, high)` say how a number is searched where its own bounds do not.
+`search=(low, high)` say how a number is searched where its own bounds do not; `role` says what the key is to a study
+and to a run (`section.py`).
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from trainer.config.section import AbsolutePath, Section, setting
 
-def setting(
-    default: Any,
-    meaning: str,
-    *,
-    scale: Literal["linear", "log"] = "linear",
-    search: tuple[float, float] | None = None,
-    **bounds: Any,
-) -> Any:
-    """A field with its meaning and how it is searched."""
-    extra: dict[str, Any] = {"scale": scale}
-    if search is not None:
-        extra["search"] = list(search)
-    return Field(default, description=meaning, json_schema_extra=extra, **bounds)
-
-
-def _absolute(value: Any) -> Any:
-    if isinstance(value, str):
-        value = Path(value)
-    return Path(os.path.abspath(value.expanduser())) if isinstance(value, Path) else value  # noqa: PTH100
-
-
-AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Pair = Annotated[tuple[float, float], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
 
@@ -50,12 +29,10 @@ Sizes = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_as_pairs)]
 SMALLEST_PX, LARGEST_PX = 16, 4096
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
 class ScenesSettings(Section):
     """The built-in shapes scenes, used where no files are named."""
+
+    ROLES = frozenset({"data"})
 
     images: int = setting(1000, "how many scenes are drawn", ge=10)
     size: int = setting(96, "side of a scene in pixels", ge=32, le=1024)
@@ -65,13 +42,17 @@ class ScenesSettings(Section):
 
 
 class DataSettings(Section):
+    """The data. A task whose check of them reads few of the keys has `ROLES` of its own, and names those keys."""
+
+    ROLES = frozenset({"data", "use"})
     image_size: int = setting(
-        224, "square side in pixels; the budget's resolution sets it", ge=SMALLEST_PX, le=LARGEST_PX
+        224, "square side in pixels; the budget's resolution sets it", role="budget", ge=SMALLEST_PX, le=LARGEST_PX
     )
     num_workers: int = setting(
         4,
         "processes that load data, no more than a slot's share of the cores; 0 loads in the training process, "
         "as always on Windows and where all images come from the cache",
+        role="resume",
         ge=0,
         le=256,
     )
@@ -79,16 +60,17 @@ class DataSettings(Section):
         8.0,
         "decoded images are kept on disk for all runs, up to so many GB; what needs more is decoded in every epoch, "
         "and 0 keeps none",
+        role="resume",
         ge=0.0,
     )
-    prefetch_factor: int = setting(4, "batches that each loading process prepares ahead", ge=1, le=256)
-    val_split: float = setting(0.2, "share of the images held out for validation", gt=0.0, lt=1.0)
-    split_seed: int | None = setting(None, "seed of that split; null = `seed`", ge=0)
-    data_fraction: float = setting(1.0, "share of all data that is used at all", gt=0.0, le=1.0)
-    max_samples: int | None = setting(None, "only the first so many images, before the split", ge=2)
-    val_subset_size: int | None = setting(None, "validate on so many images only", ge=1)
+    prefetch_factor: int = setting(4, "batches that each loading process prepares ahead", role="resume", ge=1, le=256)
+    val_split: float = setting(0.2, "share of the images held out for validation", role="study", gt=0.0, lt=1.0)
+    split_seed: int | None = setting(None, "seed of that split; null = `seed`", role="study", ge=0)
+    data_fraction: float = setting(1.0, "share of all data that is used at all", role="study", gt=0.0, le=1.0)
+    max_samples: int | None = setting(None, "only the first so many images, before the split", role="study", ge=2)
+    val_subset_size: int | None = setting(None, "validate on so many images only", role="budget", ge=1)
     bad_samples: Literal["error", "skip"] = setting(
-        "error", "an unusable image or row stops the run, or is skipped and counted"
+        "error", "an unusable image or row stops the run, or is skipped and counted", role="data"
     )
     scenes: ScenesSettings | None = Field(
         None, description="built-in shapes scenes to train on where no files are named"
@@ -172,8 +154,10 @@ class SchedulerSettings(Section):
 class CriterionSettings(Section):
     """A loss by name; a task narrows `type` to those that it can be trained with."""
 
+    ROLES = frozenset({"loss", "use"})
+
     type: Literal["cross_entropy", "bce", "bce_with_logits", "mse", "l1", "smooth_l1"] = setting(
-        "cross_entropy", "the loss"
+        "cross_entropy", "the loss", role="loss"
     )
     reduction: Literal["mean", "sum"] = setting(
         "mean", "gradients of a batch's mean loss, or of its sum; reported losses are means in both cases"
@@ -198,9 +182,10 @@ class EarlyStoppingSettings(Section):
 
 
 class TrainingSettings(Section):
-    epochs: int = setting(50, "at most; early stopping may end sooner", ge=1, le=1_000_000)
-    schedule_epochs: int | None = setting(None, "span of every schedule; null = epochs", ge=1)
-    max_iter: int | None = setting(None, "stop after so many optimizer steps", ge=1)
+    ROLES = frozenset({"use"})
+    epochs: int = setting(50, "at most; early stopping may end sooner", role=("budget", "resume"), ge=1, le=1_000_000)
+    schedule_epochs: int | None = setting(None, "span of every schedule; null = epochs", role="study", ge=1)
+    max_iter: int | None = setting(None, "stop after so many optimizer steps", role=("study", "resume"), ge=1)
     batch_size: int = setting(32, "samples per batch", scale="log", search=(1, 4096), ge=1)
     val_batch_size: int | None = setting(None, "images per validation batch; null = batch_size", ge=1)
     accumulate_grad_batches: int = setting(1, "batches per optimizer step", search=(1, 256), ge=1)
@@ -209,19 +194,23 @@ class TrainingSettings(Section):
         "auto", "auto is bf16 where the GPU has it, else fp16 with a gradient scaler; fp32 on a CPU"
     )
     deterministic: bool = setting(True, "cuDNN deterministic, its autotuner off")
-    subset_size: int | None = setting(None, "so many training images, drawn under subset_seed", ge=1)
-    subset_seed: int = setting(42, "a smaller subset is a prefix of a larger one", ge=0)
+    subset_size: int | None = setting(None, "so many training images, drawn under subset_seed", role="budget", ge=1)
+    subset_seed: int = setting(42, "a smaller subset is a prefix of a larger one", role="study", ge=0)
     overfit: bool = setting(
-        False, "the first subset_size (else 10) images, no augmentation, no shuffling, validated on the same"
+        False,
+        "the first subset_size (else 10) images, no augmentation, no shuffling, validated on the same",
+        role="study",
     )
     resize_schedule: Sizes | None = setting(
-        None, "progressive resizing: a list of [epoch, size]; from that epoch on, that size; starts at epoch 1"
+        None,
+        "progressive resizing: a list of [epoch, size]; from that epoch on, that size; starts at epoch 1",
+        role="study",
     )
     compile: bool = setting(False, "torch.compile; the first steps take longer")
     ema_decay: float | None = setting(
         None, "moving average of the weights, evaluated in their place", search=(0.9, 0.99999), gt=0.0, lt=1.0
     )
-    eval_interval: int = setting(1, "validate every so many epochs, and on the last", ge=1)
+    eval_interval: int = setting(1, "validate every so many epochs, and on the last", role="study", ge=1)
     optimizer: OptimizerSettings = OptimizerSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
@@ -242,6 +231,7 @@ class TrainingSettings(Section):
 
 
 class CheckpointSettings(Section):
+    ROLES = frozenset({"place", "resume", "use"})
     dir: AbsolutePath = setting("checkpoints", "folder for checkpoints and metrics.jsonl", validate_default=True)
     save: bool = setting(True, "write checkpoints at all")
     every_n_epochs: int | None = setting(None, "also keep checkpoint_epoch_{N}.pth so often", ge=1)
@@ -258,6 +248,7 @@ class WandbSettings(Section):
 
 
 class LoggingSettings(Section):
+    ROLES = frozenset({"place", "resume", "use"})
     every_n_steps: int = setting(50, "steps between two readings of the loss, which trackers get", ge=1)
     save_metrics: bool = setting(True, "one JSON line per evaluation in metrics.jsonl")
     dir: AbsolutePath | None = setting(None, "folder for metrics.jsonl and samples/; null = checkpoint.dir")
@@ -270,10 +261,18 @@ class LoggingSettings(Section):
 class RunConfig(Section):
     """What every task's configuration has. A task narrows `task` and replaces sections by its own."""
 
-    task: str = setting(..., "what is trained: a task's name, or package.module:object for one of your own")
-    experiment_name: str = setting("experiment", "names the run in logs", min_length=1)
-    seed: int = setting(42, "weights, shuffling, splits, dropout, augmentation", ge=0, lt=2**63)
-    device: str = setting("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    task: str = setting(
+        ..., "what is trained: a task's name, or package.module:object for one of your own", role="study"
+    )
+    experiment_name: str = setting(
+        "experiment", "names the run in logs", role=("identity", "resume", "use"), min_length=1
+    )
+    seed: int = setting(
+        42, "weights, shuffling, splits, dropout, augmentation", role=("identity", "study", "use"), ge=0, lt=2**63
+    )
+    device: str = setting(
+        "auto", "auto, cpu, cuda or cuda:N", role=("study", "resume", "use"), pattern=r"^(auto|cpu|cuda(:\d+)?)$"
+    )
     data: DataSettings
     training: TrainingSettings = TrainingSettings()
     # Their folders are paths of the moment, not of the import.

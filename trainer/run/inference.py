@@ -9,23 +9,17 @@ from typing import Any
 import torch
 
 from trainer.checkpoints.files import fill_model, load_checkpoint
-from trainer.config.keys import known_keys
+from trainer.config.keys import dotted, known_keys, roles_of
 from trainer.config.resolve import canonical_overrides, resolve_config
+from trainer.config.settings import RunConfig
 from trainer.data.batches import EpochBatches, build_loader, close_loader
 from trainer.data.loaders import size_at
 from trainer.errors import ConfigError, DataError, Problem
 from trainer.learning.precision import Precision, decide_device, decide_precision
-from trainer.run.run import flat, task_for
+from trainer.run.run import task_for
 from trainer.task.batches import to_device
 from trainer.task.checks import given_scores
 from trainer.task.protocols import Task
-
-# What may be said of a model that is trained already: what to look at and how, and where weights of others lie now.
-_FREE = (
-    "data.", "evaluation.", "metrics.", "criterion.", "training.", "device", "seed", "logging.", "checkpoint.",
-    "experiment_name",
-)  # fmt: skip
-_PLACES = (".weights", ".pretrained", ".pretrained_model_name", ".subfolder", ".use_slicing")
 
 
 def evaluate_checkpoint(path: Path, overrides: Mapping[str, Any], everything: bool | None) -> Mapping[str, float]:
@@ -58,10 +52,10 @@ def names_other_data(task: str, overrides: Mapping[str, Any]) -> bool:
     return any(key.startswith("data.scenes") or keys[key].kind == "path" for key in said)
 
 
-def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[Any, Task, torch.nn.Module, Precision]:
+def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[RunConfig, Task, torch.nn.Module, Precision]:
     state = load_checkpoint(path)
     config = resolve_config(state["config"], _as_it_stands(state), overrides)
-    _check_same_model(state["config"], config.plain(), canonical_overrides(overrides, config.task))
+    _check_same_model(state["config"], config, canonical_overrides(overrides, config.task))
     device = decide_device(config.device)
     task = task_for(config, state["extras"])
     model = task.build_model(weights=False)
@@ -82,13 +76,13 @@ def _as_it_stands(state: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _check_same_model(trained: Mapping[str, Any], asked: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+def _check_same_model(trained: Mapping[str, Any], asked: RunConfig, overrides: Mapping[str, Any]) -> None:
     """Refuses overrides under which the weights would be read as those of another model."""
-    before, now = flat(trained), flat(asked)
+    before, now = dotted(trained), dotted(asked.plain())
     problems = [
         Problem(key, f"belongs to what was trained, with {before.get(key)!r}; leave it as it is")
         for key in overrides
-        if before.get(key) != now.get(key) and not key.startswith(_FREE) and not key.endswith(_PLACES)
+        if before.get(key) != now.get(key) and "use" not in roles_of(asked.task, key)
     ]
     if problems:
         raise ConfigError(problems)

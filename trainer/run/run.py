@@ -15,6 +15,8 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from trainer.checkpoints.files import FORMAT, check_extras, fill_model
+from trainer.config.declared import conditions
+from trainer.config.keys import dotted, roles_of
 from trainer.config.registry import find_task, load
 from trainer.config.settings import RunConfig
 from trainer.data.loaders import Loaders
@@ -28,14 +30,6 @@ from trainer.outcome import Evaluation
 from trainer.store.arrays import OnProgress
 from trainer.task.checks import given
 from trainer.task.protocols import Metric, Task
-
-# What may differ between a checkpoint and the configuration that continues it.
-FREE_ON_RESUME = (
-    "training.epochs", "training.max_iter", "device", "data.num_workers", "data.prefetch_factor",
-    "data.cache_gb", "experiment_name", "logging.", "checkpoint.",
-)  # fmt: skip
-# What may differ besides where a run enters a higher rung.
-FREE_ON_RUNG = ("training.subset_size", "data.image_size", "data.val_subset_size")
 
 
 @dataclass
@@ -153,8 +147,8 @@ class Run:
 
     def climb(self, config: RunConfig, rung: int) -> None:
         """Goes on under a higher rung's configuration with what is in memory: model, optimizer, counters."""
-        check_same(self.config.plain(), config.plain(), FREE_ON_RESUME + FREE_ON_RUNG)
-        comparable = same_conditions(self.config.plain(), config.plain())
+        check_same(self.config.plain(), config, climbs=True)
+        comparable = same_conditions(self.config.plain(), config)
         self.config = config
         if not comparable:
             random = randomness.capture()
@@ -205,10 +199,9 @@ def open_run(
     `free` are further keys that may differ from the checkpoint's configuration; `progress` hears of caches as they
     are built. `weights` is the state of another run's checkpoint, of which a first epoch takes the model alone.
     """
-    comparable = state is None or same_conditions(state["config"], config.plain())
+    comparable = state is None or same_conditions(state["config"], config)
     if state is not None:
-        climbs = FREE_ON_RUNG if rung > state["progress"]["rung"] else ()
-        check_same(state["config"], config.plain(), FREE_ON_RESUME + free + climbs)
+        check_same(state["config"], config, rung > state["progress"]["rung"], free)
     device = decide_device(config.device)
     precision = decide_precision(config.training.precision, device)
     say(f"device {device}, precision {precision}")
@@ -263,33 +256,30 @@ def steps_of(loaders: Loaders, config: RunConfig) -> int:
     return -(-len(loaders.batches) // config.training.accumulate_grad_batches)
 
 
-def same_conditions(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+def same_conditions(old: Mapping[str, Any], new: RunConfig) -> bool:
     """Whether losses under two configurations of one run come from the same images at the same size."""
-    before, after = flat(old), flat(new)
-    return all(before.get(key) == after.get(key) for key in FREE_ON_RUNG)
+    before, after = dotted(old), dotted(new.plain())
+    return all(before.get(key) == after.get(key) for key in conditions(new.task))
 
 
-def check_same(old: Mapping[str, Any], new: Mapping[str, Any], free: tuple[str, ...]) -> None:
-    """A checkpoint continues only the configuration that it was made with; `CheckpointError` lists what differs."""
-    before, after = flat(old), flat(new)
+def check_same(old: Mapping[str, Any], new: RunConfig, climbs: bool, free: tuple[str, ...] = ()) -> None:
+    """A checkpoint continues only the configuration that it was made with; `CheckpointError` lists what differs.
+
+    A run that climbs to a higher rung may change what a budget sets, too, and any run what begins like one of `free`.
+    """
+    before, after = dotted(old), dotted(new.plain())
+
+    def may_change(key: str) -> bool:
+        roles = roles_of(new.task, key)
+        return "resume" in roles or (climbs and "budget" in roles) or key.startswith(free)
+
     different = [
         f"{key}: {_word(before.get(key))} in the checkpoint, {_word(after.get(key))} now"
         for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and not key.startswith(free)
+        if before.get(key) != after.get(key) and not may_change(key)
     ]
     if different:
         raise CheckpointError(f"the checkpoint belongs to another configuration:\n  {chr(10).join(different)}")
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as dotted keys."""
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            found.update(flat(value, f"{prefix}{name}."))
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
 
 
 def _word(value: Any) -> str:

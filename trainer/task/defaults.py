@@ -20,8 +20,6 @@ class FilesDefaults:
     """The methods of `TaskFiles` that need not be written where there is nothing to build, and nothing to spare."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
-    LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.",)
-    DATA_KEYS: ClassVar[Sequence[str]] = ("data.",)
 
     @staticmethod
     def prepare(config: Any, progress: Callable[[int, int], None]) -> None:

@@ -65,15 +65,10 @@ class DataSummary:
 class TaskFiles(Protocol):
     """The data of a task as files; imports no torch.
 
-    `CHEAP_EVALUATION` are overrides for where many runs are only compared with each other. `LOSS_KEYS` are the keys,
-    or sections with a dot at their end, that change what the validation loss measures, so that losses of two runs that
-    differ in one cannot be compared; `criterion.` where a task says nothing. `DATA_KEYS` are those that `check` looks
-    at, beside paths, which it always may; `data.` where a task says nothing.
+    `CHEAP_EVALUATION` are overrides for where many runs are only compared with each other.
     """
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]]
-    LOSS_KEYS: ClassVar[Sequence[str]]
-    DATA_KEYS: ClassVar[Sequence[str]]
 
     @staticmethod
     def metric(config: Any) -> Metric: ...

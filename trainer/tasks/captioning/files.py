@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,9 +62,6 @@ class CaptioningFiles:
     """`TaskFiles` of captioning."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {"evaluation.beam_size": 1}
-    # Over another vocabulary it is another loss; smoothing is of training alone.
-    LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.type", "data.freq_threshold", "data.vocab_path")
-    DATA_KEYS: ClassVar[Sequence[str]] = ("data.scenes.", "data.bad_samples")
 
     @staticmethod
     def metric(config: CaptioningConfig) -> Metric:

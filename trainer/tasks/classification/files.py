@@ -146,12 +146,6 @@ class ClassificationFiles:
     """`TaskFiles` of classification."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
-    LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.type",)  # smoothing and reduction are of training alone
-    # The criterion says whether an image may have several labels.
-    DATA_KEYS: ClassVar[Sequence[str]] = (
-        "data.scenes.", "data.bad_samples", "data.label_separator", "data.insert_background_p", "model.n_classes",
-        "criterion.type",
-    )  # fmt: skip
 
     @staticmethod
     def metric(config: ClassificationConfig) -> Metric:

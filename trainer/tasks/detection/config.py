@@ -6,18 +6,16 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from trainer.config.section import AbsolutePath, Section, setting
 from trainer.config.settings import (
     LARGEST_PX,
     SMALLEST_PX,
-    AbsolutePath,
     DataSettings,
     RunConfig,
     ScheduleName,
     SchedulerSettings,
-    Section,
     TrainingSettings,
     schedule_name,
-    setting,
 )
 from trainer.tasks.detection.detectors import DETECTORS, strides_of
 from trainer.tasks.detection.model_settings import DetectionCriterion, DetectionModel
@@ -39,6 +37,7 @@ class AugmentSettings(Section):
 
 
 class DetectionData(DataSettings):
+    ROLES = frozenset({"use"})
     image_size: int = setting(
         800, "square side in pixels; the budget's resolution sets it", ge=SMALLEST_PX, le=LARGEST_PX
     )

@@ -162,9 +162,6 @@ class DetectionFiles:
     """`TaskFiles` of detection."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
-    # Each detector has the library's loss of its own, summed over the layers of its decoder.
-    LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.", "model.name", "model.decoder_layers")
-    DATA_KEYS: ClassVar[Sequence[str]] = ("data.scenes.", "data.bad_samples", "model.pretrained")
 
     @staticmethod
     def metric(config: DetectionConfig) -> Metric:

@@ -7,22 +7,25 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, field_validator, model_validator
 
-from trainer.config.settings import Section, setting
+from trainer.config.section import Section, setting
 
 DetectorName = Literal["rt_detr_v2", "detr", "d_fine"]
 Sizes = Annotated[tuple[int, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
 
 class DetectionModel(Section):
-    name: DetectorName = setting("rt_detr_v2", "the detector")
+    # Each detector has the library's loss of its own, summed over the layers of its decoder.
+    name: DetectorName = setting("rt_detr_v2", "the detector", role="loss")
     pretrained: str | Literal[False] = setting(
-        False, "start from a hub's name or a folder with a saved model, whose sizes then hold; false = random weights"
+        False,
+        "start from a hub's name or a folder with a saved model, whose sizes then hold; false = random weights",
+        role=("data", "use"),
     )
     num_queries: int = setting(300, "most boxes that an image can get", scale="log", search=(1, 2000), ge=1)
     d_model: int = setting(256, "width of encoder and decoder; a multiple of 4", scale="log", search=(16, 1024), ge=8)
     attention_heads: int = setting(8, "heads in encoder and decoder", search=(1, 64), ge=1)
     encoder_layers: int = setting(1, "transformer layers over the feature maps", search=(1, 24), ge=1)
-    decoder_layers: int = setting(6, "transformer layers over the queries", search=(1, 24), ge=1)
+    decoder_layers: int = setting(6, "transformer layers over the queries", role="loss", search=(1, 24), ge=1)
     feedforward_dim: int = setting(1024, "inner width of a layer", scale="log", search=(16, 8192), ge=1)
     dropout: float = setting(0.0, "in encoder and decoder", ge=0.0, lt=1.0)
     hidden_expansion: float = setting(1.0, "width inside the feature pyramid (not detr)", gt=0.0, le=4.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -18,7 +18,6 @@ from trainer.store.image_cache import Images, shared_images
 from trainer.task.library_checks import Look, look_at, section
 from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.diffusion.config import DiffusionConfig
-from trainer.tasks.diffusion.config_parts import VaeSettings
 from trainer.tasks.diffusion.sources import read_source, source_words
 
 _LEAST_SIGNAL = 1e-12  # what is predicted wrong is amplified by one over its root, and float32 has seven digits
@@ -54,18 +53,6 @@ class DiffusionFiles:
         "metrics.frechet_backbone": None,
         "metrics.frechet_weights": None,
     }
-
-    # What is predicted, of which noise, in which latents, and at which levels it is judged.
-    LOSS_KEYS: ClassVar[Sequence[str]] = (
-        "criterion.type", "diffusion.prediction_type", "diffusion.num_train_timesteps", "diffusion.beta_schedule",
-        "diffusion.beta_start", "diffusion.beta_end", "model.in_channels", "data.image_size", "evaluation.noise_levels",
-        *(f"vae.{name}" for name in VaeSettings.model_fields if name != "use_slicing"),
-    )  # fmt: skip
-    DATA_KEYS: ClassVar[Sequence[str]] = (
-        "data.scenes.", "data.bad_samples", "data.dataset_name",
-        "vae.type", "vae.pretrained_model_name", "vae.subfolder",
-        "text_encoder.type", "text_encoder.pretrained_model_name", "text_encoder.subfolder",
-    )  # fmt: skip
 
     @staticmethod
     def metric(_config: DiffusionConfig) -> Metric:
