@@ -56,6 +56,7 @@ def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@cache
 def config_class(task: str) -> type[RunConfig]:
     """The configuration class of a task; `KeyError` for an unknown one, `ConfigError` for a broken one."""
     cls: type[RunConfig] = load(find_task(task).config)

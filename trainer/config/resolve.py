@@ -26,6 +26,9 @@ from trainer.errors import ConfigError, Problem
 
 _OLDER_SECTIONS = frozenset(old[: dot.start()] for old in RENAMES for dot in re.finditer(r"\.", old))
 _KINDS: dict[str, tuple[type, ...]] = {"bool": (bool,), "str": (str,), "path": (str, Path), "list": (list, tuple)}
+# Most values are of these types, and then nothing more need be asked of them.
+_PLAIN = frozenset((type(None), bool, int, float, str))
+_USUAL: dict[str, type] = {"bool": bool, "str": str, "path": str}
 _NUMBER = re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 Dotted = dict[str, Any]
 
@@ -170,6 +173,9 @@ def _flatten(layer: Mapping[str, Any], prefix: str, task: str, problems: list[Pr
     flat: list[tuple[str, Any]] = []
     for name, value in layer.items():
         path = f"{prefix}{name}"
+        if type(value) in _PLAIN and path in keys:
+            flat.append((path, value))
+            continue
         if path in parts and not isinstance(value, Mapping):
             if value is None and not parts[path]:
                 continue  # an empty section in YAML says nothing
@@ -199,7 +205,7 @@ def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
     """Checks a value's kind; numbers may come as text, whole floats may stand for integers."""
     if value is None:
         return ("" if key.nullable else f"must be {_kind_words(key)}, not null"), None
-    if any(value is single for single in key.also):
+    if any(value is single for single in key.also) or type(value) is _USUAL.get(key.kind):
         return "", value
     if key.kind in ("int", "float") and not isinstance(value, bool):
         number = _number(value)
