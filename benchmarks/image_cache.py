@@ -110,7 +110,7 @@ def measure(images: int, rounds: int, size: int) -> None:
             decoded.append(seconds_of(lambda: read(peer)))
             for store in (folder / "cache" / "images").glob("*.rows"):
                 store.unlink()
-            image_cache._stores.clear()
+            image_cache.KEPT.stores.clear()
             started = time.process_time()
             image_cache.shared_images(paths, range(images), resize_px(size), limit_gb=8.0)
             built.append((time.process_time() - started) / images)

@@ -31,8 +31,8 @@ CPU = torch.device("cpu")
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache folder, and a process that has opened nothing yet."""
     monkeypatch.setenv("RUNGWISE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(trainer.store.image_cache, "_stores", {})
-    monkeypatch.setattr(published_parts, "_parts", {})
+    monkeypatch.setattr(trainer.store.image_cache, "KEPT", trainer.store.image_cache.KeptOpen())
+    monkeypatch.setattr(published_parts, "LOADED", published_parts.Loaded())
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +278,7 @@ def test_a_hub_that_is_silent_is_asked_once(tmp_path: Path, monkeypatch: pytest.
         except LocalEntryNotFoundError:
             raise OSError("it does not appear to have a file named config.json") from None
 
-    monkeypatch.setattr(published_parts, "_hub", published_parts._Hub())
+    monkeypatch.setattr(published_parts, "LOADED", published_parts.Loaded())
     monkeypatch.setattr("trainer.tasks.diffusion.autoencoder.AutoencoderKL.load_config", silent)
     monkeypatch.setattr("transformers.AutoConfig.from_pretrained", silent)
     published = {"vae.type": "pretrained", "text_encoder.type": "pretrained", "data.image_size": 32}

@@ -26,7 +26,7 @@ FROZEN: dict[str, Any] = {"model__encoder_fine_tune": False, "data__crops_per_im
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache folder, and a process that has opened nothing yet."""
     monkeypatch.setenv("RUNGWISE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(trainer.store.image_cache, "_stores", {})
+    monkeypatch.setattr(trainer.store.image_cache, "KEPT", trainer.store.image_cache.KeptOpen())
 
 
 @pytest.fixture

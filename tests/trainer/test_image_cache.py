@@ -26,8 +26,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer.store.image_cache, "_stores", {})
-    monkeypatch.setattr(trainer.store.image_cache, "_decoded", {})
+    monkeypatch.setattr(trainer.store.image_cache, "KEPT", trainer.store.image_cache.KeptOpen())
 
 
 @pytest.fixture

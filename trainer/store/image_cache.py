@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -123,8 +124,15 @@ class CachedImages:
             return decode(self.paths[index], self.size_px, self.store.layout.shape[-1])
 
 
-_stores: dict[str, ArrayStore] = {}
-_decoded: dict[str, DecodedImages] = {}
+@dataclass
+class KeptOpen:
+    """What a process keeps open from one run to the next: a few stores, and one data set at one size in memory."""
+
+    stores: dict[str, ArrayStore] = field(default_factory=dict)
+    decoded: dict[str, DecodedImages] = field(default_factory=dict)
+
+
+KEPT = KeptOpen()  # of this process
 
 
 def shared_images(
@@ -183,29 +191,29 @@ def shared_store(
     A few stay open, so that rows are checked once in a process and not once a run.
     """
     limit = int(limit_gb * 1e9)
-    held = _stores.get(layout.key)
+    held = KEPT.stores.get(layout.key)
     if held is not None:
         held.build, held.progress, held.limit_bytes = build, progress, limit  # of the run that asks now
         held.refresh()
         return held
     store = ArrayStore(cache_dir() / kind, layout, build, limit, progress)
-    while len(_stores) >= _STORES_HELD:
-        del _stores[next(iter(_stores))]
-    _stores[layout.key] = store
+    while len(KEPT.stores) >= _STORES_HELD:
+        del KEPT.stores[next(iter(KEPT.stores))]
+    KEPT.stores[layout.key] = store
     return store
 
 
 def held_store(key: str) -> ArrayStore | None:
     """The store of this key where this process has it open."""
-    return _stores.get(key)
+    return KEPT.stores.get(key)
 
 
 def _in_memory(key: str, paths: Sequence[Path], size_px: int, channels: int, note: str) -> DecodedImages:
     """One data set and size at a time stay in memory; what one run decoded serves the next in this process."""
-    held = _decoded.get(key)
+    held = KEPT.decoded.get(key)
     if held is None or held.paths != paths or held.note != note:
-        _decoded.clear()
-        held = _decoded[key] = DecodedImages(paths, size_px, note=note, channels=channels)
+        KEPT.decoded.clear()
+        held = KEPT.decoded[key] = DecodedImages(paths, size_px, note=note, channels=channels)
     return held
 
 

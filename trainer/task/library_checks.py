@@ -1,6 +1,6 @@
-"""What only the libraries that train can tell of a configuration: looked at before anything runs, once in a process.
+"""Checks of a configuration that only the training libraries can make: before anything runs, and once in a process.
 
-Imports no torch; what a look calls may.
+Imports no torch; a check may.
 """
 
 from __future__ import annotations
@@ -8,39 +8,52 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 from trainer.errors import ConfigError, Problem
 
-Look = tuple[object, Callable[[], object]]  # what it hangs on, as plain data, and what raises a `ConfigError`
+Check = tuple[object, Callable[[], object]]  # what its result depends on, as plain data; what raises a `ConfigError`
 _LONG_SECONDS, _PATIENCE_SECONDS = 5.0, 300.0
-_sound: set[str] = set()
-_failed: dict[str, tuple[float, Sequence[Problem]]] = {}  # when, by the monotonic clock, and what was found
 
 
-def look_at(looks: Iterable[Look]) -> None:
-    """`ConfigError` with all that the looks find; what was found sound is not looked at again.
+@dataclass
+class Verdicts:
+    """What a process knows: the checks that passed, and those that took long to fail.
 
-    A study tries out every listed trial, and most of them differ in what no look hangs on. What took long to fail, a
-    network that does not answer, is not waited for again for each of them.
+    Of these, when they failed, by the monotonic clock, and with which mistakes.
+    """
+
+    passed: set[str] = field(default_factory=set)
+    failed: dict[str, tuple[float, Sequence[Problem]]] = field(default_factory=dict)
+
+
+VERDICTS = Verdicts()  # of this process
+
+
+def run_checks(checks: Iterable[Check]) -> None:
+    """`ConfigError` with the mistakes that all checks find; a check that has passed is not made again.
+
+    A study checks every listed trial, and most of them differ in what no check depends on. One that took long to fail,
+    because a network does not answer, is not waited for again for each of them.
     """
     problems: list[Problem] = []
-    for subject, look in looks:
+    for subject, check in checks:
         known = json.dumps(subject, default=str, sort_keys=True)
         began = monotonic()
-        failed_at, found = _failed.get(known, (-math.inf, ()))
+        failed_at, mistakes = VERDICTS.failed.get(known, (-math.inf, ()))
         if began - failed_at < _PATIENCE_SECONDS:
-            problems += found
-        elif known not in _sound:
+            problems += mistakes
+        elif known not in VERDICTS.passed:
             try:
-                look()
-                _sound.add(known)
+                check()
+                VERDICTS.passed.add(known)
             except ConfigError as error:
                 problems += error.problems
                 now = monotonic()
                 if now - began > _LONG_SECONDS:
-                    _failed[known] = now, error.problems
+                    VERDICTS.failed[known] = now, error.problems
     if problems:
         raise ConfigError(problems)
 

@@ -18,7 +18,7 @@ from trainer.data.scenes.spec import ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images, shared_images
-from trainer.task.library_checks import look_at
+from trainer.task.library_checks import run_checks
 from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.captioning.config import CaptioningConfig
 
@@ -96,7 +96,7 @@ class CaptioningFiles:
         published = model.pretrained and model.weights is None and model.backbone != "resnet10_thin"
         if published and start.resume is None and start.weights is None:
             fetch = load("trainer.tasks.captioning.encoder:build_backbone")
-            look_at([(["encoder", model.backbone], partial(fetch, model, True))])
+            run_checks([(["encoder", model.backbone], partial(fetch, model, True))])
 
     @staticmethod
     def prepare(config: CaptioningConfig, progress: OnProgress) -> None:

@@ -19,7 +19,7 @@ from trainer.data.scenes.spec import KINDS, ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError, listed
 from trainer.store.arrays import OnProgress
-from trainer.task.library_checks import Look, look_at, section
+from trainer.task.library_checks import Check, run_checks, section
 from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.labels import (
@@ -187,7 +187,7 @@ class ClassificationFiles:
         sides = sides or (config.data.image_size,)
         lists = [getattr(config.data, name) for name in TRANSFORM_LISTS]
         model, channels = config.model, config.model.in_channels
-        looks: list[Look] = []
+        looks: list[Check] = []
         if config.checkpoint.resume is None:
             require: Callable[..., None] = load("trainer.tasks.classification.backbones:require_backbone")
             fresh = config.checkpoint.weights is None
@@ -197,7 +197,7 @@ class ClassificationFiles:
             source = source_px(config, side)
             subject = ["transforms", lists, side, source, channels]
             looks.append((subject, partial(build, config.data, side, source, channels)))
-        look_at(looks)
+        run_checks(looks)
 
     @staticmethod
     def prepare(config: ClassificationConfig, progress: OnProgress) -> None:

@@ -20,7 +20,7 @@ from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError, listed
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images, shared_images
-from trainer.task.library_checks import look_at
+from trainer.task.library_checks import run_checks
 from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.detection.coco import CocoFile, Faults, Objects, named_images, read_coco
 from trainer.tasks.detection.config import DetectionConfig
@@ -193,7 +193,7 @@ class DetectionFiles:
         """A published model that cannot be had, or is another: its description, which may lie on a hub, says."""
         if config.model.pretrained and config.checkpoint.resume is None and config.checkpoint.weights is None:
             require = load("trainer.tasks.detection.model:require_pretrained")
-            look_at([(["detector", config.model.name, config.model.pretrained], partial(require, config.model))])
+            run_checks([(["detector", config.model.name, config.model.pretrained], partial(require, config.model))])
 
     @staticmethod
     def prepare(config: DetectionConfig, progress: OnProgress) -> None:

@@ -15,7 +15,7 @@ from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images, shared_images
-from trainer.task.library_checks import Look, look_at, section
+from trainer.task.library_checks import Check, run_checks, section
 from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.sources import read_source, source_words
@@ -80,7 +80,7 @@ class DiffusionFiles:
     @staticmethod
     def try_out(config: DiffusionConfig) -> None:
         """Published parts that cannot be had, or do not fit: their descriptions, which may lie on a hub, say."""
-        looks: list[Look] = []
+        looks: list[Check] = []
         if config.vae.type == "pretrained":
             require: Callable[..., None] = load("trainer.tasks.diffusion.autoencoder:require_autoencoder")
             channels = config.model.in_channels
@@ -88,7 +88,7 @@ class DiffusionFiles:
         if config.text_encoder.type == "pretrained":
             length = load("trainer.tasks.diffusion.text:text_length")
             looks.append((["text", section(config.text_encoder)], partial(length, config.text_encoder)))
-        look_at(looks)
+        run_checks(looks)
 
     @staticmethod
     def prepare(config: DiffusionConfig, progress: OnProgress) -> None:

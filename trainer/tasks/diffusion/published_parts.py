@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,32 +17,32 @@ from trainer.learning.randomness import untouched
 
 Part = TypeVar("Part")
 _KEPT = 2  # an autoencoder and a text model
-_parts: dict[Hashable, Any] = {}
 _SILENT_SECONDS = 300.0
 
 
 @dataclass
-class _Hub:
-    """What this process found out about the hub."""
+class Loaded:
+    """What a process keeps from one run to the next: a few loaded parts, and when the hub last did not answer."""
 
-    silent_at: float | None = None  # by the monotonic clock
+    parts: dict[Hashable, Any] = field(default_factory=dict)
+    hub_silent_at: float | None = None  # by the monotonic clock
 
 
-_hub = _Hub()
+LOADED = Loaded()  # of this process
 
 
 def shared_part(key: Hashable, folder: Path, make: Callable[[], Part]) -> Part:
     """A frozen part, loaded once for all runs of this process; anew where the files of its folder have changed."""
     state = tuple(sorted(file_stats(folder))) if folder.is_dir() else ()
     whole = (key, state)
-    if whole not in _parts:
+    if whole not in LOADED.parts:
         with untouched():
             made = make()
-        while len(_parts) >= _KEPT:
-            del _parts[next(iter(_parts))]
-        _parts[whole] = made
-    found: Part = _parts[whole]
-    return found
+        while len(LOADED.parts) >= _KEPT:
+            del LOADED.parts[next(iter(LOADED.parts))]
+        LOADED.parts[whole] = made
+    part: Part = LOADED.parts[whole]
+    return part
 
 
 def subfolder_of(name: str, usual: str) -> str | None:
@@ -64,7 +64,7 @@ def explained(section: str, name: str, what: str) -> Iterator[None]:
         why = first_line(error)
         if _unreached(error):
             why = "the hub cannot be reached, and it is not in its cache"
-            _hub.silent_at = time.monotonic()
+            LOADED.hub_silent_at = time.monotonic()
         raise ConfigError([Problem(where, f"{what} could not be loaded from {name} ({why}); {fix}")]) from None
 
 
@@ -77,7 +77,7 @@ def fetched(get: Callable[..., Part], name: str, **options: Any) -> Part:
     try:
         return get(name, local_files_only=True, **options)
     except OSError:
-        if _hub.silent_at is not None and time.monotonic() - _hub.silent_at < _SILENT_SECONDS:
+        if LOADED.hub_silent_at is not None and time.monotonic() - LOADED.hub_silent_at < _SILENT_SECONDS:
             raise
     return get(name, **options)
 

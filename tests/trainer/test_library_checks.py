@@ -8,14 +8,13 @@ import pytest
 
 from trainer.api import ConfigError, Problem
 from trainer.task import library_checks
-from trainer.task.library_checks import look_at
+from trainer.task.library_checks import run_checks
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr(library_checks, "_sound", set())
-    monkeypatch.setattr(library_checks, "_failed", {})
+    monkeypatch.setattr(library_checks, "VERDICTS", library_checks.Verdicts())
     monkeypatch.setattr(library_checks, "monotonic", lambda: now[0])
     return now
 
@@ -35,7 +34,7 @@ def test_what_is_sound_is_looked_at_once_and_all_that_is_not_is_said(clock: list
     for _ in range(2):
         looks = [("a", lambda: taken.append(-1.0)), ("b", bad), ("c", bad)]
         with pytest.raises(ConfigError) as caught:
-            look_at(looks)
+            run_checks(looks)
         assert len(caught.value.problems) == 2
     assert taken.count(-1.0) == 1
     assert len(taken) == 1 + 4, "what fails at once may have been put right"
@@ -45,9 +44,9 @@ def test_what_takes_long_to_fail_is_waited_for_once_in_a_while(clock: list[float
     taken: list[float] = []
     for _ in range(3):
         with pytest.raises(ConfigError, match="model: cannot be had"):
-            look_at([("hub", failing(clock, 23.0, taken))])
+            run_checks([("hub", failing(clock, 23.0, taken))])
     assert taken == [0.0]
     clock[0] += 400.0
     with pytest.raises(ConfigError):
-        look_at([("hub", failing(clock, 23.0, taken))])
+        run_checks([("hub", failing(clock, 23.0, taken))])
     assert taken == [0.0, 423.0]
