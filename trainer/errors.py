@@ -1,4 +1,4 @@
-"""Everything that can go wrong in a run, by kind.
+"""Everything that can go wrong in a run, by kind, and what a command makes of it: one message, an exit status.
 
     TrainingError
     ├── ConfigError         the configuration is wrong; lists every mistake
@@ -16,10 +16,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 _NAMED = 5  # so many bad rows or files are named in an error; the rest is counted
+FAILED, USAGE, CTRL_C = 1, 2, 130
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
@@ -103,3 +109,56 @@ def listed(items: Sequence[str], noun: str) -> str:
     named = ", ".join(items[:_NAMED])
     more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
     return f"{len(items)} {noun}: {named}{more}"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the advice that PyTorch adds below, or begins with: to load what may run code."""
+    said = str(error) or type(error).__name__
+    if said.startswith("Weights only load failed"):
+        found = re.search(r"GLOBAL ([\w.]+)", said)
+        return f"it holds {found[1]}, which may run code" if found else "its content is not what torch.save writes"
+    return said.splitlines()[0]
+
+
+def guarded(work: Callable[[], int], debug: bool) -> int:
+    """Does a command's work and returns the exit status; errors become words, unless `debug` asks for tracebacks.
+
+    2 is what was wrong before anything ran: configuration, data, device. The status stands also where there is no room
+    for the words.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        status = work()
+    except KeyboardInterrupt:
+        status = CTRL_C
+    except TrainingError as error:
+        if debug:
+            raise
+        _say(str(error))
+        status = USAGE if error.kind in ("config", "data") else FAILED
+    except BrokenPipeError:
+        status = FAILED  # whoever read the words has read enough
+    except OSError as error:
+        if debug:
+            raise
+        advice = "; make room, and the same command carries on" if no_room(error) else ""
+        _say(f"{error.filename or 'a file'}: {error.strerror or error}{advice}")
+        status = FAILED
+    _drop_unwritten()
+    return status
+
+
+def _say(words: str) -> None:
+    with suppress(OSError):
+        sys.stderr.write(f"error: {words}\n")
+
+
+def _drop_unwritten() -> None:
+    """Lets go of words that could not be written: Python would try them again at its end, and exit with 120."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)

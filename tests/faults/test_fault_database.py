@@ -260,7 +260,7 @@ def test_a_restarted_server_costs_no_trial(box: NewBox, oracle: StudyBox, server
 @pytest.mark.slow
 def test_a_killed_driver_on_a_server_loses_nothing(box: NewBox, oracle: StudyBox, server: Server) -> None:
     one = box(SMALL, "--storage", server.url)
-    for moment in ("trainer.loop:evaluate:2", "trainer.loop:evaluate:4"):
+    for moment in ("trainer.run.loop:evaluate:2", "trainer.run.loop:evaluate:4"):
         one.killed_at(moment)
     one.run()
     one.same_as(oracle)

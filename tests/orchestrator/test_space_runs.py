@@ -26,7 +26,7 @@ from orchestrator.commands.cli import app
 from orchestrator.policies.table import POLICIES
 from orchestrator.samplers.table import SAMPLERS
 from trainer.api import read_metrics, read_yaml
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoints.files import load_checkpoint
 
 TYPE, MOMENTUM, BATCH = "training.optimizer.type", "training.optimizer.momentum", "training.batch_size"
 SPACE: dict[str, Any] = {

@@ -10,9 +10,9 @@ import pytest
 from classification_parts import tiny_classification, write_folders, write_picture, write_table
 
 from trainer.api import ConfigError, DataError, check_data, prepare_data
-from trainer.splits import select
+from trainer.data.splits import select
 from trainer.tasks.classification.files import read_table
-from trainer.tasks.classification.pictures import open_pictures
+from trainer.tasks.classification.source_images import open_pictures
 
 BCE = {"criterion.type": "bce_with_logits"}
 

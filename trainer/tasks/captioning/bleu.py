@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from trainer.tasks.captioning.vocabulary import tokenize
+from trainer.data.vocabulary import tokenize
 
 
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], use_sacrebleu: bool) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trainer.data.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 from trainer.tasks.captioning.model import Decoder
-from trainer.tasks.captioning.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
 
 def beam_search(

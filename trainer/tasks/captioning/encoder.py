@@ -9,10 +9,9 @@ from torch import nn
 from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock
 
-from trainer.checkpoint import first_line
-from trainer.errors import ConfigError, DataError, Problem
+from trainer.checkpoints.weights import read_weights
+from trainer.errors import ConfigError, DataError, Problem, first_line
 from trainer.tasks.captioning.config import CaptioningModel
-from trainer.weights import read_weights
 
 THIN_WIDTHS = (16, 32, 64, 128)
 

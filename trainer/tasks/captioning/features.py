@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.arraystore import ArrayStore, Layout, NoRoomError, OnProgress
-from trainer.cache import held_store, images_key, shared_store
-from trainer.data import normalise
-from trainer.frozen import computed_by, weights_digest
-from trainer.splits import Indices
-from trainer.task import Rows
+from trainer.data.splits import Indices
+from trainer.data.tensors import normalise
+from trainer.store.arrays import ArrayStore, Layout, NoRoomError, OnProgress
+from trainer.store.digests import computed_by, weights_digest
+from trainer.store.image_cache import held_store, images_key, shared_store
+from trainer.task.protocols import Rows
 from trainer.tasks.captioning.model import Encoder
 from trainer.tasks.captioning.rows import Seen, TrainRows, ValRows
 

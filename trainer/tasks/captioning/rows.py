@@ -11,20 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.cache import Images
-from trainer.data import Batch, RowKey, batches_of, parts_of
-from trainer.randomness import uniforms
-from trainer.splits import Indices
-
-
-def padded(captions: Sequence[Sequence[int]], pad: int) -> Tensor:
-    """Token lists → [captions, longest], padded at the end."""
-    longest = max(len(caption) for caption in captions)
-    table = np.full((len(captions), longest), pad, dtype=np.int64)
-    for row, caption in enumerate(captions):
-        table[row, : len(caption)] = caption
-    return torch.from_numpy(table)
-
+from trainer.data.splits import Indices
+from trainer.data.tensors import padded
+from trainer.learning.randomness import uniforms
+from trainer.store.image_cache import Images
+from trainer.task.batches import Batch, RowKey, batches_of, parts_of
 
 CROPS_STREAM = 1 << 40  # apart from every epoch
 

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import decode
-from trainer.criterion import summed_loss, with_reduction
-from trainer.data import Batch, normalise, part_sizes
-from trainer.imagefiles import images_in
-from trainer.splits import select
-from trainer.task import Parts, Rows, Scores
+from trainer.data import builtin_scenes
+from trainer.data.image_folders import images_in
+from trainer.data.splits import select
+from trainer.data.tensors import normalise
+from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
+from trainer.learning.criterion import summed_loss, with_reduction
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import decode
+from trainer.task.batches import Batch, part_sizes
+from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tasks.captioning.decode import beam_search
@@ -25,7 +27,6 @@ from trainer.tasks.captioning.features import with_features
 from trainer.tasks.captioning.files import CaptioningFiles, open_images, read_table, resize_px, scenes_spec
 from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.rows import Crops, TrainRows, ValRows, parted
-from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
 
 
 class CaptioningTask:
@@ -39,7 +40,7 @@ class CaptioningTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin.draw_scenes(scenes_spec(self.config))
+        builtin_scenes.draw_scenes(scenes_spec(self.config))
         table = read_table(self.config)
         chosen = select(self.config, len(table.images))
         data = self.config.data

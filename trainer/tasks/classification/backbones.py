@@ -11,13 +11,12 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from trainer.checkpoint import first_line
-from trainer.data import IMAGENET_MEAN, IMAGENET_STD
-from trainer.errors import ConfigError, DataError, Problem
-from trainer.randomness import untouched
+from trainer.checkpoints.weights import read_weights
+from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
+from trainer.errors import ConfigError, DataError, Problem, first_line
+from trainer.learning.randomness import untouched
 from trainer.tasks.classification.config import ClassificationModel
 from trainer.tasks.classification.rows import Statistics
-from trainer.weights import read_weights
 
 _SOME_CLASSES = 2
 _OPACITY = 0.5  # mean and deviation of a channel that no pretrained model has seen

@@ -11,15 +11,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
+from trainer.checkpoints.weight_files import require_start
+from trainer.config.registry import load
+from trainer.data import builtin_scenes
+from trainer.data.image_folders import SUFFIXES, fingerprint, stats_below, table_fingerprint
+from trainer.data.scenes.spec import KINDS, ScenesSpec
+from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError, listed
-from trainer.imagefiles import SUFFIXES, fingerprint, stats_below, table_fingerprint
-from trainer.scenes import ScenesSpec
-from trainer.scenes.spec import KINDS
-from trainer.splits import Selection, asked_too_much, select
-from trainer.task import LOSS, DataSummary, Metric
-from trainer.tasks import load
+from trainer.store.arrays import OnProgress
+from trainer.task.library_checks import Check, run_checks, section
+from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.labels import (
     Reading,
@@ -30,10 +31,8 @@ from trainer.tasks.classification.labels import (
     read_source,
     split_folders,
 )
-from trainer.tasks.classification.pictures import background_files, open_pictures, source_px, stamp_of
+from trainer.tasks.classification.source_images import background_files, open_pictures, source_px, stamp_of
 from trainer.tasks.classification.transformlist import TRANSFORM_LISTS
-from trainer.tryout import Look, look_at, section
-from trainer.weightfiles import require_start
 
 _UNEVEN = 1.5  # from here on the sizes of the classes are called uneven
 _SEVERAL_LABELS = ("bce", "bce_with_logits")
@@ -66,14 +65,14 @@ class LabelTable:
 def scenes_spec(config: ClassificationConfig) -> ScenesSpec | None:
     """The built-in data, where no files are named."""
     data = config.data
-    return builtin.scenes_spec(data.scenes, data.images_dir is not None or data.labels_file is not None)
+    return builtin_scenes.scenes_spec(data.scenes, data.images_dir is not None or data.labels_file is not None)
 
 
 def sources(config: ClassificationConfig) -> tuple[Source, ...]:
     """One source of all images, or one to train and one to validate on."""
     data, spec = config.data, scenes_spec(config)
     if spec is not None:
-        return (Source("data.images_dir", builtin.drawn_files(spec).classes_dir, None),)
+        return (Source("data.images_dir", builtin_scenes.drawn_files(spec).classes_dir, None),)
     if data.labels_file is not None:
         images = data.images_dir or data.labels_file.parent
         first = Source("data.labels_file", images, data.labels_file)
@@ -147,12 +146,6 @@ class ClassificationFiles:
     """`TaskFiles` of classification."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
-    LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.type",)  # smoothing and reduction are of training alone
-    # The criterion says whether an image may have several labels.
-    DATA_KEYS: ClassVar[Sequence[str]] = (
-        "data.scenes.", "data.bad_samples", "data.label_separator", "data.insert_background_p", "model.n_classes",
-        "criterion.type",
-    )  # fmt: skip
 
     @staticmethod
     def metric(config: ClassificationConfig) -> Metric:
@@ -169,7 +162,7 @@ class ClassificationFiles:
             count = len(KINDS) * spec.images_per_class
             chosen, skipped, stamp = select(config, count), 0, spec.key
             warnings: tuple[str, ...] = ()
-            words = builtin.scenes_words(replace(spec, images=count), "data.images_dir or data.labels_file")
+            words = builtin_scenes.scenes_words(replace(spec, images=count), "data.images_dir or data.labels_file")
         else:
             table = read_table(config)
             checked_classes(config, table.classes, table.several)
@@ -194,7 +187,7 @@ class ClassificationFiles:
         sides = sides or (config.data.image_size,)
         lists = [getattr(config.data, name) for name in TRANSFORM_LISTS]
         model, channels = config.model, config.model.in_channels
-        looks: list[Look] = []
+        looks: list[Check] = []
         if config.checkpoint.resume is None:
             require: Callable[..., None] = load("trainer.tasks.classification.backbones:require_backbone")
             fresh = config.checkpoint.weights is None
@@ -204,7 +197,7 @@ class ClassificationFiles:
             source = source_px(config, side)
             subject = ["transforms", lists, side, source, channels]
             looks.append((subject, partial(build, config.data, side, source, channels)))
-        look_at(looks)
+        run_checks(looks)
 
     @staticmethod
     def prepare(config: ClassificationConfig, progress: OnProgress) -> None:
@@ -213,7 +206,7 @@ class ClassificationFiles:
             chosen = select(config, len(table.images), table.held_out)
             open_pictures(config, table.images, chosen.used, config.data.image_size, progress)
 
-        builtin.prepare(scenes_spec(config), open_all, progress)
+        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
 
 
 def _require_apart(config: ClassificationConfig) -> None:

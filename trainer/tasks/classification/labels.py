@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.csvfile import csv_rows
+from trainer.data.image_folders import OTHER_SUFFIXES, SUFFIXES, existing, files_below, image_name, unreadable
 from trainer.errors import DataError, listed
-from trainer.imagefiles import OTHER_SUFFIXES, SUFFIXES, existing, files_below, image_name, unreadable
+from trainer.store.csv_tables import csv_rows
 
 HEADER = ("image", "label")
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing")

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from trainer.data import Batch, RowKey, batches_of, parts_of
-from trainer.randomness import undisturbed, uniforms
+from trainer.learning.randomness import undisturbed, uniforms
+from trainer.task.batches import Batch, RowKey, batches_of, parts_of
 from trainer.tasks.classification.config import AugmentationSchedule, Mixing
-from trainer.tasks.classification.pictures import Pictures
+from trainer.tasks.classification.source_images import Pictures
 from trainer.tasks.classification.transforms import DRAWS, Chains, as_tensor, pasted, with_channels
 
 VAL_STREAM, MIX_STREAM = 1 << 41, 1 << 42  # apart from every epoch

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import decode
-from trainer.criterion import summed_loss, with_reduction
-from trainer.data import Batch, part_sizes
+from trainer.data import builtin_scenes
+from trainer.data.image_folders import images_in
+from trainer.data.splits import select
 from trainer.errors import DataError
-from trainer.imagefiles import images_in
-from trainer.randomness import undisturbed, uniforms
-from trainer.splits import select
-from trainer.task import Parts, Rows, Scores
+from trainer.learning.criterion import summed_loss, with_reduction
+from trainer.learning.randomness import undisturbed, uniforms
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import decode
+from trainer.task.batches import Batch, part_sizes
+from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.classification.backbones import (
     build_backbone,
     has_fixed_size,
@@ -31,9 +31,9 @@ from trainer.tasks.classification.backbones import (
 )
 from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.files import LabelTable, checked_classes, read_table, scenes_spec
-from trainer.tasks.classification.pictures import open_pictures, source_px
 from trainer.tasks.classification.rows import VAL_STREAM, Chance, Labelled, TrainRows, ValRows, parted
 from trainer.tasks.classification.scores import MOST_CLASSES, matrix_of, one_label_scores, several_label_scores
+from trainer.tasks.classification.source_images import open_pictures, source_px
 from trainer.tasks.classification.transforms import as_tensor, build_chains
 
 
@@ -51,7 +51,7 @@ class ClassificationTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin.draw_scenes(scenes_spec(self.config))
+        builtin_scenes.draw_scenes(scenes_spec(self.config))
         config, data = self.config, self.config.data
         labels, table = self._labelled(read_table(config))
         chosen = select(config, len(table.images), table.held_out)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from trainer.tasks.classification.catalogue import transform_arguments, unfit
+from trainer.data.library_models import transform_arguments, unfit
 
 TRANSFORM_LISTS = ("pre_transforms", "train_augmentations", "val_augmentations", "post_transforms")
 NESTED = "transforms"  # the argument of RandomApply, RandomChoice, RandomOrder and Compose: a list again

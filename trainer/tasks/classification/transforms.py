@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from trainer.cache import Pixels
-from trainer.checkpoint import first_line
-from trainer.errors import ConfigError, DataError, Problem
-from trainer.randomness import undisturbed
+from trainer.errors import ConfigError, DataError, Problem, first_line
+from trainer.learning.randomness import undisturbed
+from trainer.store.image_cache import Pixels
 from trainer.tasks.classification.config import ClassificationData
 from trainer.tasks.classification.transformlist import NESTED, TRANSFORM_LISTS, parts_of_entry
 

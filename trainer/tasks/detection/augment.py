@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from trainer.cache import Pixels
+from trainer.store.image_cache import Pixels
 from trainer.tasks.detection.boxes import area, xyxy_to_cxcywh
 from trainer.tasks.detection.config import AugmentSettings
 

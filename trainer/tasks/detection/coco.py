@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.data.image_folders import sizes, unreadable
 from trainer.errors import DataError, listed
-from trainer.imagefiles import sizes, unreadable
 
 SKIP_HINT = "data.bad_samples=skip leaves them out"
 

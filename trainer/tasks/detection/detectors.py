@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-if TYPE_CHECKING:
-    from trainer.tasks.detection.config import DetectionCriterion, DetectionModel
+from trainer.tasks.detection.model_settings import DetectionCriterion, DetectionModel, DetectorName
 
-DetectorName = Literal["rt_detr_v2", "detr", "d_fine"]
+PRETRAINED_STRIDE = 32  # of every published model of the three kinds
 Arguments = dict[str, Any]
 
 
@@ -73,7 +72,7 @@ def _real_time(model: DetectionModel) -> Arguments:
         "hidden_expansion": model.hidden_expansion,
         "encoder_in_channels": list(model.backbone_widths[-levels:]),
         "decoder_in_channels": [model.d_model] * levels,
-        "feat_strides": list(model.strides),
+        "feat_strides": list(strides_of(model)),
         "encode_proj_layers": [levels - 1],
         "num_feature_levels": levels,
         "decoder_n_points": model.decoder_points,
@@ -130,3 +129,11 @@ DETECTORS: dict[DetectorName, Detector] = {
         _real_time_losses,
     ),
 }
+
+
+def strides_of(model: DetectionModel) -> tuple[int, ...]:
+    """Pixels between two places of each feature map that is used, finest first."""
+    if model.pretrained:
+        return (PRETRAINED_STRIDE,)
+    used = 1 if DETECTORS[model.name].one_level else model.levels
+    return tuple(4 * 2**stage for stage in range(len(model.backbone_depths)))[-used:]

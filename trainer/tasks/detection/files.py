@@ -11,19 +11,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import Images, shared_images
+from trainer.checkpoints.weight_files import require_model
+from trainer.config.registry import load
+from trainer.data import builtin_scenes
+from trainer.data.image_folders import table_fingerprint
+from trainer.data.scenes.spec import ScenesSpec
+from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError, listed
-from trainer.imagefiles import table_fingerprint
-from trainer.scenes import ScenesSpec
-from trainer.splits import Selection, asked_too_much, select
-from trainer.task import LOSS, DataSummary, Metric
-from trainer.tasks import load
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images, shared_images
+from trainer.task.library_checks import run_checks
+from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.detection.coco import CocoFile, Faults, Objects, named_images, read_coco
 from trainer.tasks.detection.config import DetectionConfig
-from trainer.tryout import look_at
-from trainer.weightfiles import require_model
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Source:
 
 def scenes_spec(config: DetectionConfig) -> ScenesSpec | None:
     """The built-in data, where no files are named."""
-    return builtin.scenes_spec(config.data.scenes, config.data.images_dir is not None)
+    return builtin_scenes.scenes_spec(config.data.scenes, config.data.images_dir is not None)
 
 
 def sources(config: DetectionConfig) -> tuple[Source, ...]:
     """One file of all images, or one to train and one to validate on."""
     data, spec = config.data, scenes_spec(config)
     if spec is not None:
-        files = builtin.drawn_files(spec)
+        files = builtin_scenes.drawn_files(spec)
         return (Source("data.annotations", files.annotations, files.images_dir),)
     assert data.images_dir is not None, "the configuration checks that it comes with the annotations"
     if data.annotations is not None:
@@ -162,9 +162,6 @@ class DetectionFiles:
     """`TaskFiles` of detection."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
-    # Each detector has the library's loss of its own, summed over the layers of its decoder.
-    LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.", "model.name", "model.decoder_layers")
-    DATA_KEYS: ClassVar[Sequence[str]] = ("data.scenes.", "data.bad_samples", "model.pretrained")
 
     @staticmethod
     def metric(config: DetectionConfig) -> Metric:
@@ -179,7 +176,7 @@ class DetectionFiles:
             chosen, skipped, stamp = select(config, spec.images), 0, spec.key
             warnings: tuple[str, ...] = ()
             targets = ""
-            words = builtin.scenes_words(spec, "data.images_dir and data.annotations")
+            words = builtin_scenes.scenes_words(spec, "data.images_dir and data.annotations")
         else:
             table = read_table(config)
             chosen = select(config, len(table.images), table.held_out)
@@ -196,7 +193,7 @@ class DetectionFiles:
         """A published model that cannot be had, or is another: its description, which may lie on a hub, says."""
         if config.model.pretrained and config.checkpoint.resume is None and config.checkpoint.weights is None:
             require = load("trainer.tasks.detection.model:require_pretrained")
-            look_at([(["detector", config.model.name, config.model.pretrained], partial(require, config.model))])
+            run_checks([(["detector", config.model.name, config.model.pretrained], partial(require, config.model))])
 
     @staticmethod
     def prepare(config: DetectionConfig, progress: OnProgress) -> None:
@@ -205,7 +202,7 @@ class DetectionFiles:
             chosen = select(config, len(table.images), table.held_out)
             open_images(config, table, chosen.used, config.data.image_size, progress)
 
-        builtin.prepare(scenes_spec(config), open_all, progress)
+        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
 
 
 def require_boxes(table: DetectionTable, chosen: Selection) -> None:

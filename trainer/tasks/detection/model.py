@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint import first_line
-from trainer.errors import ConfigError, Problem
-from trainer.tasks import load
-from trainer.tasks.detection.config import DetectionConfig, DetectionModel
+from trainer.config.registry import load
+from trainer.errors import ConfigError, Problem, first_line
+from trainer.tasks.detection.config import DetectionConfig
 from trainer.tasks.detection.detectors import DETECTORS, Detector
+from trainer.tasks.detection.model_settings import DetectionModel
 
 BACKBONE = "model.backbone"
 

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.cache import Images
-from trainer.data import Batch, RowKey, batches_of, parts_of
-from trainer.randomness import uniforms
+from trainer.learning.randomness import uniforms
+from trainer.store.image_cache import Images
+from trainer.task.batches import Batch, RowKey, batches_of, parts_of
 from trainer.tasks.detection.augment import DRAWS, Layout, Picture, Sample, augmented, framed
 from trainer.tasks.detection.boxes import xywh_to_xyxy
 from trainer.tasks.detection.coco import Objects

@@ -13,14 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import decode
-from trainer.data import IMAGENET_MEAN, IMAGENET_STD, Batch, part_sizes
+from trainer.data import builtin_scenes
+from trainer.data.image_folders import images_in
+from trainer.data.splits import select
+from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
 from trainer.errors import DataError
-from trainer.imagefiles import images_in
-from trainer.splits import select
-from trainer.task import Parts, Rows, Scores
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import decode
+from trainer.task.batches import Batch, part_sizes
+from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.detection.augment import Picture, framed
 from trainer.tasks.detection.coco_map import coco_metrics
 from trainer.tasks.detection.config import DetectionConfig
@@ -59,7 +60,7 @@ class DetectionTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin.draw_scenes(scenes_spec(self.config))
+        builtin_scenes.draw_scenes(scenes_spec(self.config))
         table = self._labelled(read_table(self.config))
         chosen = select(self.config, len(table.images), table.held_out)
         require_boxes(table, chosen)

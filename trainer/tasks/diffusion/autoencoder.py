@@ -11,10 +11,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from trainer.errors import ConfigError, Problem
-from trainer.frozen import model_digest
-from trainer.randomness import untouched
+from trainer.learning.randomness import untouched
+from trainer.store.digests import model_digest
 from trainer.tasks.diffusion.config_parts import PRETRAINED_FACTOR, VaeSettings
-from trainer.tasks.diffusion.fetching import explained, fetched, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.published_parts import explained, fetched, quiet, shared_part, subfolder_of
 from trainer.tasks.diffusion.tinyvae import TinyVae, Trained
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import Images, shared_images
-from trainer.captionfiles import CaptionTable, read_captions
+from trainer.checkpoints.weight_files import require_model, require_weights
+from trainer.config.registry import load
+from trainer.data import builtin_scenes
+from trainer.data.captions import CaptionTable, read_captions
+from trainer.data.scenes.spec import ScenesSpec
+from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError
-from trainer.scenes import ScenesSpec
-from trainer.splits import Selection, asked_too_much, select
-from trainer.task import LOSS, DataSummary, Metric
-from trainer.tasks import load
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images, shared_images
+from trainer.task.library_checks import Check, run_checks, section
+from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.diffusion.config import DiffusionConfig
-from trainer.tasks.diffusion.config_parts import VaeSettings
 from trainer.tasks.diffusion.sources import read_source, source_words
-from trainer.tryout import Look, look_at, section
-from trainer.weightfiles import require_model, require_weights
 
 _LEAST_SIGNAL = 1e-12  # what is predicted wrong is amplified by one over its root, and float32 has seven digits
 _FEWEST_IMAGES = 2  # of which a Gaussian can be fitted
@@ -27,7 +26,7 @@ _FEWEST_IMAGES = 2  # of which a Gaussian can be fitted
 
 def scenes_spec(config: DiffusionConfig) -> ScenesSpec | None:
     """The built-in data, where no files are named."""
-    return builtin.scenes_spec(config.data.scenes, config.data.named_files)
+    return builtin_scenes.scenes_spec(config.data.scenes, config.data.named_files)
 
 
 def read_table(config: DiffusionConfig) -> CaptionTable:
@@ -35,7 +34,7 @@ def read_table(config: DiffusionConfig) -> CaptionTable:
     spec = scenes_spec(config)
     if spec is None:
         return read_source(config.data)
-    files = builtin.drawn_files(spec)
+    files = builtin_scenes.drawn_files(spec)
     return read_captions(files.images_dir, files.caption_file, config.data.bad_samples)
 
 
@@ -55,18 +54,6 @@ class DiffusionFiles:
         "metrics.frechet_weights": None,
     }
 
-    # What is predicted, of which noise, in which latents, and at which levels it is judged.
-    LOSS_KEYS: ClassVar[Sequence[str]] = (
-        "criterion.type", "diffusion.prediction_type", "diffusion.num_train_timesteps", "diffusion.beta_schedule",
-        "diffusion.beta_start", "diffusion.beta_end", "model.in_channels", "data.image_size", "evaluation.noise_levels",
-        *(f"vae.{name}" for name in VaeSettings.model_fields if name != "use_slicing"),
-    )  # fmt: skip
-    DATA_KEYS: ClassVar[Sequence[str]] = (
-        "data.scenes.", "data.bad_samples", "data.dataset_name",
-        "vae.type", "vae.pretrained_model_name", "vae.subfolder",
-        "text_encoder.type", "text_encoder.pretrained_model_name", "text_encoder.subfolder",
-    )  # fmt: skip
-
     @staticmethod
     def metric(_config: DiffusionConfig) -> Metric:
         """The denoising loss on validation images, at noise and noise levels that never change."""
@@ -78,7 +65,7 @@ class DiffusionFiles:
         spec = scenes_spec(config)
         if spec is not None:  # known without drawing them
             images, skipped, stamp = spec.images, 0, spec.key
-            words = builtin.scenes_words(spec, "data.dataset_path")
+            words = builtin_scenes.scenes_words(spec, "data.dataset_path")
         else:
             table = read_table(config)
             images, skipped, stamp = len(table.images), table.skipped, table.fingerprint
@@ -93,7 +80,7 @@ class DiffusionFiles:
     @staticmethod
     def try_out(config: DiffusionConfig) -> None:
         """Published parts that cannot be had, or do not fit: their descriptions, which may lie on a hub, say."""
-        looks: list[Look] = []
+        looks: list[Check] = []
         if config.vae.type == "pretrained":
             require: Callable[..., None] = load("trainer.tasks.diffusion.autoencoder:require_autoencoder")
             channels = config.model.in_channels
@@ -101,7 +88,7 @@ class DiffusionFiles:
         if config.text_encoder.type == "pretrained":
             length = load("trainer.tasks.diffusion.text:text_length")
             looks.append((["text", section(config.text_encoder)], partial(length, config.text_encoder)))
-        look_at(looks)
+        run_checks(looks)
 
     @staticmethod
     def prepare(config: DiffusionConfig, progress: OnProgress) -> None:
@@ -109,7 +96,7 @@ class DiffusionFiles:
             table = read_table(config)
             open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
 
-        builtin.prepare(scenes_spec(config), open_all, progress)
+        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
 
 
 def _require_parts(config: DiffusionConfig) -> None:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from trainer.cache import Images
-from trainer.checkpoint import UNREADABLE, first_line
-from trainer.data import normalise
-from trainer.errors import ConfigError, DataError, Problem
-from trainer.randomness import untouched
-from trainer.splits import Indices
-from trainer.weights import content_of
+from trainer.checkpoints.files import UNREADABLE
+from trainer.checkpoints.weights import content_of
+from trainer.data.splits import Indices
+from trainer.data.tensors import normalise
+from trainer.errors import ConfigError, DataError, Problem, first_line
+from trainer.learning.randomness import untouched
+from trainer.store.image_cache import Images
 
 Generate = Callable[[Sequence[str], Indices], Tensor]  # captions, image numbers → uint8 [n, side, side, 3]
 _CLASSIFIER = ("fc", "classifier", "heads", "head")

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.arraystore import OnProgress
 from trainer.errors import CheckpointError
-from trainer.precision import decide_device
+from trainer.learning.precision import decide_device
+from trainer.store.arrays import OnProgress
 from trainer.tasks.diffusion.autoencoder import Autoencoder, builtin_autoencoder, pretrained_autoencoder
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.text import FrozenText, pretrained_text

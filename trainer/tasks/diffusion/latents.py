@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.arraystore import ArrayStore, Block, Layout, NoRoomError, OnProgress
-from trainer.cache import held_store, images_key, shared_store
-from trainer.data import Batch
-from trainer.frozen import computed_by
-from trainer.splits import Indices
-from trainer.task import Rows
+from trainer.data.splits import Indices
+from trainer.store.arrays import ArrayStore, Block, Layout, NoRoomError, OnProgress
+from trainer.store.digests import computed_by
+from trainer.store.image_cache import held_store, images_key, shared_store
+from trainer.task.batches import Batch
+from trainer.task.protocols import Rows
 from trainer.tasks.diffusion.autoencoder import Autoencoder
 from trainer.tasks.diffusion.rows import TrainRows, ValRows
 from trainer.tasks.diffusion.text import FrozenText

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.cache import Images
-from trainer.data import Batch, RowKey, batches_of, parts_of
-from trainer.randomness import uniforms
-from trainer.splits import Indices
-from trainer.tasks.captioning.rows import padded
-from trainer.tasks.captioning.vocabulary import PAD, Vocabulary
+from trainer.data.splits import Indices
+from trainer.data.tensors import padded
+from trainer.data.vocabulary import PAD, Vocabulary
+from trainer.learning.randomness import uniforms
+from trainer.store.image_cache import Images
+from trainer.task.batches import Batch, RowKey, batches_of, parts_of
 
 _KEYS = 2.0**53  # a uniform number as a whole one, the key of a sample's noise
 

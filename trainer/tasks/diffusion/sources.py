@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.captionfiles import CaptionTable, Stamp, read_captions, usable_captions
+from trainer.data.captions import CaptionTable, Stamp, read_captions, usable_captions
+from trainer.data.image_folders import SUFFIXES, files_below, fingerprint, stats_below, stats_of, table_fingerprint
 from trainer.errors import DataError, listed
-from trainer.imagefiles import SUFFIXES, files_below, fingerprint, stats_below, stats_of, table_fingerprint
 from trainer.tasks.diffusion.config import DiffusionData
 
 Policy = Literal["error", "skip"]

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import Images
-from trainer.captionfiles import CaptionTable
-from trainer.criterion import CRITERIA, with_reduction
-from trainer.data import Batch, part_sizes
-from trainer.randomness import normals, uniforms
-from trainer.splits import Indices, select
-from trainer.task import Parts, Rows, Scores
-from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
+from trainer.data import builtin_scenes
+from trainer.data.captions import CaptionTable
+from trainer.data.splits import Indices, select
+from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
+from trainer.learning.criterion import CRITERIA, with_reduction
+from trainer.learning.randomness import normals, uniforms
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images
+from trainer.task.batches import Batch, part_sizes
+from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.files import open_images, read_table, scenes_spec
 from trainer.tasks.diffusion.frechet import Frechet
 from trainer.tasks.diffusion.frozen_parts import FrozenParts
 from trainer.tasks.diffusion.latents import KeptTexts, with_latents, with_texts
 from trainer.tasks.diffusion.model import Denoiser
-from trainer.tasks.diffusion.pictures import as_png, prompts_in
 from trainer.tasks.diffusion.process import NoiseProcess, guided
+from trainer.tasks.diffusion.prompts import prompts_in
 from trainer.tasks.diffusion.rows import Plain, Shown, Texts, TrainRows, ValRows, Words, parted
 from trainer.tasks.diffusion.text import BUILTIN_LENGTH, LearnedText, Text, text_of
 
@@ -53,7 +55,7 @@ class DiffusionTask:
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
         config, data = self.config, self.config.data
-        builtin.draw_scenes(scenes_spec(config))
+        builtin_scenes.draw_scenes(scenes_spec(config))
         table = read_table(config)
         chosen = select(config, len(table.images))
         if config.text_encoder.type == "builtin" and self.vocabulary is None:
@@ -232,3 +234,10 @@ def _fixed_keys(stream: int, numbers: Indices) -> Tensor:
 
 def _device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
+
+
+def as_png(pixels: Tensor) -> bytes:
+    """uint8 [height, width, 3] as a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.numpy()).save(file, "PNG", optimize=True)
+    return file.getvalue()

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from trainer.config.registry import load
 from trainer.errors import ConfigError, Problem
-from trainer.frozen import model_digest
-from trainer.tasks import load
+from trainer.store.digests import model_digest
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings
-from trainer.tasks.diffusion.fetching import explained, fetched, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.published_parts import explained, fetched, quiet, shared_part, subfolder_of
 
 BUILTIN_LENGTH = 48  # tokens, where text_encoder.max_length does not say
 _KINDS = ("clip", "clip_text_model")

@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.arraystore import OnProgress
-from trainer.cache import cache_dir, decode, images_key
-from trainer.checkpoint import UNREADABLE
+from trainer.checkpoints.files import UNREADABLE
 from trainer.errors import ConfigError, DataError, Problem
-from trainer.filelock import locked
-from trainer.frozen import computed_by
-from trainer.randomness import untouched
+from trainer.learning.randomness import untouched
+from trainer.store.arrays import OnProgress
+from trainer.store.cache_folder import cache_dir
+from trainer.store.digests import computed_by
+from trainer.store.image_cache import decode, images_key
+from trainer.store.locks import locked
 from trainer.tasks.diffusion.config_parts import VaeSettings
 
 VERSION = 2  # goes up whenever the same settings and images would give other weights

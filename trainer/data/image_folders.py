@@ -1,0 +1,167 @@
+"""Folders of images as files: what is in them, what can be read, how large it is. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from joblib import Parallel, delayed
+from PIL import Image
+
+from trainer.errors import DataError, listed
+from trainer.store.cache_folder import cache_dir
+from trainer.store.image_cache import decode
+from trainer.store.text import write_whole
+
+SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+})  # fmt: skip
+# Images too, but of kinds that are not read: their absence should not go unnoticed.
+OTHER_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef", ".arw", ".exr"})
+_log = logging.getLogger(__name__)
+FileStat = tuple[str, int, int]
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> list[str]:
+    """The files of a folder and of those in it, by name as seen from it; hidden ones are nobody's images."""
+    return sorted(name for name, _, _ in stats_below(folder, suffixes))
+
+
+def stats_below(folder: Path, suffixes: Collection[str]) -> Iterator[FileStat]:
+    """The same with their states, in no order."""
+    for stat in file_stats(folder):
+        hidden = any(part.startswith(".") for part in stat[0].split("/"))
+        if not hidden and Path(stat[0]).suffix.lower() in suffixes:
+            yield stat
+
+
+def images_in(folder: Path, policy: str) -> list[str]:
+    """The image files in and below a folder, by name; `DataError` where there is none.
+
+    Under the policy `skip` those that cannot be read are left out, and said.
+    """
+    names = files_below(folder, SUFFIXES)
+    if not names:
+        raise DataError(f"{folder}: no image in it ({', '.join(sorted(SUFFIXES))})")
+    bad = unreadable(names, folder, fingerprint(stats_of(folder, names))) if policy == "skip" else frozenset()
+    if bad:
+        words = listed(sorted(bad), "unreadable image")
+        if len(bad) == len(names):
+            raise DataError(f"{folder}: {words}, and no other in it")
+        _log.warning("%s: %s left out (data.bad_samples=skip)", folder, words)
+    return [name for name in names if name not in bad]
+
+
+def file_stats(folder: Path, prefix: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[FileStat]:
+    """Name, size and time of change of every file below a folder: what tells one state of it from another.
+
+    A folder may be a link to one elsewhere; one that leads back to a folder above it (`above`: device and inode) is
+    passed over.
+    """
+    own = folder.stat()
+    here = above | {(own.st_dev, own.st_ino)}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                there = entry.stat()
+                if (there.st_dev, there.st_ino) not in here:
+                    yield from file_stats(Path(entry.path), f"{prefix}{entry.name}/", here)
+            elif entry.is_file():
+                yield f"{prefix}{entry.name}", entry.stat().st_size, entry.stat().st_mtime_ns
+
+
+def table_fingerprint(folder: Path, table: Path, named: Callable[[], Iterable[str]]) -> str:
+    """What tells one state of a table from another, and of the images in `folder` that it names.
+
+    `named` finds their names in it: asked once for each content, because large tables take long to read.
+    """
+    digest = hashlib.sha256(table.read_bytes()).hexdigest()
+    names = _remembered("names", digest[:32], lambda: list(dict.fromkeys(named())))
+    return fingerprint(stats_of(folder, names), digest)
+
+
+def fingerprint(images: Iterable[FileStat], annotated: str = "") -> str:
+    """A digest of images, by name, size and time of change, and of what is annotated on them.
+
+    Other files in the folder, which may be a person's own, with what a study writes, are no part of the data.
+    """
+    digest = hashlib.sha256(annotated.encode())
+    digest.update(json.dumps(sorted(images)).encode())
+    return digest.hexdigest()[:16]
+
+
+def stats_of(folder: Path, names: Iterable[str]) -> Iterator[FileStat]:
+    """The states of those that are there."""
+    for name in names:
+        with suppress(OSError, ValueError):  # one that is not there is told where it is read
+            stat = (folder / name).stat()
+            yield name, stat.st_size, stat.st_mtime_ns
+
+
+def image_name(said: str) -> str:
+    """The name of an image in a table, however it is written: `./a.png` is `a.png`."""
+    return PurePosixPath(said.strip()).as_posix() if said.strip() else ""
+
+
+def existing(names: Iterable[str], folder: Path) -> tuple[list[str], list[str]]:
+    """Which of the names are files of a folder, or below it, and which are not; each in their order."""
+    with os.scandir(folder) as entries:
+        there = {entry.name for entry in entries if entry.is_file()}
+    here = {name: name in there or (("/" in name) and (folder / name).is_file()) for name in names}
+    return [name for name, found in here.items() if found], [name for name, found in here.items() if not found]
+
+
+def unreadable(names: Sequence[str], folder: Path, fingerprint: str) -> frozenset[str]:
+    """Files that do not decode, found once for each state of the data and remembered in the cache folder."""
+    found = _remembered("unreadable", fingerprint, lambda: _undecodable(names, folder))
+    return frozenset(found)
+
+
+def sizes(names: Sequence[str], folder: Path, fingerprint: str) -> dict[str, tuple[int, int]]:
+    """Width and height of each file from its header, (0, 0) where it has none; remembered likewise."""
+    found = _remembered("sizes", fingerprint, lambda: _measured(names, folder))
+    return {name: (width, height) for name, (width, height) in found.items()}
+
+
+def _remembered(what: str, fingerprint: str, find: Callable[[], Any]) -> Any:
+    path = cache_dir() / what / f"{fingerprint}.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    found = find()
+    with suppress(OSError):  # without a cache folder it is found out again next time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(found))
+    return found
+
+
+def _undecodable(names: Sequence[str], folder: Path) -> list[str]:
+    verdicts = Parallel(n_jobs=-1, prefer="threads")(delayed(_decodes)(folder / name) for name in names)
+    return sorted(name for name, good in zip(names, verdicts, strict=True) if not good)
+
+
+def _decodes(path: Path) -> bool:
+    try:
+        decode(path, 16)
+    except DataError:
+        return False
+    return True
+
+
+def _measured(names: Sequence[str], folder: Path) -> dict[str, tuple[int, int]]:
+    found = Parallel(n_jobs=-1, prefer="threads")(delayed(_size)(folder / name) for name in names)
+    return dict(zip(names, found, strict=True))
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            return width, height
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 0, 0

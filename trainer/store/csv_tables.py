@@ -1,0 +1,55 @@
+"""CSV tables: read with every way in which they cannot be read, and written. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from trainer.errors import DataError
+
+# A spreadsheet reads a cell that begins with one of these as a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_rows(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Row number (the header is row 1) and cells; `DataError` where encoding, header or quotes are wrong."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, row {line}: not UTF-8 text") from None
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        said = [cell.strip() for cell in next(rows, [])]
+        if said != list(header):
+            found = ",".join(said)[:80] or "nothing"
+            raise DataError(f"{path}: the header must be {','.join(header)}; found {found}")
+        for row, cells in enumerate(rows, start=2):
+            if cells:
+                yield row, cells
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num}: not a readable CSV ({error})") from None
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+    """A table as CSV. Texts that a spreadsheet would run get a leading apostrophe; numbers stay numbers."""
+    lines = [_csv_line(header), *(_csv_line([row[name] for name in header]) for row in rows)]
+    return "".join(lines).encode("utf-8", "backslashreplace").decode()  # a file's name need not be Unicode
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(map(_harmless, cells))  # quotes what holds either line end
+    return f"{line.getvalue()[:-2]}\n"
+
+
+def _harmless(cell: str) -> str:
+    if not cell.startswith(FORMULA_STARTS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

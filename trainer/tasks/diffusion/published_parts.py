@@ -1,0 +1,112 @@
+"""Published parts: where their weights are, what is said when they cannot be had, and one copy a process."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from trainer.config.registry import load
+from trainer.data.image_folders import file_stats
+from trainer.errors import ConfigError, Problem, first_line
+from trainer.learning.randomness import untouched
+
+Part = TypeVar("Part")
+_KEPT = 2  # an autoencoder and a text model
+_SILENT_SECONDS = 300.0
+
+
+@dataclass
+class Loaded:
+    """What a process keeps from one run to the next: a few loaded parts, and when the hub last did not answer."""
+
+    parts: dict[Hashable, Any] = field(default_factory=dict)
+    hub_silent_at: float | None = None  # by the monotonic clock
+
+
+LOADED = Loaded()  # of this process
+
+
+def shared_part(key: Hashable, folder: Path, make: Callable[[], Part]) -> Part:
+    """A frozen part, loaded once for all runs of this process; anew where the files of its folder have changed."""
+    state = tuple(sorted(file_stats(folder))) if folder.is_dir() else ()
+    whole = (key, state)
+    if whole not in LOADED.parts:
+        with untouched():
+            made = make()
+        while len(LOADED.parts) >= _KEPT:
+            del LOADED.parts[next(iter(LOADED.parts))]
+        LOADED.parts[whole] = made
+    part: Part = LOADED.parts[whole]
+    return part
+
+
+def subfolder_of(name: str, usual: str) -> str | None:
+    """Where in a folder a part is: in its usual subfolder, or at the top. A hub's name says nothing about it."""
+    folder = Path(name)
+    inside = folder.is_dir() and not (folder / "config.json").is_file() and (folder / usual / "config.json").is_file()
+    return usual if inside else None
+
+
+@contextmanager
+def explained(section: str, name: str, what: str) -> Iterator[None]:
+    """What goes wrong in fetching and reading becomes one error that says what else to do."""
+    where = f"{section}.pretrained_model_name"
+    fix = f"give a folder with config.json and weights with {where}=FOLDER (and {section}.subfolder where it is "
+    fix += f"not at the top), or use the built-in one with {section}.type=builtin"
+    try:
+        yield
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, TypeError) as error:
+        why = first_line(error)
+        if _unreached(error):
+            why = "the hub cannot be reached, and it is not in its cache"
+            LOADED.hub_silent_at = time.monotonic()
+        raise ConfigError([Problem(where, f"{what} could not be loaded from {name} ({why}); {fix}")]) from None
+
+
+def fetched(get: Callable[..., Part], name: str, **options: Any) -> Part:
+    """What a library's `get` loads from a folder, from its cache of the hub, or else from the hub.
+
+    Asked first, the hub would have to answer for every file of every run although nothing is wanted of it; and where it
+    was found silent a moment ago it is not asked again, which takes the libraries half a minute for each part.
+    """
+    try:
+        return get(name, local_files_only=True, **options)
+    except OSError:
+        if LOADED.hub_silent_at is not None and time.monotonic() - LOADED.hub_silent_at < _SILENT_SECONDS:
+            raise
+    return get(name, **options)
+
+
+def _unreached(error: BaseException | None) -> bool:
+    """Whether an error comes of a hub that does not answer, whatever the libraries made of it on the way."""
+    while error is not None:
+        if isinstance(error, load("huggingface_hub.errors:LocalEntryNotFoundError")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the libraries' bars and advice, and the hub's count of its attempts."""
+    modules = [load(f"{name}.utils:logging") for name in ("transformers", "diffusers", "huggingface_hub")]
+    levels = [module.get_verbosity() for module in modules]
+    bars = [module for module in modules if hasattr(module, "disable_progress_bar")]
+    for module in modules:
+        module.set_verbosity_error()
+    for module in bars:
+        module.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice of one library to another
+            yield
+    finally:
+        for module, level in zip(modules, levels, strict=True):
+            module.set_verbosity(level)
+        for module in bars:
+            module.enable_progress_bar()
