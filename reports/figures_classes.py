@@ -78,11 +78,7 @@ def confusion_of(matrix: Matrix) -> go.Figure:
         zmax=1,
         xgap=1,
         ygap=1,
-        colorbar={
-            "title": {"text": "share of<br>true class"},
-            "tickformat": ".0%",
-            "thickness": 12,
-        },
+        colorbar={"title": {"text": "share of<br>true class"}, "tickformat": ".0%", "thickness": 12},
     )
     for axis in (figure.update_xaxes, figure.update_yaxes):
         axis(tickvals=ticks, ticktext=names, showgrid=False)

@@ -136,14 +136,9 @@ def parallel_coordinates(record: StudyRecord, compared: ParameterStudy, names: S
         )
         for label, height, anchor in ((bottom, 0, "top"), (top, 1, "bottom")):
             figure.add_annotation(
-                text=label,
-                x=place,
-                y=height,
-                yanchor=anchor,
-                showarrow=False,
-                font={"size": 11},
+                text=label, x=place, y=height, yanchor=anchor, showarrow=False, font={"size": 11},
                 yshift=-4 + 8 * height,
-            )
+            )  # fmt: skip
     labels = [*(_short_name(name) for name in shown), plain(shorten(record.metric.label, 20))]
     figure.update_xaxes(tickvals=list(range(len(labels))), ticktext=labels, showgrid=False, tickangle=-30)
     figure.update_xaxes(range=(-0.35, len(labels) - 0.65))

@@ -105,7 +105,7 @@ def _agreement_row(pair: Agreement) -> list[Cell]:
 def decisions_frame(record: StudyRecord) -> pd.DataFrame:
     """One row per decision in the order in which they were made."""
     decisions = sorted(record.decisions, key=lambda decision: decision.sequence)
-    rows = [[decision.sequence, decision.trial_id, decision.line] for decision in decisions]
+    rows: list[list[Cell]] = [[decision.sequence, decision.trial_id, decision.line] for decision in decisions]
     return _frame(("sequence", "trial_id", "line"), rows)
 
 

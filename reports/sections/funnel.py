@@ -50,15 +50,8 @@ def _resumed(record: StudyRecord) -> int:
 def _table(record: StudyRecord) -> str:
     top, values = highest_rungs(record), values_by_rung(record)
     by_id = {trial.trial_id: trial for trial in own_trials(record)}
-    heads = (
-        "Rung",
-        "Budget",
-        "Trials",
-        "Continued",
-        "Ended here",
-        f"Best {record.metric.label}",
-        f"Median {record.metric.label}",
-    )
+    label = record.metric.label
+    heads = ("Rung", "Budget", "Trials", "Continued", "Ended here", f"Best {label}", f"Median {label}")
     rows = []
     for rung in range(1, min(rung_count(record), MAX_RUNGS) + 1):
         on_rung = [trial_id for trial_id in by_id if top[trial_id] >= rung]

@@ -14,18 +14,7 @@ def section(record: StudyRecord) -> Section | None:
     if not record.full_runs:
         return None
     label = record.metric.label
-    heads = (
-        "Trial",
-        "Seed",
-        "Status",
-        label,
-        f"Best {label}",
-        "In the search",
-        "Epochs",
-        "Time",
-        "Folder",
-        "Reason",
-    )
+    heads = ("Trial", "Seed", "Status", label, f"Best {label}", "In the search", "Epochs", "Time", "Folder", "Reason")
     runs = sorted(record.full_runs, key=lambda run: _sort_key(record, run))
     rows = [_row(record, run) for run in runs]
     return Section(

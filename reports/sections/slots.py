@@ -52,12 +52,7 @@ def _usage(by_slot: dict[str, dict[str, float]], seconds: float) -> str:
     """The share of time in which the slots were in use, and the use of the rest."""
     mean = {kind: sum(by_kind[kind] for by_kind in by_slot.values()) / len(by_slot) for kind in (*KINDS, "idle")}
     used = mean["training"] + mean["evaluation"]
-    names = {
-        "checkpoint": "waiting for checkpoints",
-        "opening": "opening trials",
-        "lost": "lost or failed work",
-        "idle": "idle",
-    }
+    names = {"checkpoint": "waiting for checkpoints", "opening": "opening trials", "lost": "lost work", "idle": "idle"}
     rest = [f"{name} {mean[kind]:.0%}" for kind, name in names.items() if mean[kind] >= 0.005]
     slots = plural(len(by_slot), "slot")
     sentence = f"{slots} trained or evaluated for <strong>{used:.0%}</strong> of {duration(seconds)}"
