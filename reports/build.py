@@ -1,4 +1,4 @@
-"""A `StudyRecord` → one HTML report. The table of sections is here: a new one is a file and a line."""
+"""Builds the HTML report of a `StudyRecord`. Adding a section takes one file and one line in the table here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from reports import render
-from reports.files import write_atomically
+from reports.atomic_write import write_atomically
 from reports.markup import Section, esc
 from reports.record import StudyRecord
 
-# In the order of the page. A section is a function of the record; it returns None if it has nothing to say.
+# In the order of the page. A section is a function of the record; it returns None if it has nothing to show.
 SECTIONS: Mapping[str, str] = {
     "summary": "reports.sections.summary:section",
     "promoted": "reports.sections.promoted:section",
@@ -31,9 +31,9 @@ SECTIONS: Mapping[str, str] = {
     "reproduce": "reports.sections.reproduce:section",
 }
 
-# Figures for a notebook: functions of the record, each with its one style.
+# Figures for a notebook: functions of the record, in the style of the report.
 FIGURES: Mapping[str, str] = {
-    "history": "reports.figures:optimisation_history",
+    "history": "reports.figures_history:optimisation_history",
     "history_over_time": "reports.figures_time:history_over_time",
     "curves": "reports.figures_curves:learning_curves",
     "rungs": "reports.figures_rungs:rung_flow",
@@ -49,13 +49,13 @@ log = logging.getLogger(__name__)
 
 
 def build_report(record: StudyRecord, sections: Mapping[str, str] = SECTIONS) -> str:
-    """The report as one HTML document. A section that fails says so in its place; the others are drawn."""
-    drawn = ((name, _draw(name, target, record)) for name, target in sections.items())
-    return render.page(record, [(name, section) for name, section in drawn if section is not None])
+    """The report as one HTML document. A section that fails shows its error; the others are not affected."""
+    built = ((name, _build_section(name, target, record)) for name, target in sections.items())
+    return render.page(record, [(name, section) for name, section in built if section is not None])
 
 
 def figure(name: str, record: StudyRecord) -> go.Figure:
-    """One of `FIGURES`, drawn from a record; `KeyError` where there is none of that name."""
+    """The figure with this name in `FIGURES`, drawn from a record; `KeyError` if there is none."""
     if name not in FIGURES:
         raise KeyError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
     module, function = FIGURES[name].split(":")
@@ -63,17 +63,17 @@ def figure(name: str, record: StudyRecord) -> go.Figure:
 
 
 def write_report(record: StudyRecord, path: Path) -> None:
-    """Write the report to `path`, whole or not at all."""
+    """Write the report to `path` atomically."""
     write_atomically(path, build_report(record))
 
 
-def _draw(name: str, target: str, record: StudyRecord) -> Section | None:
+def _build_section(name: str, target: str, record: StudyRecord) -> Section | None:
     try:
         module, function = target.split(":")
         section: Section | None = getattr(importlib.import_module(module), function)(record)
-    # A report is written while hours of training go on: one broken section must not end them, nor be hidden.
+    # Reports are written during training: an error in a section must not stop hours of work, nor be hidden.
     except Exception as error:
         log.warning("section %r of the report could not be drawn", name, exc_info=True)
-        words = f"This section could not be drawn: {type(error).__name__}: {error}"
-        return Section(name.capitalize(), f'<p class="note warn" role="alert">{esc(words)}</p>')
+        message = f"This section could not be drawn: {type(error).__name__}: {error}"
+        return Section(name.capitalize(), f'<p class="note warn" role="alert">{esc(message)}</p>')
     return section

@@ -1,4 +1,4 @@
-"""Which class was taken for which: a confusion matrix drawn, and its commonest mistakes."""
+"""The plot of a confusion matrix, and the most frequent mistakes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from reports.formatting import finite, shorten
+from reports.plot_style import SEQUENCE, blank_figure, plain, show_message
 from reports.ranking import ranked
 from reports.record import Matrix, StudyRecord
-from reports.style import SEQUENCE, blank_figure, plain, say_empty
-from reports.words import finite, shorten
 
-MAX_CLASSES = 40  # drawn; more could not be told apart
-MAX_COUNTED = 12  # classes up to which each cell holds its count
+MAX_CLASSES = 40  # drawn; more could not be distinguished
+MAX_COUNTED = 12  # up to this number of classes, cells show their counts
 MAX_LABEL = 24
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """`count` samples of the class `truth` were taken for `predicted`: a `share` of that class."""
+    """`count` samples of the class `truth` were classified as `predicted`: a `share` of that class."""
 
     truth: str
     predicted: str
@@ -28,31 +28,33 @@ class Mistake:
 
 
 def shown_matrix(record: StudyRecord) -> Matrix | None:
-    """The matrix of the best trial that has one, else of the first promoted run."""
-    of_trials = {matrix.trial_id: matrix for matrix in record.matrices if not matrix.run}
-    best = next((of_trials[trial.trial_id] for trial in ranked(record) if trial.trial_id in of_trials), None)
+    """The matrix of the best trial that has one, else that of the first promoted run."""
+    by_trial = {matrix.trial_id: matrix for matrix in record.matrices if not matrix.run}
+    best = next((by_trial[trial.trial_id] for trial in ranked(record) if trial.trial_id in by_trial), None)
     return best or next((matrix for matrix in record.matrices if matrix.run), None)
 
 
 def confusion(record: StudyRecord) -> go.Figure:
-    """Which class the best trial took for which."""
+    """The confusion matrix of the best trial."""
     matrix = shown_matrix(record)
     if matrix is None:
-        return say_empty(blank_figure(), "No confusion matrix was kept.")
+        return show_message(blank_figure(), "No confusion matrix was recorded.")
     return confusion_of(matrix)
 
 
 def confusion_of(matrix: Matrix) -> go.Figure:
-    """Rows are true classes, columns predicted ones, the colour a share of the row.
+    """Rows are true classes, columns are predicted classes, the colour is the share of the row.
 
-    Of more than 40 classes those with most mistakes are drawn, and the axis says so.
+    Of more than 40 classes, those with most mistakes are drawn, which the title of the axis says.
     """
-    places = _most_mistaken(matrix)
+    places = _with_most_mistakes(matrix)
     names = [plain(shorten(matrix.labels[place], MAX_LABEL)) for place in places]
-    # Two classes may share their first letters; plotly would make one row of two equal names.
+    # Shortened names may be equal, and plotly would merge rows with equal names.
     ticks = list(range(len(places)))
     left_out = (
-        f" ({len(places)} of {len(matrix.labels):,}, most mistaken first)" if len(places) < len(matrix.labels) else ""
+        f" ({len(places)} of {len(matrix.labels):,}, those with most mistakes first)"
+        if len(places) < len(matrix.labels)
+        else ""
     )
     figure = blank_figure("predicted class", f"true class{left_out}", height_px=max(280, 130 + 26 * len(places)))
     counts = [[_count(matrix, row, column) for column in places] for row in places]
@@ -70,17 +72,13 @@ def confusion_of(matrix: Matrix) -> go.Figure:
             [[true, name, count] for name, count in zip(names, row, strict=True)]
             for true, row in zip(names, counts, strict=True)
         ],
-        hovertemplate="%{customdata[2]} × %{customdata[0]} taken for %{customdata[1]}, %{z:.1%}<extra></extra>",
+        hovertemplate="%{customdata[2]} × %{customdata[0]} classified as %{customdata[1]}, %{z:.1%}<extra></extra>",
         colorscale=[[share, colour] for share, colour in SEQUENCE],
         zmin=0,
         zmax=1,
         xgap=1,
         ygap=1,
-        colorbar={
-            "title": {"text": "share of<br>true class"},
-            "tickformat": ".0%",
-            "thickness": 12,
-        },
+        colorbar={"title": {"text": "share of<br>true class"}, "tickformat": ".0%", "thickness": 12},
     )
     for axis in (figure.update_xaxes, figure.update_yaxes):
         axis(tickvals=ticks, ticktext=names, showgrid=False)
@@ -90,19 +88,19 @@ def confusion_of(matrix: Matrix) -> go.Figure:
 
 
 def mistakes(matrix: Matrix, most: int) -> list[Mistake]:
-    """The commonest mistakes, the most frequent first."""
-    found = []
+    """The `most` most frequent mistakes, in this order."""
+    wrong: list[Mistake] = []
     for row, truth in enumerate(matrix.labels):
         total = sum(_count(matrix, row, column) for column in range(len(matrix.labels)))
-        found += [
+        wrong += [
             Mistake(truth, predicted, count, count / total)
             for column, predicted in enumerate(matrix.labels)
             if column != row and (count := _count(matrix, row, column)) > 0
         ]
-    return sorted(found, key=lambda mistake: (-mistake.count, -mistake.share))[:most]
+    return sorted(wrong, key=lambda mistake: (-mistake.count, -mistake.share))[:most]
 
 
-def _most_mistaken(matrix: Matrix) -> Sequence[int]:
+def _with_most_mistakes(matrix: Matrix) -> Sequence[int]:
     classes = range(len(matrix.labels))
     if len(classes) <= MAX_CLASSES:
         return classes

@@ -1,4 +1,4 @@
-"""The learning curves, coloured by what became of the trials or by the rungs on which they were made."""
+"""The plot of the learning curves, coloured by the status of the trials or by rung."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import plotly.graph_objects as go
 
-from reports.figures import hover, hover_run
-from reports.ranking import Curve, curves, ranked, thinned
-from reports.record import StudyRecord
-from reports.rungs import rung_count
-from reports.style import (
+from reports.curves import Curve, curves, thinned
+from reports.figures_history import hover, hover_run
+from reports.formatting import metric_format, plural
+from reports.plot_style import (
     COLOURS,
     NEUTRAL,
     SYMBOLS,
@@ -19,40 +18,42 @@ from reports.style import (
     count_axis,
     faded,
     rung_colour,
-    say_empty,
+    show_message,
     switch,
     value_axis,
 )
-from reports.words import metric_format, plural
+from reports.ranking import ranked
+from reports.record import StudyRecord
+from reports.rungs import rung_count
 
 MAX_CURVES = 1_000
-THINNED_CURVES = 300  # where there are more: a thousand lines are a solid area
+THINNED_CURVES = 300  # drawn if there are more: a thousand lines look like a solid area
 LEADING_CURVES = 100  # of them, so that thinning never hides the best
 MAX_POINTS = 30_000
 MAX_MARKED_POINTS = 3_000
 MAX_BANDS = 8
 
-_Key = tuple[str, str]  # what a line stands for, and plotly's mode
+_Key = tuple[str, str]  # status or rung, and plotly's mode
 
 
 def learning_curves(record: StudyRecord) -> go.Figure:
     """The primary metric by epoch, one curve per trial, coloured by status; promoted runs are dashed.
 
-    On a ladder two buttons choose between the colours of the statuses and those of the rungs. Above 1,000 trials the
-    best 100 and an even spread of the others are drawn, and the x axis says so.
+    On a ladder, two buttons switch between colours by status and by rung. Above 1,000 trials, the best 100 and an even
+    selection of the others are drawn, which the title of the x axis says.
     """
     figure = blank_figure("epoch", record.metric.label, height_px=460)
-    every = curves(record)
-    if not every:
-        return say_empty(figure, "No evaluation yet.")
-    drawn = _fewer(record, every)
+    all_curves = curves(record)
+    if not all_curves:
+        return show_message(figure, "No evaluation yet.")
+    drawn = _reduced(record, all_curves)
     value_axis(figure, record.metric, [value for curve in drawn for value in curve.values])
-    figure.update_xaxes(title_text=_thinning_words(every, drawn))
+    figure.update_xaxes(title_text=_axis_title(all_curves, drawn))
     count_axis(figure, max(curve.epochs[-1] for curve in drawn))
     by_status = _lines_by_status(record, drawn)
     for (name, mode), line in by_status.items():
         look = _Look(COLOURS[name], SYMBOLS[name], name == "promoted")
-        _add_curves(figure, record, name, mode, line, look, crowd=len(drawn))
+        _add_curves(figure, record, name, mode, line, look, curve_count=len(drawn))
     rungs = rung_count(record)
     if rungs > 1:
         _add_by_rung(figure, record, drawn, rungs)
@@ -61,18 +62,18 @@ def learning_curves(record: StudyRecord) -> go.Figure:
 
 
 def _add_by_rung(figure: go.Figure, record: StudyRecord, drawn: Sequence[Curve], rungs: int) -> None:
-    """The same curves again, coloured by rung, and the buttons that choose between the two; hidden at first."""
-    before = [trace.name for trace in figure.data]
+    """Add the same curves coloured by rung, hidden at first, and the buttons that switch between the two."""
+    status_traces = [trace.name for trace in figure.data]
     for (name, mode), line in _lines_by_rung(record, drawn, rungs).items():
         look = _Look(rung_colour(int(name), rungs), "circle", False)
-        _add_curves(figure, record, f"rung {name}", mode, line, look, crowd=len(drawn), visible=False)
-    more = len(figure.data) - len(before)
-    promoted = ["promoted" in name for name in before]
-    switch(figure, {"by status": [True] * len(before) + [False] * more, "by rung": promoted + [True] * more})
+        _add_curves(figure, record, f"rung {name}", mode, line, look, curve_count=len(drawn), visible=False)
+    added = len(figure.data) - len(status_traces)
+    promoted = ["promoted" in name for name in status_traces]
+    switch(figure, {"by status": [True] * len(status_traces) + [False] * added, "by rung": promoted + [True] * added})
 
 
 def _mark_rungs(figure: go.Figure, record: StudyRecord) -> None:
-    """Where each rung of a ladder ends, as a band behind the curves: values on both sides of an edge do not compare."""
+    """Mark the rungs of a ladder as bands behind the curves: values on different rungs cannot be compared."""
     if not 1 < len(record.rungs) <= MAX_BANDS:
         return
     begin = 0
@@ -80,16 +81,16 @@ def _mark_rungs(figure: go.Figure, record: StudyRecord) -> None:
         colour = faded(rung_colour(number, len(record.rungs)), 0.13)
         figure.add_vrect(x0=begin + 0.5, x1=rung.epochs + 0.5, fillcolor=colour, line={"width": 0}, layer="below")
         middle = (begin + rung.epochs + 1) / 2
-        words = f"rung {number}" if number == len(record.rungs) else f"{number}"
+        label = f"rung {number}" if number == len(record.rungs) else f"{number}"
         figure.add_annotation(
-            x=middle, y=1, yref="paper", yanchor="top", text=words, showarrow=False, font={"size": 11, "color": NEUTRAL}
+            x=middle, y=1, yref="paper", yanchor="top", text=label, showarrow=False, font={"size": 11, "color": NEUTRAL}
         )
         begin = rung.epochs
 
 
 @dataclass
 class _Line:
-    """All curves of one kind as one trace with gaps: plotly draws that far faster than a trace each."""
+    """All curves of one kind as one trace with gaps: plotly draws it far faster than one trace per curve."""
 
     x: list[int | None] = field(default_factory=list)
     y: list[float | None] = field(default_factory=list)
@@ -109,7 +110,7 @@ class _Look:
 
 
 def _mode(curve: Curve, small: bool) -> str:
-    """Plotly's mode: marks in a small study, else only where there is no line to see."""
+    """Plotly's mode: with markers in a small study, else only for a curve of a single point."""
     return "lines+markers" if small else "lines" if len(curve.values) > 1 else "markers"
 
 
@@ -132,7 +133,7 @@ def _lines_by_status(record: StudyRecord, drawn: Sequence[Curve]) -> dict[_Key, 
 
 
 def _lines_by_rung(record: StudyRecord, drawn: Sequence[Curve], rungs: int) -> dict[_Key, _Line]:
-    """Each curve in pieces, one for each rung; a piece begins where the one before it ended."""
+    """Each curve in one piece per rung; a piece begins at the last point of the piece before it."""
     trials = {trial.trial_id: trial for trial in record.trials}
     lines: dict[_Key, _Line] = {}
     small = _small(drawn)
@@ -147,13 +148,12 @@ def _lines_by_rung(record: StudyRecord, drawn: Sequence[Curve], rungs: int) -> d
 
 
 def _pieces(curve: Curve, rungs: int) -> list[tuple[int, Curve]]:
-    places: dict[int, list[int]] = {}
-    for place, rung in enumerate(curve.rungs):
-        there = places.setdefault(min(max(rung, 1), rungs), [place - 1] if place else [])
-        there.append(place)
+    indices: dict[int, list[int]] = {}
+    for index, rung in enumerate(curve.rungs):
+        indices.setdefault(min(max(rung, 1), rungs), [index - 1] if index else []).append(index)
     return [
-        (rung, Curve(curve.trial_id, "", [curve.epochs[n] for n in some], [curve.values[n] for n in some]))
-        for rung, some in places.items()
+        (rung, Curve(curve.trial_id, "", [curve.epochs[i] for i in chosen], [curve.values[i] for i in chosen]))
+        for rung, chosen in indices.items()
     ]
 
 
@@ -165,10 +165,10 @@ def _add_curves(
     line: _Line,
     look: _Look,
     *,
-    crowd: int,
+    curve_count: int,
     visible: bool = True,
 ) -> None:
-    width = 2 if look.promoted or crowd <= 60 else 1 if crowd <= 300 else 0.5
+    width = 2 if look.promoted or curve_count <= 60 else 1 if curve_count <= 300 else 0.5
     figure.add_scatter(
         x=line.x,
         y=line.y,
@@ -184,34 +184,34 @@ def _add_curves(
     )
 
 
-def _fewer(record: StudyRecord, every: Sequence[Curve]) -> list[Curve]:
-    """Fewer curves and fewer points per curve where there are too many to draw or to look at."""
-    promoted = [curve for curve in every if curve.run]
-    search = [curve for curve in every if not curve.run]
+def _reduced(record: StudyRecord, all_curves: Sequence[Curve]) -> list[Curve]:
+    """Fewer curves and fewer points per curve if there are too many to draw or to see."""
+    promoted = [curve for curve in all_curves if curve.run]
+    search = [curve for curve in all_curves if not curve.run]
     if len(search) > MAX_CURVES:
         leading = {trial.trial_id for trial in ranked(record)[:LEADING_CURVES]}
         first = [curve for curve in search if curve.trial_id in leading]
         others = [curve for curve in search if curve.trial_id not in leading]
-        search = first + [others[place] for place in thinned(len(others), THINNED_CURVES - len(first))]
+        search = first + [others[index] for index in thinned(len(others), THINNED_CURVES - len(first))]
     chosen = search + promoted
     if sum(len(curve.values) for curve in chosen) <= MAX_POINTS:
         return chosen
     limit = max(2, MAX_POINTS // len(chosen))
-    return [_sparser(curve, limit) for curve in chosen]
+    return [_thinned_curve(curve, limit) for curve in chosen]
 
 
-def _sparser(curve: Curve, limit: int) -> Curve:
-    places = thinned(len(curve.values), limit)
-    epochs = [curve.epochs[place] for place in places]
-    values, rungs = [curve.values[place] for place in places], [curve.rungs[place] for place in places]
+def _thinned_curve(curve: Curve, limit: int) -> Curve:
+    indices = thinned(len(curve.values), limit)
+    epochs = [curve.epochs[index] for index in indices]
+    values, rungs = [curve.values[index] for index in indices], [curve.rungs[index] for index in indices]
     return Curve(curve.trial_id, curve.run, epochs, values, rungs)
 
 
-def _thinning_words(every: Sequence[Curve], drawn: Sequence[Curve]) -> str:
+def _axis_title(all_curves: Sequence[Curve], drawn: Sequence[Curve]) -> str:
     notes = []
-    if len(drawn) < len(every):
-        notes.append(f"{len(drawn):,} of {plural(len(every), 'curve')} drawn")
-    before, after = max(len(curve.values) for curve in every), max(len(curve.values) for curve in drawn)
-    if after < before:
-        notes.append(f"at most {after} of {before} points each")
+    if len(drawn) < len(all_curves):
+        notes.append(f"{len(drawn):,} of {plural(len(all_curves), 'curve')} drawn")
+    longest, longest_drawn = (max(len(curve.values) for curve in group) for group in (all_curves, drawn))
+    if longest_drawn < longest:
+        notes.append(f"at most {longest_drawn} of {longest} points each")
     return f"epoch ({', '.join(notes)})" if notes else "epoch"

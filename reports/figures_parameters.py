@@ -1,7 +1,7 @@
 """The plots of parameters: Optuna's own in the report's style, and parallel coordinates.
 
-Plotly's parallel coordinates need WebGL and make functions from texts, which the page's security policy forbids, so
-that these are drawn here as lines.
+Plotly's parallel coordinates need WebGL and compile functions from strings, which the security policy of the page
+forbids, so they are drawn here as lines.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution
 from optuna.visualization import plot_contour, plot_rank, plot_slice
 
-from reports.figures import hover
-from reports.parameters import Parameters, by_importance, few, importances, parameters, top_pair
+from reports.figures_history import hover
+from reports.formatting import four_digits, metric_format, metric_text, shorten
+from reports.parameter_study import ParameterStudy, at_most, by_importance, importances, parameter_study, top_pair
+from reports.plot_style import COLOURS, NEUTRAL, SEQUENCE, TEMPLATE, blank_figure, plain, show_message, value_axis
 from reports.record import StudyRecord, Trial
-from reports.style import COLOURS, NEUTRAL, SEQUENCE, TEMPLATE, blank_figure, plain, say_empty, value_axis
-from reports.words import four_digits, metric_format, metric_text, shorten
 
+# The largest numbers of trials in each plot.
 MAX_SLICED = 600
-MAX_CONTOURED = 80  # the grid of a contour has the square of it
+MAX_CONTOURED = 80  # the grid of a contour plot has the square of this number
 MAX_PARALLEL = 200
 MAX_AXES = 8
 TOO_FEW = "There are too few trials to compare."
-LACKING = -0.22  # where a line passes an axis whose parameter the trial lacks; the axis runs from 0 to 1
+LACKING = -0.22  # height of a line at the axis of a parameter that the trial lacks; the axis runs from 0 to 1
 BANDS = (("best fifth", COLOURS["running"], 0.9), ("next two fifths", COLOURS["paused"], 0.5), ("rest", NEUTRAL, 0.3))
 
 
@@ -35,7 +36,7 @@ def importance_bars(shares: Mapping[str, float]) -> go.Figure:
     figure = blank_figure(height_px=40 + 34 * len(names))
     figure.add_bar(
         x=[shares[name] for name in names],
-        y=[_tail(name) for name in names],
+        y=[_short_name(name) for name in names],
         customdata=names,
         orientation="h",
         marker={"color": COLOURS["running"]},
@@ -50,15 +51,15 @@ def importance_bars(shares: Mapping[str, float]) -> go.Figure:
     return figure
 
 
-def slice_of(record: StudyRecord, found: Parameters, name: str) -> go.Figure:
-    """The metric over one parameter; later trials are deeper. Trials without the parameter are left out."""
-    chosen = few(found, MAX_SLICED)
+def slice_of(record: StudyRecord, compared: ParameterStudy, name: str) -> go.Figure:
+    """The metric over one parameter; later trials are darker. Trials without the parameter are left out."""
+    chosen = at_most(compared, MAX_SLICED)
     figure = _restyled(plot_slice(chosen.study, params=[name], target_name=plain(record.metric.label)), 300)
-    having = _having(chosen, name)
+    trials = _trials_with(chosen, name)
     values = [float(trial.value or 0.0) for trial in chosen.study.get_trials(deepcopy=False)]
     value_axis(figure, record.metric, values)
     figure.update_traces(
-        text=_texts(having),
+        text=_hover_texts(trials),
         marker={"size": 8, "opacity": 0.85, "colorscale": SEQUENCE, "showscale": False, "line": {"width": 0}},
         hovertemplate=f"%{{text}}<br><b>%{{y:{metric_format(record.metric)}}}</b><extra></extra>",
         selector={"type": "scatter"},
@@ -67,9 +68,9 @@ def slice_of(record: StudyRecord, found: Parameters, name: str) -> go.Figure:
     return _sparse_ticks(figure)
 
 
-def contour_of(record: StudyRecord, found: Parameters, pair: Sequence[str]) -> go.Figure:
-    """The metric over two parameters, between the trials interpolated."""
-    chosen = few(found, MAX_CONTOURED)
+def contour_of(record: StudyRecord, compared: ParameterStudy, pair: Sequence[str]) -> go.Figure:
+    """The metric over two parameters, interpolated between the trials."""
+    chosen = at_most(compared, MAX_CONTOURED)
     figure = _restyled(plot_contour(chosen.study, params=list(pair), target_name=plain(record.metric.label)), 400)
     bar = {"thickness": 10, "outlinewidth": 0, "title": {"text": plain(shorten(record.metric.label, 20))}}
     figure.update_traces(
@@ -77,33 +78,36 @@ def contour_of(record: StudyRecord, found: Parameters, pair: Sequence[str]) -> g
         selector={"type": "contour"},
     )  # fmt: skip
     figure.update_traces(
-        text=_texts(_having(chosen, *pair)), hovertemplate="%{text}<extra></extra>",
+        text=_hover_texts(_trials_with(chosen, *pair)), hovertemplate="%{text}<extra></extra>",
         marker={"color": "#1c2530", "size": 6, "line": {"width": 1, "color": "#ffffff"}}, selector={"type": "scatter"},
     )  # fmt: skip
     return _sparse_ticks(figure)
 
 
-def ranks_of(found: Parameters, pair: Sequence[str]) -> go.Figure:
+def ranks_of(compared: ParameterStudy, pair: Sequence[str]) -> go.Figure:
     """The trials over two parameters, coloured by the rank of their value."""
-    chosen = few(found, MAX_SLICED)
+    chosen = at_most(compared, MAX_SLICED)
     figure = _restyled(plot_rank(chosen.study, params=list(pair)), 400)
     marks, scale = figure.data
-    marks.update(hovertext=_texts(_having(chosen, *pair)), marker={"size": 9, "line": {"width": 0.5, "color": NEUTRAL}})
-    words = ["lowest", "median", "highest"]
-    scale.marker.colorbar.update(tickvals=[0, 0.5, 1], ticktext=words, outlinewidth=0)
+    marks.update(
+        hovertext=_hover_texts(_trials_with(chosen, *pair)),
+        marker={"size": 9, "line": {"width": 0.5, "color": NEUTRAL}},
+    )
+    ends = ["lowest", "median", "highest"]
+    scale.marker.colorbar.update(tickvals=[0, 0.5, 1], ticktext=ends, outlinewidth=0)
     return _sparse_ticks(figure)
 
 
-def parallel_coordinates(record: StudyRecord, found: Parameters, names: Sequence[str]) -> go.Figure:
-    """One line a trial over an axis for each parameter and one for the metric; below the axis where it lacks it."""
-    chosen = few(found, MAX_PARALLEL)
+def parallel_coordinates(record: StudyRecord, compared: ParameterStudy, names: Sequence[str]) -> go.Figure:
+    """One line per trial over the axes of the parameters and the metric; it passes below the axis of a missing one."""
+    chosen = at_most(compared, MAX_PARALLEL)
     frozen = chosen.study.get_trials(deepcopy=False)
     shown = list(names)[:MAX_AXES]
     columns = [_column(chosen, name) for name in shown]
     values = [float(trial.value or 0.0) for trial in frozen]
     low, high = min(values), max(values)
     figure = blank_figure(height_px=420)
-    best_first = sorted(range(len(frozen)), key=lambda i: values[i], reverse=record.metric.direction == "maximize")
+    best_first = record.metric.best_first(values)
     cuts = (0, math.ceil(len(frozen) / 5), math.ceil(len(frozen) * 3 / 5), len(frozen))
     for place in (2, 1, 0):
         label, colour, opacity = BANDS[place]
@@ -111,9 +115,9 @@ def parallel_coordinates(record: StudyRecord, found: Parameters, names: Sequence
         y: list[float | None] = []
         text: list[str] = []
         for index in best_first[cuts[place] : cuts[place + 1]]:
-            ends = (values[index] - low) / (high - low) if high > low else 0.5
+            height = (values[index] - low) / (high - low) if high > low else 0.5
             x += [*range(len(shown) + 1), None]
-            y += [*(column.get(index, LACKING) for column in columns), ends, None]
+            y += [*(column.get(index, LACKING) for column in columns), height, None]
             text += [hover(chosen.trials[index], chosen.trials[index].status)] * (len(shown) + 2)
         figure.add_scatter(
             x=x, y=y, text=text, mode="lines+markers", name=label, line={"color": colour, "width": 1.5},
@@ -130,84 +134,83 @@ def parallel_coordinates(record: StudyRecord, found: Parameters, names: Sequence
         figure.add_shape(
             type="line", x0=place, x1=place, y0=0, y1=1, line={"color": NEUTRAL, "width": 1}, layer="below"
         )
-        for words, height, anchor in ((bottom, 0, "top"), (top, 1, "bottom")):
+        for label, height, anchor in ((bottom, 0, "top"), (top, 1, "bottom")):
             figure.add_annotation(
-                text=words,
-                x=place,
-                y=height,
-                yanchor=anchor,
-                showarrow=False,
-                font={"size": 11},
+                text=label, x=place, y=height, yanchor=anchor, showarrow=False, font={"size": 11},
                 yshift=-4 + 8 * height,
-            )
-    labels = [*(_tail(name) for name in shown), plain(shorten(record.metric.label, 20))]
+            )  # fmt: skip
+    labels = [*(_short_name(name) for name in shown), plain(shorten(record.metric.label, 20))]
     figure.update_xaxes(tickvals=list(range(len(labels))), ticktext=labels, showgrid=False, tickangle=-30)
     figure.update_xaxes(range=(-0.35, len(labels) - 0.65))
-    figure.update_yaxes(visible=False, range=(LACKING - 0.12 if any(map(found.lacking.get, shown)) else -0.12, 1.12))
+    figure.update_yaxes(visible=False, range=(LACKING - 0.12 if any(map(compared.lacking.get, shown)) else -0.12, 1.12))
     return figure
 
 
 def importance(record: StudyRecord) -> go.Figure:
-    """PED-ANOVA's importance of each parameter; needs ten trials."""
-    found = parameters(record)
-    shares = importances(found) if found else {}
-    return importance_bars(shares) if shares else say_empty(blank_figure(), TOO_FEW)
+    """PED-ANOVA's importance of each parameter; needs at least ten trials."""
+    compared = parameter_study(record)
+    shares = importances(compared) if compared else {}
+    return importance_bars(shares) if shares else show_message(blank_figure(), TOO_FEW)
 
 
 def parallel(record: StudyRecord) -> go.Figure:
-    """All parameters beside each other, the most important first."""
-    found = parameters(record)
-    return parallel_coordinates(record, found, by_importance(found)) if found else say_empty(blank_figure(), TOO_FEW)
+    """Parallel coordinates of all parameters, the most important first."""
+    compared = parameter_study(record)
+    return (
+        parallel_coordinates(record, compared, by_importance(compared))
+        if compared
+        else show_message(blank_figure(), TOO_FEW)
+    )
 
 
 def contour(record: StudyRecord) -> go.Figure:
     """The metric over the two most important parameters."""
-    found = parameters(record)
-    pair = top_pair(found, by_importance(found)) if found else None
-    return contour_of(record, found, pair) if found and pair else say_empty(blank_figure(), TOO_FEW)
+    compared = parameter_study(record)
+    pair = top_pair(compared, by_importance(compared)) if compared else None
+    return contour_of(record, compared, pair) if compared and pair else show_message(blank_figure(), TOO_FEW)
 
 
-def _column(found: Parameters, name: str) -> dict[int, float]:
-    """Trial's place → where its value lies between the axis's ends, 0 to 1."""
-    frozen = found.study.get_trials(deepcopy=False)
-    shape = next(trial.distributions[name] for trial in frozen if name in trial.params)
-    having = {place: trial.params[name] for place, trial in enumerate(frozen) if name in trial.params}
-    if isinstance(shape, CategoricalDistribution):
-        last = max(1, len(shape.choices) - 1)
-        return {place: shape.choices.index(value) / last for place, value in having.items()}
-    low, high = (_scaled(end, shape) for end in (shape.low, shape.high))  # type: ignore[attr-defined]
-    return {place: (_scaled(value, shape) - low) / (high - low) for place, value in having.items()}
+def _column(compared: ParameterStudy, name: str) -> dict[int, float]:
+    """Index of a trial → the position of its value on the axis, from 0 to 1."""
+    frozen = compared.study.get_trials(deepcopy=False)
+    distribution = next(trial.distributions[name] for trial in frozen if name in trial.params)
+    values = {index: trial.params[name] for index, trial in enumerate(frozen) if name in trial.params}
+    if isinstance(distribution, CategoricalDistribution):
+        last = max(1, len(distribution.choices) - 1)
+        return {index: distribution.choices.index(value) / last for index, value in values.items()}
+    low, high = (_scaled(end, distribution) for end in (distribution.low, distribution.high))  # type: ignore[attr-defined]
+    return {index: (_scaled(value, distribution) - low) / (high - low) for index, value in values.items()}
 
 
-def _scaled(value: float, shape: Any) -> float:
-    return math.log(value) if shape.log else float(value)
+def _scaled(value: float, distribution: Any) -> float:
+    return math.log(value) if distribution.log else float(value)
 
 
-def _ends(found: Parameters, name: str) -> tuple[str, str]:
-    """What stands at the lower and the upper end of an axis."""
-    shape = next(t.distributions[name] for t in found.study.get_trials(deepcopy=False) if name in t.params)
-    if isinstance(shape, CategoricalDistribution):
-        return shorten(str(shape.choices[0]), 12), shorten(str(shape.choices[-1]), 12)
-    low, high = shape.low, shape.high  # type: ignore[attr-defined]
+def _ends(compared: ParameterStudy, name: str) -> tuple[str, str]:
+    """The labels of the lower and the upper end of an axis."""
+    distribution = next(t.distributions[name] for t in compared.study.get_trials(deepcopy=False) if name in t.params)
+    if isinstance(distribution, CategoricalDistribution):
+        return shorten(str(distribution.choices[0]), 12), shorten(str(distribution.choices[-1]), 12)
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
     return tuple(f"{end:,}" if isinstance(end, int) else four_digits(end) for end in (low, high))  # type: ignore[return-value]
 
 
-def _tail(name: str) -> str:
-    """The last two parts of a dotted key: axes stand close together."""
+def _short_name(name: str) -> str:
+    """The last two parts of a dotted key, as there is little space between axes."""
     return shorten(".".join(name.split(".")[-2:]), 22)
 
 
-def _having(found: Parameters, *names: str) -> list[Trial]:
-    frozen = found.study.get_trials(deepcopy=False)
-    return [t for t, known in zip(found.trials, frozen, strict=True) if all(name in known.params for name in names)]
+def _trials_with(compared: ParameterStudy, *names: str) -> list[Trial]:
+    frozen = compared.study.get_trials(deepcopy=False)
+    return [t for t, known in zip(compared.trials, frozen, strict=True) if all(name in known.params for name in names)]
 
 
-def _texts(trials: Sequence[Trial]) -> list[str]:
+def _hover_texts(trials: Sequence[Trial]) -> list[str]:
     return [hover(trial, trial.status) for trial in trials]
 
 
 def _restyled(figure: go.Figure, height_px: int) -> go.Figure:
-    """One of Optuna's figures in the report's style: without its title, texts without the quotes of Python."""
+    """A figure of Optuna in the style of the report: without its title and without Python's quotes around texts."""
     figure.layout.template = TEMPLATE
     for trace in figure.data:
         for axis in ("x", "y"):
@@ -227,7 +230,7 @@ def _unquoted(value: Any) -> Any:
 
 
 def _sparse_ticks(figure: go.Figure) -> go.Figure:
-    """A logarithmic axis has its decades alone: digits between them read as values. Without decades it is linear."""
+    """Label only the decades of a log axis, as digits between them look like values; a short one becomes linear."""
     for name in ("x", "y"):
         axis = figure.layout[f"{name}axis"]
         numbers = [value for trace in figure.data for value in trace[name] or () if isinstance(value, int | float)]

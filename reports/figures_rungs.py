@@ -1,4 +1,4 @@
-"""The plots of a ladder: how trials moved over its rungs, and how two rungs agree."""
+"""The plots of a ladder: the flow of trials over its rungs, and the ranks of trials on two rungs."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from reports.ranking import gain, thinned
+from reports.curves import thinned
+from reports.formatting import plural
+from reports.plot_style import COLOURS, NEUTRAL, blank_figure, count_axis, faded, plain, rung_colour, show_message
 from reports.record import STATUSES, StudyRecord
 from reports.rungs import Values, own_trials, rung_count, values_by_rung
-from reports.style import COLOURS, NEUTRAL, blank_figure, count_axis, faded, plain, rung_colour, say_empty
-from reports.words import plural
 
 MAX_RANKS_DRAWN = 500
 
 
 def highest_rungs(record: StudyRecord) -> dict[int, int]:
-    """Trial → the highest rung on which it was evaluated; where it never was, the one that it was meant for."""
+    """Trial → the highest rung on which it was evaluated; for a trial without evaluations, the rung in the record."""
     reached = {trial.trial_id: 0 for trial in own_trials(record)}
     for rung, values in values_by_rung(record).items():
         for trial_id in values:
             reached[trial_id] = max(reached[trial_id], rung)
-    last = rung_count(record)  # whatever a damaged file says of an evaluation
+    last = rung_count(record)  # a damaged file may name a rung that does not exist
     return {trial.trial_id: min(reached[trial.trial_id] or trial.rung, last) for trial in own_trials(record)}
 
 
 def rung_flow(record: StudyRecord) -> go.Figure:
-    """A Sankey diagram: how many trials went from rung to rung, and how the others ended on each."""
+    """A Sankey diagram: how many trials continued from rung to rung, and the status of the others on each rung."""
     figure = blank_figure(height_px=360)
     trials = own_trials(record)
     if not trials:
-        return say_empty(figure, "No trial yet.")
+        return show_message(figure, "No trial yet.")
     top = highest_rungs(record)
     rungs = range(1, min(rung_count(record), max(top.values())) + 1)
     ends = Counter((top[trial.trial_id], trial.status) for trial in trials)
@@ -43,9 +43,9 @@ def rung_flow(record: StudyRecord) -> go.Figure:
         names.append(f"rung {rung}: " + (plural(count, "trial") if rung == 1 else f"{count:,}"))
         colours.append(rung_colour(rung, len(rungs)))
     for rung in rungs:
-        onward = sum(top[trial.trial_id] > rung for trial in trials)
-        if onward:
-            links.append((rung - 1, rung, onward, colours[rung]))
+        continued = sum(top[trial.trial_id] > rung for trial in trials)
+        if continued:
+            links.append((rung - 1, rung, continued, colours[rung]))
         for status in STATUSES:
             count = ends[rung, status]
             if count:
@@ -75,11 +75,11 @@ def rung_flow(record: StudyRecord) -> go.Figure:
 
 
 def rank_scatter(record: StudyRecord, lower: Values, upper: Values, names: Sequence[str]) -> go.Figure:
-    """Each trial's rank on a rung beside its rank on a higher one, among the trials that have both; 1 is the best."""
+    """The rank of each trial on a lower and on a higher rung, among the trials with a value on both; 1 is best."""
     figure = blank_figure(f"rank: {names[0]}", f"rank: {names[1]}", height_px=340)
     both = [trial_id for trial_id in lower if trial_id in upper]
     if not both:
-        return say_empty(figure, "No trial has a value on both.")
+        return show_message(figure, "No trial has a value on both.")
     x, y = _ranks(record, lower, both), _ranks(record, upper, both)
     shown = [both[place] for place in thinned(len(both), MAX_RANKS_DRAWN)]
     last = len(both)
@@ -106,5 +106,5 @@ def rank_scatter(record: StudyRecord, lower: Values, upper: Values, names: Seque
 
 
 def _ranks(record: StudyRecord, values: Values, trial_ids: Sequence[int]) -> dict[int, int]:
-    best_first = sorted(trial_ids, key=lambda trial_id: (-gain(record.metric, values[trial_id]), trial_id))
+    best_first = sorted(trial_ids, key=lambda trial_id: (record.metric.sort_key(values[trial_id]), trial_id))
     return {trial_id: place for place, trial_id in enumerate(best_first, start=1)}

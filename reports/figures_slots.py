@@ -1,53 +1,48 @@
-"""The slots over time, as a Gantt chart."""
+"""The Gantt chart of the slots."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import plotly.graph_objects as go
 
 from reports.figures_time import time_unit
+from reports.formatting import duration, shorten
+from reports.plot_style import COLOURS, NEUTRAL, SLOT_COLOURS, blank_figure, faded, plain, rung_colour, show_message
 from reports.record import StudyRecord
 from reports.rungs import rung_count
-from reports.slottime import Stretch, Work, span, stretches, works
-from reports.style import COLOURS, NEUTRAL, SLOT_COLOURS, blank_figure, faded, plain, rung_colour, say_empty
-from reports.words import duration, shorten
+from reports.slot_time import Interval, WorkBlock, slot_intervals, time_span, work_blocks
 
 MAX_BARS = 3_000
-_NAMES = {
-    "opening": "opening",
-    "evaluation": "evaluation",
-    "checkpoint": "checkpoint",
-    "lost": "lost",
-}
 
 
 def slots(record: StudyRecord) -> go.Figure:
-    """Who did what on which slot when."""
-    return slot_gantt(record, stretches(record))
+    """The work of each slot over time."""
+    return slot_gantt(record, slot_intervals(record))
 
 
-def slot_gantt(record: StudyRecord, found: Sequence[Stretch]) -> go.Figure:
-    """Training coloured by rung, beside it what else the slots' time went into; what is left was idle.
+def slot_gantt(record: StudyRecord, intervals: Sequence[Interval]) -> go.Figure:
+    """Training coloured by rung, and the other uses of slot time; the rest was idle.
 
-    Of more than 3,000 stretches, neighbours are drawn as one in the colour of the first one's rung.
+    Of more than 3,000 intervals, neighbours are drawn as one, in the colour of the first one's rung.
     """
-    if not found:
-        return say_empty(blank_figure("seconds of study time", height_px=220), "No times are known.")
-    (begin, end), names = span(found), list(dict.fromkeys(one.slot for one in found))
+    if not intervals:
+        return show_message(blank_figure("seconds of study time", height_px=220), "No times were recorded.")
+    (begin, end), names = time_span(intervals), list(dict.fromkeys(part.slot for part in intervals))
     unit, size = time_unit(end)
     figure = blank_figure(f"{unit} of study time", height_px=max(260, 180 + 40 * len(names)))
-    idle = [Work(name, 0, 0, "", begin, end, 0) for name in names]
-    _bars(figure, "idle", faded(NEUTRAL, 0.2), idle, ["idle"] * len(names), size)
-    pieces = works(found)
-    if len(found) + len(pieces) <= MAX_BARS:
-        _add_training(figure, record, [one for one in found if one.kind == "training"], size)
-        for kind, name in _NAMES.items():
-            mine = [one for one in found if one.kind == kind]
-            _bars(figure, name, SLOT_COLOURS[kind], mine, [_words(one, name) for one in mine], size)
-        _add_numbers(figure, record, pieces, size)
+    idle = [WorkBlock(name, 0, 0, "", begin, end, 0) for name in names]
+    _add_bars(figure, "idle", faded(NEUTRAL, 0.2), idle, ["idle"] * len(names), size)
+    blocks = work_blocks(intervals)
+    if len(intervals) + len(blocks) <= MAX_BARS:
+        _add_training(figure, record, [part for part in intervals if part.kind == "training"], size)
+        for kind, colour in SLOT_COLOURS.items():
+            chosen = [part for part in intervals if part.kind == kind]
+            _add_bars(figure, kind, colour, chosen, [_hover(part, kind) for part in chosen], size)
+        _add_trial_numbers(figure, record, blocks, size)
     else:
-        _add_training(figure, record, joined_up(pieces, MAX_BARS), size)
+        _add_training(figure, record, merged_blocks(blocks, MAX_BARS), size)
     figure.update_layout(barmode="overlay", bargap=0.3, uniformtext={"mode": "hide", "minsize": 9})
     figure.update_layout(legend={"traceorder": "normal"})
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
@@ -55,62 +50,68 @@ def slot_gantt(record: StudyRecord, found: Sequence[Stretch]) -> go.Figure:
     return figure
 
 
-def joined_up(pieces: Sequence[Work], limit: int) -> list[Work]:
-    """At most about `limit` pieces: neighbours on a slot become one, with the rung of the first and no trial's name."""
-    size = -(-len(pieces) // limit)
-    joined: list[Work] = []
-    for slot in dict.fromkeys(work.slot for work in pieces):
-        mine = [work for work in pieces if work.slot == slot]
-        for place in range(0, len(mine), size):
-            group = mine[place : place + size]
-            first = group[0]
-            joined.append(Work(slot, first.trial_id, first.rung, first.run, first.begin, group[-1].end, 0))
-    return joined
+def merged_blocks(blocks: Sequence[WorkBlock], limit: int) -> list[WorkBlock]:
+    """At most about `limit` blocks: neighbours in a slot are merged into one with the trial and rung of the first."""
+    size = -(-len(blocks) // limit)
+    merged: list[WorkBlock] = []
+    for slot in dict.fromkeys(block.slot for block in blocks):
+        in_slot = [block for block in blocks if block.slot == slot]
+        for start in range(0, len(in_slot), size):
+            group = in_slot[start : start + size]
+            merged.append(replace(group[0], end=group[-1].end, epochs=0))
+    return merged
 
 
-def _add_training(figure: go.Figure, record: StudyRecord, training: Sequence[Stretch | Work], size: float) -> None:
+def _add_training(
+    figure: go.Figure, record: StudyRecord, training: Sequence[Interval | WorkBlock], size: float
+) -> None:
     rungs = rung_count(record)
     for rung in range(1, rungs + 1):
-        mine = [one for one in training if not one.run and min(max(one.rung, 1), rungs) == rung]
+        chosen = [part for part in training if not part.run and min(max(part.rung, 1), rungs) == rung]
         name = f"rung {rung}" if rungs > 1 else "training"
-        _bars(figure, name, rung_colour(rung, rungs), mine, [_words(one, "training") for one in mine], size)
-    promoted = [one for one in training if one.run]
-    words = [_words(one, "training at full budget") for one in promoted]
-    _bars(figure, "promoted", COLOURS["promoted"], promoted, words, size)
+        _add_bars(figure, name, rung_colour(rung, rungs), chosen, [_hover(part, "training") for part in chosen], size)
+    promoted = [part for part in training if part.run]
+    hover_texts = [_hover(part, "training at full budget") for part in promoted]
+    _add_bars(figure, "promoted", COLOURS["promoted"], promoted, hover_texts, size)
 
 
-def _add_numbers(figure: go.Figure, record: StudyRecord, pieces: Sequence[Work], size: float) -> None:
-    """The trials' numbers over what they trained, in bars that nobody sees."""
+def _add_trial_numbers(figure: go.Figure, record: StudyRecord, blocks: Sequence[WorkBlock], size: float) -> None:
+    """Show the numbers of the trials over their training, as the text of invisible bars."""
     rungs = rung_count(record)
     figure.add_bar(
-        base=[one.begin / size for one in pieces],
-        x=[(one.end - one.begin) / size for one in pieces],
-        y=[_slot_name(one.slot) for one in pieces],
+        base=[block.begin / size for block in blocks],
+        x=[(block.end - block.begin) / size for block in blocks],
+        y=[_slot_name(block.slot) for block in blocks],
         orientation="h",
         marker={"color": "rgba(0,0,0,0)", "line": {"width": 1, "color": "#ffffff"}},
-        text=[str(one.trial_id) for one in pieces],
+        text=[str(block.trial_id) for block in blocks],
         textposition="inside",
         insidetextanchor="middle",
         textangle=0,
-        insidetextfont={"color": ["#ffffff" if one.rung >= rungs and not one.run else "#1c2530" for one in pieces]},
+        insidetextfont={"color": ["#ffffff" if b.rung >= rungs and not b.run else "#1c2530" for b in blocks]},
         hoverinfo="skip",
         showlegend=False,
     )
 
 
-def _bars(
-    figure: go.Figure, name: str, colour: str, drawn: Sequence[Stretch | Work], words: Sequence[str], size: float
+def _add_bars(
+    figure: go.Figure,
+    name: str,
+    colour: str,
+    parts: Sequence[Interval | WorkBlock],
+    hover_texts: Sequence[str],
+    size: float,
 ) -> None:
-    if not drawn:
+    if not parts:
         return
     figure.add_bar(
-        base=[one.begin / size for one in drawn],
-        x=[(one.end - one.begin) / size for one in drawn],
-        y=[_slot_name(one.slot) for one in drawn],
+        base=[part.begin / size for part in parts],
+        x=[(part.end - part.begin) / size for part in parts],
+        y=[_slot_name(part.slot) for part in parts],
         orientation="h",
         name=name,
         marker={"color": colour, "line": {"width": 0}},
-        hovertext=words,
+        hovertext=hover_texts,
         hovertemplate="%{hovertext}<extra></extra>",
     )
 
@@ -119,11 +120,11 @@ def _slot_name(slot: str) -> str:
     return plain(shorten(slot, 30))
 
 
-def _words(one: Stretch | Work, name: str) -> str:
-    took = duration(one.end - one.begin)
-    if isinstance(one, Work):
-        return f"from trial {one.trial_id} on, several: {took}"
-    where = f", {plain(shorten(one.run, 40))}" if one.run else ""
-    why = f" ({plain(shorten(one.why, 40))})" if one.why else ""
-    epoch = f" epoch {one.epoch}" if one.epoch else ""
-    return f"<b>trial {one.trial_id}</b>{where}<br>{name}{why}{epoch}: {took}"
+def _hover(part: Interval | WorkBlock, name: str) -> str:
+    length = duration(part.end - part.begin)
+    if isinstance(part, WorkBlock):
+        return f"trial {part.trial_id} and others after it: {length}"
+    run = f", {plain(shorten(part.run, 40))}" if part.run else ""
+    reason = f" ({plain(shorten(part.reason, 40))})" if part.reason else ""
+    epoch = f" epoch {part.epoch}" if part.epoch else ""
+    return f"<b>trial {part.trial_id}</b>{run}<br>{name}{reason}{epoch}: {length}"

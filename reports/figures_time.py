@@ -1,4 +1,4 @@
-"""The plots of what a study took: its cost, its best value over time."""
+"""The plots of time and cost: values over time, and what the search spent and saved."""
 
 from __future__ import annotations
 
@@ -6,66 +6,68 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from reports.figures import add_best, add_marks, best_so_far, hover
+from reports.figures_history import add_best, add_marks, best_so_far, hover
+from reports.formatting import finite
+from reports.plot_style import COLOURS, NEUTRAL, blank_figure, faded, show_message, value_axis
 from reports.record import StudyRecord
 from reports.spending import Spent, by_status, saved
-from reports.style import COLOURS, NEUTRAL, blank_figure, faded, say_empty, value_axis
-from reports.words import finite
 
 
 def time_unit(seconds: float) -> tuple[str, float]:
-    """The unit that suits a length of time, with its seconds."""
+    """A suitable unit for a length of time, and the unit in seconds."""
     if seconds < 180:
         return "seconds", 1.0
     return ("minutes", 60.0) if seconds < 3 * 3600 else ("hours", 3600.0)
 
 
 def ended_at(record: StudyRecord) -> dict[int, float]:
-    """Trial → when its last evaluation ended, in seconds of the study; without the trials of which it is not known."""
-    found: dict[int, float] = {}
+    """Trial → end of its last evaluation in seconds of the study; trials without a known time are left out."""
+    ended: dict[int, float] = {}
     for evaluation in record.evaluations:
         when = finite(evaluation.ended_at)
         if not evaluation.run and when is not None:
-            found[evaluation.trial_id] = max(when, found.get(evaluation.trial_id, 0.0))
-    return found
+            ended[evaluation.trial_id] = max(when, ended.get(evaluation.trial_id, 0.0))
+    return ended
 
 
 def history_over_time(record: StudyRecord) -> go.Figure:
-    """Every trial's value when its last evaluation ended, and the best so far among those on the highest rung."""
+    """The value of each trial at the end of its last evaluation, and the best so far of those on the highest rung."""
     ended = ended_at(record)
     unit, size = time_unit(max(ended.values(), default=0.0))
     figure = blank_figure(f"{unit} of study time", record.metric.label)
-    placed = [(t, value) for t in record.trials if (value := finite(t.value)) is not None and t.trial_id in ended]
-    if not placed:
-        return say_empty(figure, "No times are known.")
-    value_axis(figure, record.metric, [value for _, value in placed])
+    valued = [(t, value) for t in record.trials if (value := finite(t.value)) is not None and t.trial_id in ended]
+    if not valued:
+        return show_message(figure, "No times were recorded.")
+    value_axis(figure, record.metric, [value for _, value in valued])
     when = {trial_id: seconds / size for trial_id, seconds in ended.items()}
     add_best(figure, best_so_far(record, when))
     for status in COLOURS:
-        chosen = [(when[t.trial_id], value, hover(t, status)) for t, value in placed if t.status == status]
+        chosen = [(when[t.trial_id], value, hover(t, status)) for t, value in valued if t.status == status]
         add_marks(figure, record, status, chosen)
     figure.update_xaxes(rangemode="tozero")
     return figure
 
 
 def cost(record: StudyRecord) -> go.Figure:
-    """What the search cost and saved, by status."""
+    """What the search spent and saved, by status."""
     return cost_bars(by_status(record), saved(record))
 
 
-def cost_bars(spent: Mapping[str, Spent], more: Spent) -> go.Figure:
-    """Epochs, images and time by status as shares of what every trial to the end would have taken."""
+def cost_bars(spent: Mapping[str, Spent], avoided: Spent) -> go.Figure:
+    """Epochs, images and time by status, as shares of the cost of training every trial to the end."""
     total = sum(spent.values(), Spent())
-    rows: dict[str, tuple[dict[str, float], float]] = {"epochs": ({s: x.epochs for s, x in spent.items()}, more.epochs)}
+    rows: dict[str, tuple[dict[str, float], float]] = {
+        "epochs": ({s: x.epochs for s, x in spent.items()}, avoided.epochs)
+    }
     if total.images:
-        rows["images"] = ({status: x.images for status, x in spent.items()}, more.images)
-    if total.seconds and more.seconds is not None:
-        rows["time"] = ({status: x.seconds or 0.0 for status, x in spent.items()}, more.seconds)
-    figure = blank_figure("share of every trial to the end", height_px=120 + 44 * len(rows))
+        rows["images"] = ({status: x.images for status, x in spent.items()}, avoided.images)
+    if total.seconds and avoided.seconds is not None:
+        rows["time"] = ({status: x.seconds or 0.0 for status, x in spent.items()}, avoided.seconds)
+    figure = blank_figure("share of training every trial to the end", height_px=120 + 44 * len(rows))
     whole = {name: sum(parts.values()) + rest for name, (parts, rest) in rows.items()}
     shown = [name for name in rows if whole[name] > 0]
     if not shown:
-        return say_empty(figure, "Nothing was spent yet.")
+        return show_message(figure, "Nothing has been spent yet.")
     segments = {status: (COLOURS[status], {n: rows[n][0][status] for n in shown}) for status in spent}
     segments["saved"] = (faded(NEUTRAL, 0.25), {name: rows[name][1] for name in shown})
     for name, (colour, parts) in segments.items():

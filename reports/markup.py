@@ -1,4 +1,4 @@
-"""The pieces that sections are made of. Whatever goes into HTML passes through `esc` on its way."""
+"""The HTML elements that sections are built from. All text that goes into HTML is escaped with `esc`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.words import visible
+from reports.formatting import visible
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section of the page: `title` is plain text, `body` is HTML with everything foreign escaped."""
+    """One section of the page: `title` is plain text, `body` is HTML with all untrusted text escaped."""
 
     title: str
     body: str
@@ -23,19 +23,19 @@ def esc(text: object) -> str:
 
 
 def paragraph(*sentences: str, kind: str = "") -> str:
-    """HTML sentences as one paragraph; nothing where all of them are empty."""
+    """HTML sentences as one paragraph; empty if all of them are empty."""
     text = " ".join(sentence for sentence in sentences if sentence)
     attribute = f' class="{kind}"' if kind else ""
     return f"<p{attribute}>{text}</p>" if text else ""
 
 
 def chip(status: str) -> str:
-    """A status as a coloured mark with its name, so that colour never speaks alone."""
+    """A status as a coloured mark with its name: colour alone is not accessible."""
     return f'<span class="chip {esc(status)}">{esc(status)}</span>'
 
 
 def code(text: object) -> str:
-    """A name or value set in the type of code."""
+    """A name or value in a code font."""
     return f"<code>{esc(text)}</code>"
 
 
@@ -45,13 +45,13 @@ def command(text: str) -> str:
 
 
 def definitions(pairs: Mapping[str, str]) -> str:
-    """Plain labels and words as a list of terms."""
-    rows = "".join(f"<div><dt>{esc(label)}</dt><dd>{esc(words)}</dd></div>" for label, words in pairs.items())
+    """Labels and texts as a definition list."""
+    rows = "".join(f"<div><dt>{esc(label)}</dt><dd>{esc(text)}</dd></div>" for label, text in pairs.items())
     return f'<dl class="facts">{rows}</dl>' if rows else ""
 
 
 def scroller(label: str, inner: str) -> str:
-    """A wide thing that scrolls sideways on its own, by keyboard too, so that the page never does."""
+    """A wide element that scrolls sideways by itself, also by keyboard, so that the page never has to."""
     return f'<div class="scroller" role="region" tabindex="0" aria-label="{esc(label)}">{inner}</div>'
 
 
@@ -62,9 +62,9 @@ def table(
     numeric: Sequence[int] = (),
     wide: Sequence[int] = (),
 ) -> str:
-    """A table of HTML cells under plain heads; a row's first cell heads it.
+    """A table of HTML cells under plain-text column heads; the first cell of a row is its header.
 
-    Columns whose places are in `numeric` align right, those in `wide` have room for a sentence.
+    Columns with an index in `numeric` align right; those in `wide` have room for a sentence.
     """
     kinds = ["num" if place in numeric else "wide" if place in wide else "" for place in range(len(heads))]
     head = "".join(f'<th scope="col" class="{kind}">{esc(text)}</th>' for kind, text in zip(kinds, heads, strict=True))

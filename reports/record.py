@@ -1,7 +1,7 @@
-"""The contract between a study and its reports: plain data, no behaviour.
+"""The contract between a study and its reports: plain data.
 
-`orchestrator.results.record` fills a `StudyRecord` from a study folder; everything in this package reads one
-and nothing else. Every string may come from a file of a stranger, so whoever writes HTML or CSV escapes it.
+The orchestrator fills a `StudyRecord` from a study folder; everything in this package reads one and nothing else.
+Every string may come from an untrusted file, so code that writes HTML or CSV must escape it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,31 @@ STATUSES: tuple[Status, ...] = ("completed", "pruned", "failed", "paused", "runn
 
 @dataclass(frozen=True)
 class Metric:
-    """The primary metric: `name` in CSV (`bleu`, `map`, `accuracy`, `loss`), `label` to read (`BLEU`)."""
+    """The primary metric: `name` in CSV files (`bleu`, `map`, `accuracy`, `loss`), `label` for people (`BLEU`).
+
+    Its methods are the only place in the reports that knows which values are better. They take finite values.
+    """
 
     name: str
     label: str
     direction: Direction
 
+    @property
+    def maximize(self) -> bool:
+        return self.direction == "maximize"
+
+    def sort_key(self, value: float) -> float:
+        """A key that sorts values from best to worst."""
+        return -value if self.maximize else value
+
+    def best_first(self, values: Sequence[float]) -> list[int]:
+        """The positions of the values, the best value first, equal values in the order given."""
+        return sorted(range(len(values)), key=lambda place: self.sort_key(values[place]))
+
 
 @dataclass(frozen=True)
 class Rung:
-    """A step of the budget. `epochs` count from a trial's start; `images` are those of one epoch, 0 where unknown."""
+    """A step of the budget. `epochs` is counted from the start of a trial; `images` is per epoch, 0 if unknown."""
 
     words: str
     epochs: int
@@ -37,12 +52,13 @@ class Rung:
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration, from first epoch to last. Values are at the highest rung that it reached.
+    """One configuration, from its first epoch to its last. Values are those at the highest rung it reached.
 
-    `value`, `loss` and `best` are None until an evaluation exists. `epochs` counts trained epochs, `seconds`
-    the time they took. `rung` counts from 1, `rung_words` says what it is (`3 epochs, 500 images @160 px`).
-    `folder` is relative to the study (`trials/0007`). `spared`: rung → `anchor` or `audit`, where it went on by lot.
-    `full` is the mean over its completed runs at full budget, `full_deviation` their standard deviation.
+    `value`, `loss` and `best` are None before the first evaluation. `epochs` counts trained epochs, `seconds` is the
+    time they took. `rung` counts from 1, `rung_words` describes it (`3 epochs, 500 images @160 px`). `folder` is
+    relative to the study (`trials/0007`). `spared` maps a rung to `anchor` or `audit` if the trial was chosen at random
+    to continue there. `full` is the mean over its completed runs at full budget, `full_deviation` their standard
+    deviation.
     """
 
     trial_id: int
@@ -72,7 +88,7 @@ class Trial:
 class FullRun:
     """A promoted trial at full budget, one seed. `folder` is relative to the study (`full/0007-seed0`).
 
-    `from_checkpoint`: it started from the weights that the search had trained, under a schedule laid anew.
+    `from_checkpoint`: it started from the weights of the search, with a new learning-rate schedule.
     """
 
     trial_id: int
@@ -91,12 +107,13 @@ class FullRun:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation of a trial, or of a promoted run, where `run` is its folder; empty in the search.
+    """One evaluation of a trial, or of a promoted run if `run` names its folder; `run` is empty in the search.
 
-    `seconds` is the time since the evaluation before it. It was made in the place named `slot`, and ended `ended_at`
-    seconds after the study began, the time between two calls left out; empty and None in studies that did not keep it.
-    Of `seconds`, `evaluation_seconds` went into evaluating, None where unknown. On top of them, `opening_seconds` went
-    into opening the trial before and `checkpoint_seconds` into waiting for the checkpoint after.
+    `seconds` is the time since the previous evaluation. The evaluation was made in the slot named `slot` and ended
+    `ended_at` seconds after the start of the study, not counting the time between two calls; they are empty and None
+    in studies that did not record them. `evaluation_seconds` is the part of `seconds` spent on evaluating, None if
+    unknown. Not part of `seconds` are `opening_seconds`, spent on loading the trial before, and `checkpoint_seconds`,
+    spent on waiting for the checkpoint after.
     """
 
     trial_id: int
@@ -115,7 +132,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Wasted:
-    """Between `begin` and `end`, in seconds of the study, a slot worked on a trial for nothing: `kind` says why."""
+    """Work of a slot that produced no evaluation, from `begin` to `end` in seconds of the study; `kind` says why."""
 
     slot: str
     trial_id: int
@@ -127,7 +144,7 @@ class Wasted:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with the ends of its 95 % interval; None where it cannot be had."""
+    """A number and the ends of its 95 % interval; None if it cannot be computed."""
 
     value: float | None
     low: float | None = None
@@ -136,7 +153,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Decision:
-    """A change of a trial's state and why. `sequence` orders them, `line` is what the log says."""
+    """A change of a trial's state and its reason. `sequence` is their order, `line` the line in the log."""
 
     sequence: int
     trial_id: int
@@ -145,7 +162,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Box:
-    """An object in an image. `place` is left, top, width, height in pixels of the file; a reference has no score."""
+    """An object in an image. `place` is left, top, width, height in pixels of the file; references have no score."""
 
     label: str
     place: Sequence[float]
@@ -154,10 +171,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a model made of a validation sample. `image` is a file, None where the sample has none.
+    """The output of a model for one validation sample. `image` is a file, None if the sample has no image.
 
-    `references` and `predictions` are texts: captions, classes. Boxes, where there are any, say the same as the texts
-    and are drawn in their place. `generated` is the file of an image that the model made, to be seen beside `image`.
+    `references` and `predictions` are texts: captions or class names. If there are boxes, they hold the same as the
+    texts and are drawn instead. `generated` is the file of an image generated by the model, shown beside `image`.
     """
 
     trial_id: int
@@ -173,9 +190,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Matrix:
-    """How often a trial, or the promoted run in the folder `run`, took one class for another.
+    """The confusion matrix of a trial, or of the promoted run in the folder `run`.
 
-    `counts` has a row for each true class and a column for each predicted one, both in the order of `labels`.
+    `counts` has one row per true class and one column per predicted class, both in the order of `labels`.
     """
 
     trial_id: int
@@ -186,13 +203,14 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well the order of trials at one budget (`lower`) foretells their order at another (`upper`).
+    """How well the ranking of trials at one budget (`lower`) predicts their ranking at a larger one (`upper`).
 
-    `seen` trials have a result on the lower, `compared` on both, of which `anchors` went on by lot. `naive` is
-    Kendall's τ-b among the compared; `tau`, and Spearman's `rho`, are corrected for who went on. `method` is `all`
-    (every trial went on), `anchors` (weighted by the chances of the lots) or `model` (a normal model; the least sure).
-    `overlap` is the share of the `top` best that are the same; `regret`, in the metric, what choosing by the lower
-    costs. `poor`: the whole interval says that the lower is of no use.
+    `seen` trials have a result at the lower budget, `compared` trials at both; `anchors` of these were chosen at random
+    to continue. `naive` is Kendall's τ-b over the compared trials; `tau` and Spearman's `rho` are corrected for the
+    selection of the trials that continued. `method` is `all` (every trial continued), `anchors` (weighted by the
+    probability of being chosen) or `model` (a normal model; the least certain). `overlap` is the share of the `top`
+    best trials that both budgets have in common; `regret`, in units of the metric, is the loss from choosing at the
+    lower budget. `poor`: even the upper end of the interval shows no useful agreement.
     """
 
     lower: str
@@ -214,10 +232,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Audit:
-    """Trials that would have rested or been pruned and were trained to the end: how often that would have been wrong.
+    """Trials chosen at random that were trained to the end instead of being paused or pruned.
 
-    `wrong` of `audited` ended better than the best of those that came to the end by themselves, at most by `most`.
-    `share` is their share among all that would have rested, with its interval.
+    `wrong` of the `audited` trials ended better than the best trial that was not audited, by at most `most`: stopping
+    them would have been a mistake. `share` estimates their share among all stopped trials.
     """
 
     audited: int
@@ -228,9 +246,9 @@ class Audit:
 
 @dataclass(frozen=True)
 class Choice:
-    """The winner of the promoted runs: the best mean over seeds. `lead` is its difference to the runner-up.
+    """The winner of the promoted runs: the best mean over seeds. `lead` is its difference from the runner-up.
 
-    `tie`: the interval of the lead holds 0; None where there is no interval.
+    `tie`: the interval of the lead contains 0; None if there is no interval.
     """
 
     trial_id: int
@@ -243,13 +261,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """All that a report may draw.
+    """Everything that a report may show.
 
-    `searched` and `environment` are label → words, in the order in which they should be read.
-    `parameters` are the dotted keys that vary, in the order of the CSV's columns.
-    `budget_words` is one trial's budget, `rungs` its steps, lowest first; `planned_trials` how many the study was to
-    have; `epochs_per_trial` what an undisturbed trial trains. `next_steps` are (why, exact command) pairs.
-    `noise` is the standard deviation from seed to seed of one configuration in full training.
+    `searched` and `environment` map labels to texts, in reading order. `parameters` are the dotted keys that vary, in
+    the order of the CSV columns. `budget_words` describes the budget of one trial, `rungs` are its steps, lowest
+    first. `planned_trials` is the planned number of trials, `epochs_per_trial` the epochs of a trial that is never
+    stopped. `next_steps` are (reason, exact command) pairs. `noise` is the standard deviation between seeds of one
+    configuration in full training.
     """
 
     name: str

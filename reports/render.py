@@ -1,4 +1,4 @@
-"""Sections → one HTML file that opens without a network: styles, scripts, plots and images are inside it."""
+"""Puts sections together into one HTML file that opens offline: styles, scripts, plots and images are embedded."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from reports.markup import Section, esc
+from reports.plot_style import COLOURS
 from reports.record import StudyRecord
-from reports.style import COLOURS
-from reports.words import joined
 
 PLOT_CLASS = "plot"
 SIGNIFICANT_DIGITS = 5
@@ -29,32 +28,32 @@ ICON = (
 
 
 def figure_html(name: str, figure: go.Figure, alt: str, caption: str = "") -> str:
-    """A figure as compact JSON that the page's script draws. `caption` is HTML, `alt` plain text."""
+    """A figure as compact JSON that the script of the page draws. `caption` is HTML, `alt` plain text."""
     height = int(figure.layout.height or 420)
-    words = f"<figcaption>{caption}</figcaption>" if caption else ""
+    figcaption = f"<figcaption>{caption}</figcaption>" if caption else ""
     return (
         f'<figure class="{PLOT_CLASS}" id="plot-{esc(name)}">'
         f'<div class="canvas" role="img" aria-label="{esc(alt)}" style="min-height:{height}px"></div>'
         f"<noscript><p>This plot needs JavaScript. {esc(alt)}</p></noscript>"
-        f'<script type="application/json">{figure_json(figure)}</script>{words}</figure>'
+        f'<script type="application/json">{figure_json(figure)}</script>{figcaption}</figure>'
     )
 
 
 def figure_json(figure: go.Figure) -> str:
     """The figure as JSON that is safe inside a script element; floats are rounded to five significant digits.
 
-    A list of texts whose neighbours repeat is `{"runs": [[count, text], …]}`; report.js unfolds it.
+    A list with runs of equal texts is compressed to `{"runs": [[count, text], …]}`; report.js expands it.
     """
     spec = figure.to_plotly_json()
-    wire = {"data": [_wire(trace) for trace in spec["data"]], "layout": _wire(spec["layout"])}
-    text = json.dumps(wire, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=str)
+    compact = {"data": [_compact(trace) for trace in spec["data"]], "layout": _compact(spec["layout"])}
+    text = json.dumps(compact, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=str)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
 
 
 def page(record: StudyRecord, sections: Sequence[tuple[str, Section]]) -> str:
-    """The whole document. A section's name is its anchor."""
+    """The whole document. The name of a section is its anchor."""
     body = "\n".join(_section_html(name, section) for name, section in sections)
     scripts = [asset("report.js")]
     if f'<figure class="{PLOT_CLASS}"' in body:
@@ -87,13 +86,13 @@ def page(record: StudyRecord, sections: Sequence[tuple[str, Section]]) -> str:
 
 @functools.cache
 def asset(name: str) -> str:
-    """The text of a file in `reports/assets`, with line ends as the browser will see them."""
+    """The text of a file in `reports/assets`, with the line ends that a browser will see."""
     return resources.files("reports").joinpath("assets", name).read_text("utf-8").replace("\r\n", "\n")
 
 
 @functools.cache
 def _plotly_script() -> str:
-    # A browser hashes the script after it has made one line end of each CR LF.
+    # A browser normalises CR LF to LF before it computes the hash.
     return str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -103,7 +102,7 @@ def _hash(script: str) -> str:
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """Nothing is fetched, only our scripts run. Plotly sets styles inline and saves pictures as blobs."""
+    """Nothing is loaded from outside and only our scripts run. Plotly sets inline styles and saves images as blobs."""
     return (
         f"default-src 'none'; script-src {' '.join(_hash(script) for script in scripts)}; "
         "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
@@ -115,11 +114,11 @@ def _palette_css() -> str:
 
 
 def _header(record: StudyRecord) -> str:
-    facts = [words for words in (record.task, record.metric.label, record.budget_words) if words]
+    facts = [fact for fact in (record.task, record.metric.label, record.budget_words) if fact]
     state = '<span class="chip running">still running</span>' if record.in_progress else ""
     return (
         f'<header><p class="kind">Study report {state}</p><h1>{esc(record.name)}</h1>'
-        f'<p class="facts-line">{" · ".join(esc(words) for words in facts)}</p></header>'
+        f'<p class="facts-line">{" · ".join(esc(fact) for fact in facts)}</p></header>'
     )
 
 
@@ -137,35 +136,34 @@ def _section_html(name: str, section: Section) -> str:
 
 
 def _when(record: StudyRecord) -> str:
-    when = [f"at {record.generated_at}" if record.generated_at else "", "while the study ran"]
-    words = joined([word for word in when[: 1 + record.in_progress] if word], last="")
-    return f" {esc(words)}" if words else ""
+    time = f" at {esc(record.generated_at)}" if record.generated_at else ""
+    return time + (" while the study was running" if record.in_progress else "")
 
 
-def _wire(value: Any) -> Any:
-    """Plain JSON values: rounded floats, null for NaN, repeated neighbouring texts folded."""
+def _compact(value: Any) -> Any:
+    """Plain JSON values: floats rounded, NaN as null, runs of equal texts compressed."""
     if isinstance(value, float):
         return _rounded(value)
     if isinstance(value, Mapping):
-        return {key: _wire(item) for key, item in value.items()}
+        return {key: _compact(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return _folded(value) if _all_text(value) else [_wire(item) for item in value]
+        return _compressed(value) if _all_text(value) else [_compact(item) for item in value]
     return value
 
 
 def _rounded(value: float) -> float | int | None:
     if not math.isfinite(value):
         return None
-    near = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
-    return int(near) if near.is_integer() and abs(near) < 1e15 else near
+    rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
 
 
 def _all_text(values: Sequence[Any]) -> bool:
     return len(values) > 1 and all(isinstance(item, str) for item in values)
 
 
-def _folded(values: Sequence[str]) -> Any:
+def _compressed(values: Sequence[str]) -> Any:
     runs = [[len(list(group)), text] for text, group in itertools.groupby(values)]
     return {"runs": runs} if len(runs) * 2 < len(values) else list(values)

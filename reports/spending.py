@@ -1,4 +1,4 @@
-"""What a study spent and on what: epochs, images and seconds, by status and by rung."""
+"""The cost of a study in epochs, images and seconds, by status and by rung."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from reports.formatting import finite
 from reports.record import STATUSES, Evaluation, Rung, StudyRecord, Trial
 from reports.rungs import own_trials
-from reports.words import finite
 
 
 @dataclass(frozen=True)
 class Spent:
-    """A sum. `images` are images seen in training, 0 where unknown; `seconds` is None where unknown."""
+    """A sum of costs. `images` are images seen in training, 0 if unknown; `seconds` is None if unknown."""
 
     trials: int = 0
     epochs: int = 0
@@ -27,18 +27,18 @@ class Spent:
 
 
 def by_status(record: StudyRecord) -> dict[str, Spent]:
-    """What the trials of each status that occurs cost."""
+    """The cost of the trials by status; statuses that do not occur are left out."""
     images = _images_by_trial(record)
-    found: dict[str, Spent] = {}
+    spent: dict[str, Spent] = {}
     for status in STATUSES:
-        mine = [trial for trial in own_trials(record) if trial.status == status]
-        if mine:
-            found[status] = sum((_spent(trial, images) for trial in mine), Spent())
-    return found
+        trials = [trial for trial in own_trials(record) if trial.status == status]
+        if trials:
+            spent[status] = sum((_spent(trial, images) for trial in trials), Spent())
+    return spent
 
 
 def by_rung(record: StudyRecord) -> dict[int, Spent]:
-    """What each rung cost, from the evaluations made there. A trial counts on every rung on which it trained."""
+    """The cost of each rung, from the evaluations made on it. A trial counts on every rung on which it trained."""
     trials: dict[int, set[int]] = {}
     trained: Counter[int] = Counter()
     seconds: dict[int, float] = {}
@@ -54,31 +54,31 @@ def by_rung(record: StudyRecord) -> dict[int, Spent]:
 
 
 def saved(record: StudyRecord) -> Spent:
-    """What training every pruned and paused trial to the end would have cost more; `seconds` where they are known.
+    """The additional cost if every pruned and paused trial had been trained to the end; `seconds` None if unknown.
 
-    Not what failed or still runs: that would not have, or may still, come to its end.
+    Failed trials are not counted, as they would not have reached the end; nor are running ones, which still may.
     """
     rungs = _rungs(record)
-    paces = {
+    seconds_per_epoch = {
         rung: spent.seconds / spent.epochs for rung, spent in by_rung(record).items() if spent.seconds and spent.epochs
     }
     total = Spent()
     for trial in own_trials(record):
         if trial.status not in ("pruned", "paused"):
             continue
-        below = 0
-        more = Spent(1)
+        start_epoch = 0
+        avoided = Spent(1)
         for number, rung in enumerate(rungs, start=1):
-            left = max(0, rung.epochs - max(below, trial.epochs))
-            below = rung.epochs
-            pace = paces.get(number)
-            more += Spent(0, left, left * rung.images, (None if pace is None else left * pace) if left else 0.0)
-        total += more if more.epochs else Spent()
+            left = max(0, rung.epochs - max(start_epoch, trial.epochs))
+            start_epoch = rung.epochs
+            pace = seconds_per_epoch.get(number)
+            avoided += Spent(0, left, left * rung.images, (None if pace is None else left * pace) if left else 0.0)
+        total += avoided if avoided.epochs else Spent()
     return total
 
 
 def full_runs(record: StudyRecord) -> Spent:
-    """What the promoted runs cost."""
+    """The cost of the promoted runs."""
     return sum((Spent(1, run.epochs, 0, finite(run.seconds) or 0.0) for run in record.full_runs), Spent())
 
 
@@ -96,15 +96,15 @@ def _rung(record: StudyRecord, number: int) -> Rung:
 
 
 def _images_by_trial(record: StudyRecord) -> dict[int, int]:
-    found: dict[int, int] = {}
+    images: dict[int, int] = {}
     for evaluation, epochs in _search_epochs(record):
-        images = epochs * _rung(record, evaluation.rung).images
-        found[evaluation.trial_id] = found.get(evaluation.trial_id, 0) + images
-    return found
+        seen = epochs * _rung(record, evaluation.rung).images
+        images[evaluation.trial_id] = images.get(evaluation.trial_id, 0) + seen
+    return images
 
 
 def _search_epochs(record: StudyRecord) -> Iterator[tuple[Evaluation, int]]:
-    """Each evaluation of the search with the epochs since the one before it."""
+    """Each evaluation of the search with the number of epochs since the previous one of its trial."""
     own = {trial.trial_id for trial in own_trials(record)}
     last: dict[int, int] = {}
     for evaluation in sorted(record.evaluations, key=lambda e: e.epoch):

@@ -1,20 +1,21 @@
-"""The CSV files of a study: one row per trial, or per evaluation, their columns fixed by contract."""
+"""The CSV files and data frames of a study. Their columns are part of the public contract."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from reports.files import write_atomically
+from reports.atomic_write import write_atomically
+from reports.formatting import canonical_json
 from reports.record import Agreement, Evaluation, StudyRecord, Trial
-from reports.words import canonical_json
 
-# A spreadsheet reads a cell that begins with one of these as a formula.
+if TYPE_CHECKING:
+    import pandas as pd
+
+# A spreadsheet treats a cell that begins with one of these as a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 EVALUATION_COLUMNS = ("trial_id", "epoch", "rung", "slot", "seconds", "ended_at", "run")
@@ -23,7 +24,7 @@ Cell = int | float | str | None
 
 
 def columns(record: StudyRecord) -> list[str]:
-    """The names of the columns, in order."""
+    """The names of the columns of `trials.csv`, in order."""
     name = record.metric.name
     return [
         "trial_id",
@@ -43,43 +44,41 @@ def columns(record: StudyRecord) -> list[str]:
 
 
 def _promoted(record: StudyRecord) -> bool:
-    """Whether any trial has come to its end in full training."""
+    """Whether any trial has completed a run at full budget."""
     return any(trial.full_seeds for trial in record.trials)
 
 
 def trials_frame(record: StudyRecord) -> pd.DataFrame:
-    """One row per trial in the order of the record; what is missing is NA.
+    """One row per trial in the order of the record; missing values are NA.
 
-    Whole numbers stay whole (`Int64`), a parameter of mixed kinds stays as it is (`object`), lists, mappings,
-    booleans and null are JSON texts.
+    Integers stay integers (`Int64`), a parameter with values of several types keeps them (`object`), lists, mappings,
+    booleans and null become JSON texts.
     """
-    names = columns(record)
-    rows = [_row(record, trial) for trial in record.trials]
-    return pd.DataFrame({name: _series([row[place] for row in rows]) for place, name in enumerate(names)})
+    return _frame(columns(record), [_row(record, trial) for trial in record.trials])
 
 
 def write_trials_csv(record: StudyRecord, path: Path) -> None:
-    """Write the CSV, whole or not at all. Texts that a spreadsheet would run get a leading apostrophe."""
+    """Write the CSV atomically. Texts that a spreadsheet would treat as formulas get a leading apostrophe."""
     lines = [_line(columns(record)), *(_line(_row(record, trial)) for trial in record.trials)]
     write_atomically(path, "".join(lines))
 
 
 def metric_columns(record: StudyRecord) -> list[str]:
     """The names of the columns of `metrics.csv`, in order: the primary metric is the first of the metrics."""
-    found = dict.fromkeys(name for evaluation in record.evaluations for name in evaluation.metrics)
-    first = [record.metric.name] if record.metric.name in found else []
-    return [*EVALUATION_COLUMNS, *(name for name in dict.fromkeys([*first, *found]) if name not in EVALUATION_COLUMNS)]
+    recorded = dict.fromkeys(name for evaluation in record.evaluations for name in evaluation.metrics)
+    primary = [record.metric.name] if record.metric.name in recorded else []
+    metrics = dict.fromkeys([*primary, *recorded])
+    return [*EVALUATION_COLUMNS, *(name for name in metrics if name not in EVALUATION_COLUMNS)]
 
 
 def metrics_frame(record: StudyRecord) -> pd.DataFrame:
     """One row per evaluation in the order of the record; `run` is the folder of a promoted run, NA in the search."""
     names = metric_columns(record)
-    rows = [_evaluation_row(names, evaluation) for evaluation in record.evaluations]
-    return pd.DataFrame({name: _series([row[place] for row in rows]) for place, name in enumerate(names)})
+    return _frame(names, [_evaluation_row(names, evaluation) for evaluation in record.evaluations])
 
 
 def write_metrics_csv(record: StudyRecord, path: Path) -> None:
-    """Write every evaluation as CSV, whole or not at all, with the same care for spreadsheets."""
+    """Write all evaluations as CSV atomically, with the same protection against formulas."""
     names = metric_columns(record)
     lines = [_line(names), *(_line(_evaluation_row(names, point)) for point in record.evaluations)]
     write_atomically(path, "".join(lines))
@@ -91,39 +90,23 @@ AGREEMENT_COLUMNS = (
 )  # fmt: skip
 
 
-def agreement_frame(record: StudyRecord) -> pd.DataFrame:
-    """One row per pair of budgets that have trials in common, with 95 % intervals."""
-    rows = [_agreement_row(pair) for pair in record.agreements]
-    return pd.DataFrame({name: _series([row[n] for row in rows]) for n, name in enumerate(AGREEMENT_COLUMNS)})
-
-
 def write_agreement_csv(record: StudyRecord, path: Path) -> None:
-    """Write how far each budget foretells the next, whole or not at all."""
-    sheet = io.StringIO()
-    writer = csv.writer(sheet, lineterminator="\n")
-    writer.writerow(AGREEMENT_COLUMNS)
-    writer.writerows([_text(cell) for cell in _agreement_row(pair)] for pair in record.agreements)
-    write_atomically(path, sheet.getvalue())
+    """Write how well each budget predicts the next, one row per pair of budgets, atomically."""
+    lines = [_line(AGREEMENT_COLUMNS), *(_line(_agreement_row(pair)) for pair in record.agreements)]
+    write_atomically(path, "".join(lines))
 
 
 def _agreement_row(pair: Agreement) -> list[Cell]:
-    estimates: list[Cell] = [
-        part for found in (pair.naive, pair.tau, pair.rho) for part in (found.value, found.low, found.high)
-    ]
+    estimates: list[Cell] = [number for e in (pair.naive, pair.tau, pair.rho) for number in (e.value, e.low, e.high)]
     counts: list[Cell] = [pair.lower, pair.upper, pair.seen, pair.compared, pair.anchors, pair.method]
     return [*counts, *estimates, pair.top, pair.overlap, pair.regret]
 
 
 def decisions_frame(record: StudyRecord) -> pd.DataFrame:
-    """One row per decision in the order in which they were taken."""
-    taken = sorted(record.decisions, key=lambda decision: decision.sequence)
-    return pd.DataFrame(
-        {
-            "sequence": _series([decision.sequence for decision in taken]),
-            "trial_id": _series([decision.trial_id for decision in taken]),
-            "line": _series([decision.line for decision in taken]),
-        }
-    )
+    """One row per decision in the order in which they were made."""
+    decisions = sorted(record.decisions, key=lambda decision: decision.sequence)
+    rows: list[list[Cell]] = [[decision.sequence, decision.trial_id, decision.line] for decision in decisions]
+    return _frame(("sequence", "trial_id", "line"), rows)
 
 
 def _evaluation_row(names: list[str], point: Evaluation) -> list[Cell]:
@@ -180,12 +163,14 @@ def _param(value: Any) -> Cell:
 
 def _line(cells: Iterable[Cell]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(map(_text, cells))  # quotes what holds either line end
+    csv.writer(line, lineterminator="\r\n").writerow(
+        map(_text, cells)
+    )  # this terminator makes it quote cells with either line end
     return f"{line.getvalue()[:-2]}\n"
 
 
 def _text(cell: Cell) -> str:
-    """The cell as CSV text. `repr` of a float is the shortest text that reads back as the same float."""
+    """The cell as CSV text. `repr` of a float is the shortest text that is parsed back to the same float."""
     if cell is None:
         return ""
     if isinstance(cell, str):
@@ -193,11 +178,19 @@ def _text(cell: Cell) -> str:
     return repr(cell)
 
 
+def _frame(names: Sequence[str], rows: Sequence[Sequence[Cell]]) -> pd.DataFrame:
+    import pandas as pd  # slow to import, and not needed to write the CSV files
+
+    return pd.DataFrame({name: _series([row[index] for row in rows]) for index, name in enumerate(names)})
+
+
 def _series(cells: list[Cell]) -> pd.Series[Any]:
-    """The kind is chosen here: pandas would turn 4 and 4.5 into 4.0 and 4.5, 4 and a gap into 4.0 and NaN."""
-    kinds = {type(cell) for cell in cells if cell is not None}
-    if kinds == {int} and all(cell is None or abs(int(cell)) < 2**63 for cell in cells):
+    """The dtype is chosen here: pandas would turn 4 and 4.5 into 4.0 and 4.5, and 4 and a gap into 4.0 and NaN."""
+    import pandas as pd
+
+    types = {type(cell) for cell in cells if cell is not None}
+    if types == {int} and all(cell is None or abs(int(cell)) < 2**63 for cell in cells):
         return pd.Series(cells, dtype="Int64")
-    if kinds == {float}:
+    if types == {float}:
         return pd.Series(cells, dtype="float64")
     return pd.Series(cells, dtype="object")

@@ -1,15 +1,15 @@
 "use strict";
-// The page's own script: draws the plots, keeps their colours with the page's, sorts and filters the table of trials.
+// The script of the report: draws the plots in the colours of the page, sorts and filters the table of trials.
 (function () {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const plots = [];
 
-  // Repeated neighbouring texts travel folded as {runs: [[count, text], …]}.
-  function unfolded(value) {
-    if (Array.isArray(value)) return value.map(unfolded);
+  // Expands runs of equal texts, which are compressed to {runs: [[count, text], …]}.
+  function expanded(value) {
+    if (Array.isArray(value)) return value.map(expanded);
     if (value === null || typeof value !== "object") return value;
     if (Array.isArray(value.runs)) return value.runs.flatMap(([count, text]) => Array(count).fill(text));
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, unfolded(item)]));
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, expanded(item)]));
   }
 
   function theme(layout, prefix) {
@@ -26,8 +26,8 @@
 
   function draw(figure) {
     const canvas = figure.querySelector(".canvas");
-    const spec = unfolded(JSON.parse(figure.querySelector("script").textContent));
-    // A finger on a plot should scroll the page, not draw a zoom frame.
+    const spec = expanded(JSON.parse(figure.querySelector("script").textContent));
+    // Touching a plot should scroll the page, not draw a zoom frame.
     const touch = matchMedia("(pointer: coarse), (hover: none)").matches;
     if (touch) spec.layout.dragmode = false;
     const config = {
@@ -44,13 +44,13 @@
     for (const canvas of plots) Plotly.relayout(canvas, theme(canvas._fullLayout, prefix));
   }
 
-  // Values first, missing ones last in either direction; texts by the reader's language, with 2 before 10.
-  function compare(left, right, up) {
+  // Missing values last in both directions; texts in the order of the browser's language, with 2 before 10.
+  function compare(left, right, ascending) {
     if (left === null || right === null) return (left === null) - (right === null);
     const order = typeof left === "number" && typeof right === "number"
       ? left - right
       : String(left).localeCompare(String(right), undefined, { numeric: true });
-    return up ? order : -order;
+    return ascending ? order : -order;
   }
 
   function keyOf(row, place) {
@@ -66,11 +66,11 @@
       const button = head.querySelector("button");
       if (!button) return;
       button.addEventListener("click", () => {
-        const up = head.getAttribute("aria-sort") !== "ascending";
+        const ascending = head.getAttribute("aria-sort") !== "ascending";
         for (const other of heads) if (other.hasAttribute("aria-sort")) other.setAttribute("aria-sort", "none");
-        head.setAttribute("aria-sort", up ? "ascending" : "descending");
+        head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
         const keyed = [...body.rows].map((row) => [keyOf(row, place), row]);
-        keyed.sort((left, right) => compare(left[0], right[0], up));
+        keyed.sort((left, right) => compare(left[0], right[0], ascending));
         body.append(...keyed.map((pair) => pair[1]));
       });
     });
@@ -78,18 +78,18 @@
 
   function filterable(table) {
     const bar = document.querySelector(".filter"), input = bar.querySelector("input");
-    const said = bar.querySelector("output"), rows = [...table.tBodies[0].rows];
+    const output = bar.querySelector("output"), rows = [...table.tBodies[0].rows];
     const texts = rows.map((row) => [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase());
     const show = () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       let count = 0;
       rows.forEach((row, place) => {
-        const fits = words.every((word) => texts[place].includes(word));
-        row.hidden = !fits;
-        count += fits;
+        const matches = words.every((word) => texts[place].includes(word));
+        row.hidden = !matches;
+        count += matches;
       });
-      said.textContent = words.length ? `${count} of ${rows.length}` : `${rows.length}`;
-      said.textContent += rows.length === 1 ? " trial" : " trials";
+      output.textContent = words.length ? `${count} of ${rows.length}` : `${rows.length}`;
+      output.textContent += rows.length === 1 ? " trial" : " trials";
     };
     input.addEventListener("input", show);
     bar.hidden = false;

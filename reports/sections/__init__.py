@@ -1,1 +1,1 @@
-"""One file per section of the report; the ordered table of them is in `reports.build`."""
+"""One file per section of the report; `reports.build` has the table of their order."""

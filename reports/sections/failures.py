@@ -1,12 +1,12 @@
-"""What failed, how often and why."""
+"""The failures of trials and promoted runs, grouped by cause."""
 
 from __future__ import annotations
 
 from collections import Counter
 
+from reports.formatting import plural, shorten
 from reports.markup import Section, code, esc, paragraph, table
 from reports.record import StudyRecord
-from reports.words import plural, shorten
 
 MAX_CAUSES = 50
 MAX_TRIALS_NAMED = 12
@@ -15,35 +15,34 @@ Cause = tuple[str, str]
 
 
 def section(record: StudyRecord) -> Section | None:
-    """Failures by kind and cause, the most frequent first; None where nothing failed."""
-    who: dict[Cause, list[str]] = {}
+    """Failures by kind and cause, the most frequent first; None if nothing failed."""
+    failed: dict[Cause, list[str]] = {}
     for trial in record.trials:
         if trial.status == "failed":
             cause = (trial.failure_kind or "unknown", _first_line(trial.failure_line or trial.reason))
-            who.setdefault(cause, []).append(str(trial.trial_id))
+            failed.setdefault(cause, []).append(str(trial.trial_id))
     for run in record.full_runs:
         if run.status == "failed":
-            who.setdefault(("promoted run", _first_line(run.reason)), []).append(run.folder)
-    if not who:
+            failed.setdefault(("promoted run", _first_line(run.reason)), []).append(run.folder)
+    if not failed:
         return None
-    causes = sorted(who, key=lambda cause: (-len(who[cause]), cause))
-    rows = [_row(cause, who[cause]) for cause in causes[:MAX_CAUSES]]
+    causes = sorted(failed, key=lambda cause: (-len(failed[cause]), cause))
+    rows = [_row(cause, failed[cause]) for cause in causes[:MAX_CAUSES]]
     kinds = Counter({kind: 0 for kind, _ in causes})
-    for (kind, _), names in who.items():
+    for (kind, _), names in failed.items():
         kinds[kind] += len(names)
-    words = ", ".join(f"{count:,} × {esc(kind)}" for kind, count in kinds.most_common())
+    counts = ", ".join(f"{count:,} × {esc(kind)}" for kind, count in kinds.most_common())
     more = len(causes) - len(rows)
     return Section(
         "Failures",
-        paragraph(words + ".")
+        paragraph(counts + ".")
         + table("Failures by cause", ("Kind", "Count", "Cause", "Trials"), rows, numeric=(1,), wide=(2,))
-        + paragraph(f"And {plural(more, 'rarer cause')}." if more else ""),
+        + paragraph(f"{plural(more, 'less frequent cause')} not shown." if more else ""),
     )
 
 
 def _first_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[0] if lines else "no cause recorded"
+    return next(iter(text.strip().splitlines()), "no cause recorded")
 
 
 def _row(cause: Cause, names: list[str]) -> tuple[str, str, str, str]:

@@ -1,4 +1,4 @@
-"""The table of all trials, best first, to sort and to filter."""
+"""The table of all trials, best first, which can be sorted and filtered."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from reports.cards import anchor, roles_of
+from reports.curves import Curve, central_range, curves, thinned
+from reports.formatting import MISSING, duration, finite, four_digits, metric_text, param_text, plural, shorten
 from reports.markup import Section, chip, esc, paragraph, scroller
-from reports.ranking import Curve, central_range, curves, ordered, thinned
+from reports.ranking import ordered
 from reports.record import StudyRecord, Trial
-from reports.words import MISSING, duration, finite, four_digits, metric_text, param_text, plural, shorten
+from reports.sample_cards import anchor, roles_of
 
 MAX_ROWS = 2_000
 MAX_REASON = 200
@@ -20,7 +21,7 @@ SPARK_WIDTH, SPARK_HEIGHT, SPARK_POINTS = 84, 22, 16  # px, px, points
 
 @dataclass(frozen=True)
 class _Column:
-    """A column: `cell` gives HTML, `key` what to sort by where that is not the cell's text."""
+    """A column: `cell` returns HTML, `key` the sort key if it is not the text of the cell."""
 
     head: str
     cell: Callable[[Trial], str]
@@ -31,14 +32,14 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Scale:
-    """One scale for the small curves of all trials, so that they compare."""
+    """The common scale of the small curves of all trials, which makes them comparable."""
 
     last_epoch: int
     low: float
     high: float
 
     def point(self, epoch: int, value: float) -> str:
-        """The point in the drawing's pixels as SVG has it; values off the scale lie on its edge."""
+        """The point in pixels as an SVG coordinate pair; values outside the scale are drawn on its edge."""
         share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
         x = 2 + epoch / max(1, self.last_epoch) * (SPARK_WIDTH - 4)
         y = 2 + (1 - min(1.0, max(0.0, share))) * (SPARK_HEIGHT - 4)
@@ -56,16 +57,16 @@ def section(record: StudyRecord) -> Section | None:
     caption = "Best first: by highest rung, then by value; failed trials last."
     note = ""
     if len(trials) > MAX_ROWS:
-        note = f"The first {MAX_ROWS:,} of {plural(len(trials), 'trial')}; all of them are in trials.csv."
-    sheet = (
+        note = f"The first {MAX_ROWS:,} of {plural(len(trials), 'trial')}; trials.csv has all of them."
+    table = (
         f'<table class="trials" id="trials-table"><caption class="quiet">{caption}</caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     )
-    return Section("Trials", _filter_html() + scroller("Table of trials", sheet) + paragraph(note, kind="quiet"))
+    return Section("Trials", _filter_html() + scroller("Table of trials", table) + paragraph(note, kind="quiet"))
 
 
 def _filter_html() -> str:
-    # Hidden until the script that makes it work has run.
+    # Hidden until the script that it needs has run.
     return (
         '<p class="filter" hidden><label for="trials-filter">Filter</label> '
         '<input type="search" id="trials-filter" autocomplete="off" spellcheck="false" '
@@ -82,7 +83,7 @@ def _columns(record: StudyRecord) -> list[_Column]:
         max((curve.epochs[-1] for curve in by_trial.values()), default=1),
         *(central_range(values) if values else (0.0, 1.0)),
     )
-    known = [
+    columns = [
         _Column("Trial", _trial, lambda trial: trial.trial_id, kind="num"),
         _Column("Status", lambda trial: chip(trial.status)),
         _number(metric.label, lambda trial: trial.value, lambda value: metric_text(metric, value), "num strong"),
@@ -92,9 +93,9 @@ def _columns(record: StudyRecord) -> list[_Column]:
         *(_param_column(key) for key in record.parameters),
     ]
     if metric.name != "loss":
-        known.append(_number("Loss", lambda trial: trial.loss, four_digits))
+        columns.append(_number("Loss", lambda trial: trial.loss, four_digits))
     return [
-        *known,
+        *columns,
         _Column("Rung", _rung, lambda trial: trial.rung),
         _number("Epochs", lambda trial: trial.epochs, lambda value: f"{value:,.0f}"),
         _number("Time", lambda trial: trial.seconds, duration),
@@ -103,13 +104,13 @@ def _columns(record: StudyRecord) -> list[_Column]:
 
 
 def _samples_column(record: StudyRecord) -> _Column:
-    """Links to the samples in this page, and to their files where the report still lies beside them."""
-    kept = {sample.trial_id for sample in record.samples if not sample.run}
+    """Links to the samples in this page, and to their files, if the report is in the study folder."""
+    with_samples = {sample.trial_id for sample in record.samples if not sample.run}
     shown = {trial_id for trial_id, run in roles_of(record) if not run}
 
     def cell(trial: Trial) -> str:
         links = [f'<a href="#{anchor(trial.trial_id)}">shown</a>'] if trial.trial_id in shown else []
-        if trial.trial_id in kept and trial.folder:
+        if trial.trial_id in with_samples and trial.folder:
             links.append(f'<a href="{esc(quote(trial.folder))}/samples/">files</a>')
         return " ".join(links) or MISSING
 
@@ -117,11 +118,11 @@ def _samples_column(record: StudyRecord) -> _Column:
 
 
 def _number(
-    head: str, value: Callable[[Trial], float | None], words: Callable[[float], str], kind: str = "num"
+    head: str, value: Callable[[Trial], float | None], text: Callable[[float], str], kind: str = "num"
 ) -> _Column:
     def cell(trial: Trial) -> str:
         number = value(trial)
-        return MISSING if number is None else esc(words(number))
+        return MISSING if number is None else esc(text(number))
 
     return _Column(head, cell, lambda trial: finite(value(trial)), kind)
 
@@ -138,20 +139,20 @@ def _param_column(key: str) -> _Column:
 
 
 def _trial(trial: Trial) -> str:
-    """The trial's number, a link to its folder where the report still lies beside it."""
+    """The number of the trial, with a link to its folder, if the report is in the study folder."""
     if not trial.folder:
         return str(trial.trial_id)
-    return f'<a href="{esc(quote(trial.folder))}/" title="its folder, beside the report">{trial.trial_id}</a>'
+    return f'<a href="{esc(quote(trial.folder))}/" title="folder of the trial">{trial.trial_id}</a>'
 
 
 def _rung(trial: Trial) -> str:
-    words = f' <span class="quiet">{esc(shorten(trial.rung_words, 60))}</span>' if trial.rung_words else ""
-    return f"{trial.rung}{words}"
+    description = f' <span class="quiet">{esc(shorten(trial.rung_words, 60))}</span>' if trial.rung_words else ""
+    return f"{trial.rung}{description}"
 
 
 def _reason(trial: Trial) -> str:
-    why = trial.reason or "".join(trial.failure_line.strip().splitlines()[:1])
-    notes = [shorten(why, MAX_REASON)] if why else []
+    reason = trial.reason or "".join(trial.failure_line.strip().splitlines()[:1])
+    notes = [shorten(reason, MAX_REASON)] if reason else []
     if trial.duplicate_of is not None:
         notes.append(f"same as trial {trial.duplicate_of}")
     if trial.retries:
@@ -182,11 +183,11 @@ def _key(column: _Column, trial: Trial) -> str:
 
 
 def _spark(record: StudyRecord, curve: Curve | None, scale: _Scale) -> str:
-    """A curve as a small inline drawing."""
+    """A curve as a small inline SVG."""
     if curve is None:
         return MISSING
     points = [
-        scale.point(curve.epochs[place], curve.values[place]) for place in thinned(len(curve.values), SPARK_POINTS)
+        scale.point(curve.epochs[index], curve.values[index]) for index in thinned(len(curve.values), SPARK_POINTS)
     ]
     first, last = (metric_text(record.metric, curve.values[end]) for end in (0, -1))
     label = f"from {first} to {last} in {plural(len(curve.values), 'evaluation')}"

@@ -1,4 +1,4 @@
-"""What the parameters have to do with the result."""
+"""The influence of the parameters on the result."""
 
 from __future__ import annotations
 
@@ -13,109 +13,121 @@ from reports.figures_parameters import (
     ranks_of,
     slice_of,
 )
+from reports.formatting import joined, plural
 from reports.markup import Section, esc, paragraph, scroller
-from reports.parameters import LEAST_FOR_IMPORTANCE, Parameters, by_importance, few, importances, parameters, top_pair
+from reports.parameter_study import (
+    LEAST_FOR_IMPORTANCE,
+    ParameterStudy,
+    at_most,
+    by_importance,
+    importances,
+    parameter_study,
+    top_pair,
+)
 from reports.record import StudyRecord
 from reports.render import figure_html
 from reports.rungs import rung_count, rung_words
-from reports.words import joined, plural
 
 LEAST_TRIALS = 3
 MAX_SLICES = 6
 
 
 def section(record: StudyRecord) -> Section | None:
-    """Importance, slices, parallel coordinates, contour and ranks; None where no parameter varies over trials."""
-    found = parameters(record)
-    if found is None or len(found.trials) < LEAST_TRIALS:
+    """Importance, slices, parallel coordinates, contour and ranks; None if no parameter varies between trials."""
+    compared = parameter_study(record)
+    if compared is None or len(compared.trials) < LEAST_TRIALS:
         return None
-    shares = importances(found)
-    names = by_importance(found, shares)
-    parts = [paragraph(_compared(record, found)), _importance(found, shares), _slices(record, found, names)]
+    shares = importances(compared)
+    names = by_importance(compared, shares)
+    parts = [paragraph(_basis(record, compared)), _importance(compared, shares), _slices(record, compared, names)]
     if len(names) > 1:
-        parts.append(_parallel(record, found, names))
-    pair = top_pair(found, names)
+        parts.append(_parallel(record, compared, names))
+    pair = top_pair(compared, names)
     if pair:
-        parts.append(_both(record, found, pair))
+        parts.append(_both(record, compared, pair))
     return Section("Parameters", "\n".join(parts))
 
 
-def _compared(record: StudyRecord, found: Parameters) -> str:
+def _basis(record: StudyRecord, compared: ParameterStudy) -> str:
     """Which trials these plots compare, and by which value."""
-    trials = plural(len(found.trials), "trial")
+    trials = plural(len(compared.trials), "trial")
     if rung_count(record) < 2:
-        return f"{trials}, each by its last {esc(record.metric.label)}; pruned trials stand with what they had."
-    words = rung_words(record, found.rung)
-    where = f"rung {found.rung}" + (f" ({words})" if words else "")
+        return f"{trials}, each by its last {esc(record.metric.label)}, also those that were pruned."
+    description = rung_words(record, compared.rung)
+    rung = f"rung {compared.rung}" + (f" ({description})" if description else "")
     return (
-        f"{trials}, each by its {esc(record.metric.label)} on {esc(where)}: values of different rungs do "
-        f"not compare, and no higher rung has {LEAST_FOR_IMPORTANCE} trials."
+        f"{trials}, each by its {esc(record.metric.label)} on {esc(rung)}: values on different rungs "
+        f"cannot be compared, and no higher rung has {LEAST_FOR_IMPORTANCE} trials."
     )
 
 
-def _importance(found: Parameters, shares: dict[str, float]) -> str:
-    if len(found.trials) < LEAST_FOR_IMPORTANCE:
+def _importance(compared: ParameterStudy, shares: dict[str, float]) -> str:
+    if len(compared.trials) < LEAST_FOR_IMPORTANCE:
         return paragraph(
-            f"Which parameter mattered takes at least {LEAST_FOR_IMPORTANCE} trials to say; there are "
-            f"{len(found.trials)}.",
+            f"The importance of parameters needs at least {LEAST_FOR_IMPORTANCE} trials; there are "
+            f"{len(compared.trials)}.",
             kind="quiet",
         )
-    if not shares or len(found.names) < 2:
+    if not shares or len(compared.names) < 2:
         return ""
-    few = len(found.trials) < 5 * LEAST_FOR_IMPORTANCE
+    uncertain = len(compared.trials) < 5 * LEAST_FOR_IMPORTANCE
     caption = [
-        "How much each parameter had to do with being among the best, as shares of their sum (PED-ANOVA).",
-        f"From {len(found.trials)} trials it is a hint, no more." if few else "",
+        "The importance of each parameter for being among the best trials, as shares of their sum (PED-ANOVA).",
+        f"With {len(compared.trials)} trials it is only a rough indication." if uncertain else "",
         *(
-            f"{esc(name)} is weighed over the {len(found.trials) - count} trials that have it."
-            for name, count in list(found.lacking.items())[:MAX_SLICES]
+            f"{esc(name)} is evaluated over the {len(compared.trials) - count} trials that have it."
+            for name, count in list(compared.lacking.items())[:MAX_SLICES]
         ),
     ]
-    named = joined([f"{name} {share:.0%}" for name, share in list(shares.items())[:MAX_SLICES]])
-    html = figure_html("importance", importance_bars(shares), f"Importance: {named}.", " ".join(filter(None, caption)))
+    summary = joined([f"{name} {share:.0%}" for name, share in list(shares.items())[:MAX_SLICES]])
+    html = figure_html(
+        "importance", importance_bars(shares), f"Importance: {summary}.", " ".join(filter(None, caption))
+    )
     return f"<h3>Importance</h3>{html}"
 
 
-def _slices(record: StudyRecord, found: Parameters, names: list[str]) -> str:
-    label, chosen = record.metric.label, few(found, MAX_SLICED)
+def _slices(record: StudyRecord, compared: ParameterStudy, names: list[str]) -> str:
+    label, chosen = record.metric.label, at_most(compared, MAX_SLICED)
     plots = "".join(
-        figure_html(f"slice-{place}", slice_of(record, chosen, name), f"{label} over {name}.")
-        for place, name in enumerate(names[:MAX_SLICES], start=1)
+        figure_html(f"slice-{number}", slice_of(record, chosen, name), f"{label} over {name}.")
+        for number, name in enumerate(names[:MAX_SLICES], start=1)
     )
     notes = ["Darker points are later trials."]
     if len(names) > MAX_SLICES:
-        notes.append(f"{MAX_SLICES} of {len(names)} parameters are drawn.")
-    return f'<h3>One by one</h3><div class="plots">{plots}</div>' + paragraph(
-        *notes, _thinned(found, MAX_SLICED), kind="quiet"
+        notes.append(f"{MAX_SLICES} of {len(names)} parameters are shown.")
+    return f'<h3>Each parameter</h3><div class="plots">{plots}</div>' + paragraph(
+        *notes, _thinned(compared, MAX_SLICED), kind="quiet"
     )
 
 
-def _parallel(record: StudyRecord, found: Parameters, names: list[str]) -> str:
+def _parallel(record: StudyRecord, compared: ParameterStudy, names: list[str]) -> str:
     caption = [
-        "One line a trial.",
-        "Below an axis pass the trials that lack its parameter." if found.lacking else "",
-        _thinned(found, MAX_PARALLEL),
+        "One line per trial.",
+        "The line of a trial that lacks a parameter passes below its axis." if compared.lacking else "",
+        _thinned(compared, MAX_PARALLEL),
     ]
     if len(names) > MAX_AXES:
-        caption.append(f"{MAX_AXES} of {len(names)} parameters are drawn.")
-    alt = f"Parallel coordinates of {plural(min(len(found.trials), MAX_PARALLEL), 'trial')}."
-    figure = parallel_coordinates(record, found, names)
+        caption.append(f"{MAX_AXES} of {len(names)} parameters are shown.")
+    alt = f"Parallel coordinates of {plural(min(len(compared.trials), MAX_PARALLEL), 'trial')}."
+    figure = parallel_coordinates(record, compared, names)
     html = figure_html("parallel", figure, alt, " ".join(filter(None, caption)))
-    return "<h3>Together</h3>" + scroller("Parallel coordinates", f'<div class="broad">{html}</div>')
+    return "<h3>All parameters</h3>" + scroller("Parallel coordinates", f'<div class="broad">{html}</div>')
 
 
-def _both(record: StudyRecord, found: Parameters, pair: tuple[str, str]) -> str:
+def _both(record: StudyRecord, compared: ParameterStudy, pair: tuple[str, str]) -> str:
     label, names = record.metric.label, f"{pair[0]} and {pair[1]}"
-    between = f"{esc(label)}, interpolated between the trials, which are the points. {_thinned(found, MAX_CONTOURED)}"
-    rank = f"The trials by rank of their {esc(label)}. {_thinned(found, MAX_SLICED)}"
+    contour = (
+        f"{esc(label)}, interpolated between the trials, which are the points. {_thinned(compared, MAX_CONTOURED)}"
+    )
+    ranks = f"The trials by rank of their {esc(label)}. {_thinned(compared, MAX_SLICED)}"
     return (
         f'<h3>{esc(names)}</h3><div class="plots">'
-        + figure_html("contour", contour_of(record, found, pair), f"{label} over {names}.", between)
-        + figure_html("ranks", ranks_of(found, pair), f"Ranks of {label} over {names}.", rank)
+        + figure_html("contour", contour_of(record, compared, pair), f"{label} over {names}.", contour)
+        + figure_html("ranks", ranks_of(compared, pair), f"Ranks of {label} over {names}.", ranks)
         + "</div>"
     )
 
 
-def _thinned(found: Parameters, limit: int) -> str:
-    count = len(found.trials)
-    return f"{limit} of {count:,} trials are drawn, the better half of them the best." if count > limit else ""
+def _thinned(compared: ParameterStudy, limit: int) -> str:
+    count = len(compared.trials)
+    return f"{limit} of {count:,} trials are shown, half of them the best." if count > limit else ""

@@ -1,4 +1,4 @@
-"""What it takes to do the same again: the plan in words, the environment, the commands."""
+"""What is needed to reproduce the study: the search space, the environment, the commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from reports.record import StudyRecord
 
 
 def section(record: StudyRecord) -> Section | None:
-    """Plan, environment and commands, each only where the record knows it."""
+    """Search space, environment and commands, each if the record has it; None if it has none of them."""
     parts: list[str] = []
     if record.searched:
         parts += ["<h3>What was searched</h3>", definitions(record.searched)]
@@ -15,5 +15,5 @@ def section(record: StudyRecord) -> Section | None:
         parts += ["<h3>Environment</h3>", definitions(record.environment)]
     if record.next_steps:
         parts.append("<h3>Commands</h3>")
-        parts += [paragraph(esc(why)) + command(line) for why, line in record.next_steps]
+        parts += [paragraph(esc(reason)) + command(line) for reason, line in record.next_steps]
     return Section("Reproduce", "\n".join(parts)) if parts else None

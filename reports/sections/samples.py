@@ -1,6 +1,6 @@
-"""What the best, the median and the worst trial and the promoted runs made of validation samples.
+"""Predictions of the best, the median and the worst trial and of the promoted runs for validation samples.
 
-Captions and classes stand below their images, boxes on them, generated images beside them; a confusion matrix follows.
+Captions and classes are shown below the image, boxes on it, generated images beside it. A confusion matrix follows.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from reports.boxes import colours_of
-from reports.cards import Source, Take, anchor, card, heading, roles_of
 from reports.figures_classes import confusion_of, mistakes, shown_matrix
+from reports.formatting import plural, shorten
 from reports.markup import Section, esc, paragraph, table
 from reports.record import Matrix, StudyRecord
 from reports.render import figure_html
-from reports.words import plural, shorten
+from reports.sample_cards import Prediction, Source, anchor, card, heading, roles_of
 
 MAX_CARDS = 60  # of about 20 kB each
 MAX_CARDS_EACH = 12
@@ -24,25 +24,25 @@ MAX_MISTAKES = 8
 
 
 def section(record: StudyRecord) -> Section | None:
-    """Cards of image, references and predictions under their titles; None where no sample was kept."""
+    """Cards with image, references and predictions, grouped by title; None if there are no samples."""
     roles, matrix = roles_of(record), shown_matrix(record)
     if not roles and matrix is None:
         return None
     each = max(1, min(MAX_CARDS_EACH, MAX_CARDS // max(1, len(roles))))
-    shown: dict[str, dict[Path | None, list[Take]]] = {}
+    shown: dict[str, dict[Path | None, list[Prediction]]] = {}
     count = 0
     for source, role in roles.items():
         for sample in [sample for sample in record.samples if (sample.trial_id, sample.run) == source][:each]:
             shown.setdefault(sample.title, {}).setdefault(sample.image, []).append((role, sample))
             count += 1
-    left = len(record.samples) - count
-    note = f"{plural(left, 'further sample')} not shown." if left else ""
-    parts = (_whose(record, roles), _groups(shown), paragraph(note, kind="quiet"), _confusion(matrix))
+    left_out = len(record.samples) - count
+    note = f"{plural(left_out, 'further sample')} not shown." if left_out else ""
+    parts = (_list_of_roles(record, roles), _groups(shown), paragraph(note, kind="quiet"), _confusion(matrix))
     return Section("Samples", "".join(parts))
 
 
-def _whose(record: StudyRecord, roles: Mapping[Source, str]) -> str:
-    """Whose samples are shown, each a place to link to, with the folder where it still lies beside the report."""
+def _list_of_roles(record: StudyRecord, roles: Mapping[Source, str]) -> str:
+    """The trials and runs whose samples are shown: targets for links, with links to their folders."""
     folders = {trial.trial_id: trial.folder for trial in record.trials}
     items = ""
     for (trial_id, run), role in roles.items():
@@ -53,39 +53,41 @@ def _whose(record: StudyRecord, roles: Mapping[Source, str]) -> str:
 
 
 def _confusion(matrix: Matrix | None) -> str:
-    """The matrix and its commonest mistakes in a table."""
+    """The confusion matrix, and a table of the most frequent mistakes."""
     if matrix is None:
         return ""
-    whose = f"trial {matrix.trial_id}" + (f", promoted ({shorten(matrix.run, 60)})" if matrix.run else "")
-    right = sum(matrix.counts[place][place] for place in range(len(matrix.labels)))
+    source = f"trial {matrix.trial_id}" + (f", promoted ({shorten(matrix.run, 60)})" if matrix.run else "")
+    correct = sum(matrix.counts[index][index] for index in range(len(matrix.labels)))
     total = sum(sum(row) for row in matrix.counts)
-    share = f"{right / total:.1%} of {total:,.0f} samples" if total > 0 else "none of the samples"
-    alt = f"Confusion matrix of {whose}: {plural(len(matrix.labels), 'class', 'classes')}, {share} on the diagonal."
-    caption = f"The last evaluation of {esc(whose)}; on the diagonal lie the {esc(share)} that it got right."
-    found = mistakes(matrix, MAX_MISTAKES)
+    share = f"{correct / total:.1%} of {total:,.0f} samples" if total > 0 else "none of the samples"
+    alt = f"Confusion matrix of {source}: {plural(len(matrix.labels), 'class', 'classes')}, {share} on the diagonal."
+    caption = f"The last evaluation of {esc(source)}; the diagonal holds the {esc(share)} that it classified correctly."
     rows = [
-        (esc(shorten(one.truth, 60)), esc(shorten(one.predicted, 60)), f"{one.count:,g}", f"{one.share:.1%}")
-        for one in found
+        (esc(shorten(m.truth, 60)), esc(shorten(m.predicted, 60)), f"{m.count:,g}", f"{m.share:.1%}")
+        for m in mistakes(matrix, MAX_MISTAKES)
     ]
-    heads = ("True class", "Taken for", "Samples", "Of the class")
-    commonest = table("The commonest mistakes", heads, rows, numeric=(2, 3)) if rows else ""
+    heads = ("True class", "Classified as", "Samples", "Share of the class")
+    mistakes_table = table("The most frequent mistakes", heads, rows, numeric=(2, 3)) if rows else ""
     plot = figure_html("confusion", confusion_of(matrix), alt, caption)
-    return f"<h3>Which class was taken for which</h3>{plot}{commonest}"
+    return f"<h3>Confusion matrix</h3>{plot}{mistakes_table}"
 
 
-def _groups(shown: Mapping[str, Mapping[Path | None, Sequence[Take]]]) -> str:
-    """A heading over each group; where each group is one card, a single grid with headings in the cards."""
+def _groups(shown: Mapping[str, Mapping[Path | None, Sequence[Prediction]]]) -> str:
+    """A heading over each group of cards; if every group is a single card, one grid with headings in the cards."""
     numbers = itertools.count(1)
-    takes_of = [take for images in shown.values() for takes in images.values() for take in takes]
-    colours = colours_of([box for _, sample in takes_of for box in (*sample.reference_boxes, *sample.predicted_boxes)])
+    samples = [sample for images in shown.values() for predictions in images.values() for _, sample in predictions]
+    colours = colours_of([box for sample in samples for box in (*sample.reference_boxes, *sample.predicted_boxes)])
     if not shown:
         return ""
     if all(len(images) == 1 for images in shown.values()):
-        only = [(title, takes) for title, images in shown.items() for takes in images.values()]
-        cards = [card(takes, next(numbers), colours, title) for title, takes in only]
+        cards = [
+            card(predictions, next(numbers), colours, title)
+            for title, images in shown.items()
+            for predictions in images.values()
+        ]
         return f'<div class="cards">{"".join(cards)}</div>'
     groups = ""
     for title, images in shown.items():
-        cards = [card(takes, next(numbers), colours) for takes in images.values()]
+        cards = [card(predictions, next(numbers), colours) for predictions in images.values()]
         groups += f'{heading(title)}<div class="cards">{"".join(cards)}</div>'
     return groups

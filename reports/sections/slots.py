@@ -1,13 +1,13 @@
-"""What ran where, and what the slots' time went into."""
+"""The work of the slots over time, and how their time was used."""
 
 from __future__ import annotations
 
 from reports.figures_slots import MAX_BARS, slot_gantt
+from reports.formatting import duration, joined, plural, shorten
 from reports.markup import Section, esc, paragraph, table
 from reports.record import StudyRecord
 from reports.render import figure_html
-from reports.slottime import KINDS, shares, span, stretches
-from reports.words import duration, joined, plural, shorten
+from reports.slot_time import KINDS, slot_intervals, time_shares, time_span
 
 MAX_SLOTS = 100
 _HEADS = ("Slot", "In use", "Training", "Evaluation", "Checkpoints", "Opening trials", "Lost or failed", "Idle")
@@ -15,44 +15,45 @@ _COLUMNS = ("training", "evaluation", "checkpoint", "opening", "lost", "idle")
 
 
 def section(record: StudyRecord) -> Section | None:
-    """The slots over time and their utilisation; None where the study did not keep the times."""
-    found = stretches(record)
-    if not found:
+    """The slots over time and their utilisation; None if the study recorded no times."""
+    intervals = slot_intervals(record)
+    if not intervals:
         return None
-    by_slot = shares(found)
-    begin, end = span(found)
+    by_slot = time_shares(intervals)
+    begin, end = time_span(intervals)
     caption = (
-        "Training has the colour of its rung; the numbers are the trials'. In use is the time that training and "
-        "evaluation took. A slot waits for a checkpoint only as far as it could not be written beside the training. "
-        "Opening a trial is loading its data and model. What is lost came to no evaluation. The time between two "
-        "calls is left out."
+        "Training has the colour of its rung; the numbers are trial numbers. “In use” is the time of training and "
+        "evaluation. Checkpoints are written during training; the time shown is what a slot waited for them. Opening a "
+        "trial means loading its data and model. Lost work led to no evaluation. The time between two calls is left "
+        "out."
     )
-    if len(found) > MAX_BARS:
-        caption += f" Of {len(found):,} stretches of time neighbours are drawn as one, coloured by their first rung."
+    if len(intervals) > MAX_BARS:
+        caption += (
+            f" Of {len(intervals):,} intervals, neighbours are drawn as one, in the colour of the first one's rung."
+        )
     rows = [
         (
             esc(shorten(slot, 40)),
-            f"<strong>{part['training'] + part['evaluation']:.0%}</strong>",
-            *(f"{part[kind]:.0%}" for kind in _COLUMNS),
+            f"<strong>{by_kind['training'] + by_kind['evaluation']:.0%}</strong>",
+            *(f"{by_kind[kind]:.0%}" for kind in _COLUMNS),
         )
-        for slot, part in list(by_slot.items())[:MAX_SLOTS]
+        for slot, by_kind in list(by_slot.items())[:MAX_SLOTS]
     ]
-    alt = f"What {plural(len(by_slot), 'slot')} did over {duration(end - begin)}."
+    alt = f"The work of {plural(len(by_slot), 'slot')} over {duration(end - begin)}."
     return Section(
         "Slots over time",
-        paragraph(_words(by_slot, end - begin), _retries(record))
-        + figure_html("slots", slot_gantt(record, found), alt, caption)
-        + table("What the slots' time went into", _HEADS, rows, numeric=range(1, len(_HEADS))),
+        paragraph(_usage(by_slot, end - begin), _retries(record))
+        + figure_html("slots", slot_gantt(record, intervals), alt, caption)
+        + table("Use of slot time", _HEADS, rows, numeric=range(1, len(_HEADS))),
     )
 
 
-def _words(by_slot: dict[str, dict[str, float]], seconds: float) -> str:
-    """How well the slots were used, and where the rest went."""
-    mean = {kind: sum(part[kind] for part in by_slot.values()) / len(by_slot) for kind in (*KINDS, "idle")}
+def _usage(by_slot: dict[str, dict[str, float]], seconds: float) -> str:
+    """The share of time in which the slots were in use, and the use of the rest."""
+    mean = {kind: sum(by_kind[kind] for by_kind in by_slot.values()) / len(by_slot) for kind in (*KINDS, "idle")}
     used = mean["training"] + mean["evaluation"]
-    names = {"checkpoint": "waiting for checkpoints", "opening": "opening trials", "lost": "what was lost or failed"}
-    rest = [f"{words} {mean[kind]:.0%}" for kind, words in names.items() if mean[kind] >= 0.005]
-    rest += [f"idle {mean['idle']:.0%}"] if mean["idle"] >= 0.005 else []
+    names = {"checkpoint": "waiting for checkpoints", "opening": "opening trials", "lost": "lost work", "idle": "idle"}
+    rest = [f"{name} {mean[kind]:.0%}" for kind, name in names.items() if mean[kind] >= 0.005]
     slots = plural(len(by_slot), "slot")
     sentence = f"{slots} trained or evaluated for <strong>{used:.0%}</strong> of {duration(seconds)}"
     return f"{sentence} (the rest: {joined(rest)})." if rest else f"{sentence}."
@@ -60,4 +61,4 @@ def _words(by_slot: dict[str, dict[str, float]], seconds: float) -> str:
 
 def _retries(record: StudyRecord) -> str:
     count = sum(trial.retries for trial in record.trials)
-    return f"{plural(count, 'slice')} lost a process and went on from a checkpoint." if count else ""
+    return f"After a lost process, {plural(count, 'slice')} continued from a checkpoint." if count else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,15 @@ def box(tmp_path: Path) -> Iterator[NewBox]:
 
 
 @pytest.fixture(scope="session")
-def oracle(tmp_path_factory: pytest.TempPathFactory) -> StudyBox:
+def oracle(shared_folder: Callable[..., Path]) -> StudyBox:
     """The study of `SMALL` with its best trial promoted, run once without any fault."""
-    one = StudyBox(tmp_path_factory.mktemp("oracle") / "box", SMALL)
-    one.run("--promote", "1")
-    assert [row["status"] for row in one.rows()].count("running") == 0
-    return one
+
+    def fill(folder: Path) -> None:
+        one = StudyBox(folder / "box", SMALL)
+        one.run("--promote", "1")
+        assert [row["status"] for row in one.rows()].count("running") == 0
+
+    return StudyBox(shared_folder("oracle", fill) / "box", SMALL)
 
 
 @pytest.fixture

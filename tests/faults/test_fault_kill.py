@@ -51,7 +51,7 @@ def test_a_killed_driver_loses_nothing(box: NewBox, oracle: StudyBox) -> None:
     assert one.no_orphans() is None
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(900)
 def test_twenty_kills_lose_nothing(box: NewBox) -> None:
     undisturbed = box(LONGER, "--promote", "2", "--promote-seeds", "2", folder="undisturbed")

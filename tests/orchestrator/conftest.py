@@ -85,14 +85,16 @@ def bench(planned: Callable[..., Plan]) -> Callable[..., Bench]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(shared_folder: Callable[..., Path]) -> Path:
     """Folder of a small study that the real command searched and promoted. Tests only read it."""
-    home = tmp_path_factory.mktemp("real")
-    (home / "tiny.json").write_text(json.dumps(REAL_FILE), encoding="utf-8")
-    done = orchestrator_process(home, "run", "tiny.json", "--threads-per-slot", "1")
-    assert done.returncode == 0, done.stderr
-    (home / "stderr.txt").write_text(done.stderr, encoding="utf-8")
-    return home / "outputs" / "tiny"
+
+    def fill(home: Path) -> None:
+        (home / "tiny.json").write_text(json.dumps(REAL_FILE), encoding="utf-8")
+        done = orchestrator_process(home, "run", "tiny.json", "--threads-per-slot", "1")
+        assert done.returncode == 0, done.stderr
+        (home / "stderr.txt").write_text(done.stderr, encoding="utf-8")
+
+    return shared_folder("finished", fill) / "outputs" / "tiny"
 
 
 @pytest.fixture

@@ -86,11 +86,11 @@ def drawn(name: str, record: StudyRecord) -> Section | None:
     return section
 
 
-def body(name: str, record: StudyRecord) -> str:
+def section_html(name: str, record: StudyRecord) -> str:
     section = drawn(name, record)
     assert section is not None
     return section.body
 
 
-def said(name: str, record: StudyRecord) -> str:
-    return " ".join(" ".join(read(body(name, record)).text).split())
+def section_text(name: str, record: StudyRecord) -> str:
+    return " ".join(" ".join(read(section_html(name, record)).text).split())

@@ -179,7 +179,7 @@ def captioning(folder: Path) -> StudyRecord:
 
 
 def ladder(folder: Path) -> StudyRecord:
-    """The captioning study on three rungs and two slots; who was pruned there rests on the second rung here."""
+    """The captioning study on three rungs and two slots; trials pruned there are paused on the second rung here."""
     record = captioning(folder)
     rungs = [Rung(f"{epochs} epochs, {images} images @96", epochs, images) for epochs, images in LADDER]
     reached = {"completed": 3, "pruned": 2, "failed": 1}
@@ -213,7 +213,7 @@ def ladder(folder: Path) -> StudyRecord:
 
 
 def _agreements(trials: Sequence[Trial]) -> list[Agreement]:
-    """A rung that foretells nothing, one that does, and full training, of which little is known."""
+    """A rung that predicts nothing, one that predicts well, and full training, of which little is known."""
     values = {trial.trial_id: trial.value for trial in trials if trial.value is not None}
     turned = {trial_id: -value for trial_id, value in values.items()}
     poor = Estimate(-0.1, -0.35, 0.2)

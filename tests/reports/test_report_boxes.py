@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from report_reader import body, read, said
+from report_reader import read, section_html, section_text
 
-from reports.boxes import MAX_BOXES, boxed_picture, boxes_words, colours_of, drawable
-from reports.images import Picture, picture_of
+from reports.boxes import MAX_BOXES, boxed_picture, boxes_text, colours_of, drawable
 from reports.record import Box, StudyRecord
+from reports.thumbnails import Picture, picture_of
 
 PICTURE = Picture("data:image/jpeg;base64,AAAA", 200, 100)
 
@@ -27,10 +27,10 @@ def numbers(svg: str, tag: str) -> list[dict[str, float]]:
 
 
 def test_reference_and_predictions_stand_side_by_side(records: dict[str, StudyRecord]) -> None:
-    reader = read(body("samples", records["detection"]))
+    reader = read(section_html("samples", records["detection"]))
     assert (reader.tags["svg"], reader.tags["image"], reader.tags["use"]) == (8, 2, 6), "each picture embedded once"
     assert reader.tags["rect"] == 2 * (2 + 1 + 2 * (2 + 1) + 2), "two outlines for each box"
-    text = said("samples", records["detection"])
+    text = section_text("samples", records["detection"])
     assert text.count("reference 2 boxes: circle, traffic light") == 1
     assert text.count("reference 1 box: traffic light") == 1
     assert text.count("2 boxes: circle 0.93, traffic light 0.71") == 2
@@ -40,7 +40,7 @@ def test_reference_and_predictions_stand_side_by_side(records: dict[str, StudyRe
 
 
 def test_what_is_drawn_is_also_said(records: dict[str, StudyRecord]) -> None:
-    labels = read(body("samples", records["detection"])).labels
+    labels = read(section_html("samples", records["detection"])).labels
     assert "reference, boxed0.png: 2 boxes: circle, traffic light" in labels
     assert len(labels) == 8
 
@@ -67,7 +67,7 @@ def test_nothing_runs_out_of_the_picture(place: tuple[float, ...]) -> None:
 
 def test_a_class_has_one_colour_wherever_it_is_drawn(records: dict[str, StudyRecord]) -> None:
     found = re.findall(
-        r'stroke="(#\w+)"/><text[^>]*>([a-z ]+?)(?: 0\.\d+)?</text>', body("samples", records["detection"])
+        r'stroke="(#\w+)"/><text[^>]*>([a-z ]+?)(?: 0\.\d+)?</text>', section_html("samples", records["detection"])
     )
     assert len(found) == 11
     colours = {label: {colour for colour, other in found if other == label} for _, label in found}
@@ -78,16 +78,16 @@ def test_a_class_has_one_colour_wherever_it_is_drawn(records: dict[str, StudyRec
 def test_the_likeliest_boxes_are_drawn_and_the_others_counted() -> None:
     many = [Box("a", (1, 1, 5, 5), score / 100) for score in range(40)]
     assert [box.score for box in drawable(many)] == [score / 100 for score in range(39, 39 - MAX_BOXES, -1)]
-    assert boxes_words(many).startswith("40 boxes: a 0.39, a 0.38")
-    assert boxes_words(many).endswith("and 15 more")
-    assert boxes_words([]) == "no box"
+    assert boxes_text(many).startswith("40 boxes: a 0.39, a 0.38")
+    assert boxes_text(many).endswith("and 15 more")
+    assert boxes_text([]) == "no box"
 
 
 def test_references_that_differ_are_both_shown(records: dict[str, StudyRecord]) -> None:
     study = records["detection"]
     first, *others = study.samples
     changed = replace(first, reference_boxes=[Box("moon", (1, 1, 9, 9))])
-    text = said("samples", replace(study, samples=[changed, *others]))
+    text = section_text("samples", replace(study, samples=[changed, *others]))
     assert "1 box: moon" in text
     assert "reference of " in text
 
@@ -96,7 +96,7 @@ def test_without_its_image_a_sample_is_told_in_words(records: dict[str, StudyRec
     study = records["detection"]
     words = ["circle at 40,30,120,110"]
     samples = [replace(sample, image=tmp_path / "gone.png", references=words) for sample in study.samples[:1]]
-    text = said("samples", replace(study, samples=samples))
+    text = section_text("samples", replace(study, samples=samples))
     assert "No image: gone.png is missing" in text
     assert words[0] in text
 

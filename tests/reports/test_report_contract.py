@@ -71,7 +71,7 @@ def test_long_texts_are_shortened(records: dict[str, StudyRecord]) -> None:
 
 
 def test_a_broken_section_says_so_in_its_place(captioning: StudyRecord, caplog: pytest.LogCaptureFixture) -> None:
-    sections = {**SECTIONS, "history": "reports.words:plural", "later": "reports.sections.missing:section"}
+    sections = {**SECTIONS, "history": "reports.formatting:plural", "later": "reports.sections.missing:section"}
     with caplog.at_level(logging.WARNING):
         page = build_report(captioning, sections)
     reader = read(page)

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from report_records import BLEU, HOSTILE
 
-from reports.figures import optimisation_history
 from reports.figures_curves import MAX_POINTS, THINNED_CURVES, learning_curves
+from reports.figures_history import optimisation_history
+from reports.plot_style import COLOURS
 from reports.record import Evaluation, StudyRecord, Trial
 from reports.render import figure_json
-from reports.style import COLOURS
 
 
 def traces(figure) -> dict[str, dict]:

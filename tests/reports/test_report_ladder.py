@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from report_reader import drawn, said
+from report_reader import drawn, section_text
 from report_records import BLEU
 
 from reports.figures_rungs import rank_scatter, rung_flow
-from reports.figures_slots import joined_up, slot_gantt
+from reports.figures_slots import merged_blocks, slot_gantt
 from reports.figures_time import history_over_time
 from reports.record import Evaluation, Rung, StudyRecord, Trial, Wasted
 from reports.rungs import comparable, values_by_rung
-from reports.slottime import shares, stretches, works
+from reports.slot_time import slot_intervals, time_shares, work_blocks
 from reports.spending import Spent, by_rung, by_status, saved
 
 RUNGS = (Rung("1 epoch, 100 images @48", 1, 100), Rung("3 epochs, 200 images @48", 3, 200))
@@ -58,22 +58,23 @@ def test_what_was_spent_and_saved(small: StudyRecord) -> None:
     assert saved(small) == Spent(1, 2, 400, 20.0), "neither the failed trial nor the copy"
     unmeasured = replace(small, evaluations=[e for e in small.evaluations if e.rung == 1])
     assert saved(unmeasured).seconds is None
-    assert "29% of the epochs were saved" in said("cost", small)
+    assert "29% of the epochs were saved" in section_text("cost", small)
 
 
 def test_where_the_slots_were(small: StudyRecord) -> None:
-    found = stretches(small)
-    assert [(w.slot, w.trial_id, w.rung, w.begin, w.end, w.epochs) for w in works(found)] == [
+    intervals = slot_intervals(small)
+    assert [(w.slot, w.trial_id, w.rung, w.begin, w.end, w.epochs) for w in work_blocks(intervals)] == [
         ("a", 1, 1, 0.0, 10.0, 1),
         ("a", 3, 1, 10.0, 20.0, 1),
         ("a", 1, 2, 20.0, 40.0, 2),
         ("b", 2, 1, 10.0, 20.0, 1),
     ]
-    assert {one.kind for one in found} == {"training"}, "all that a study knows which kept no more"
-    by_slot = shares(found)
+    assert {one.kind for one in intervals} == {"training"}, "all that a study knows which kept no more"
+    by_slot = time_shares(intervals)
     assert (by_slot["a"]["training"], by_slot["b"]["training"], by_slot["b"]["idle"]) == (1.0, 0.25, 0.75)
-    assert "2 slots trained or evaluated for 62% of 40 s (the rest: idle 38%). 1 slice lost a process" in said(
-        "slots", small
+    assert (
+        "2 slots trained or evaluated for 62% of 40 s (the rest: idle 38%). After a lost process, 1 slice continued"
+        in section_text("slots", small)
     )
     assert drawn("slots", replace(small, evaluations=[replace(e, slot="") for e in small.evaluations])) is None
 
@@ -82,8 +83,8 @@ def test_a_slots_time_is_split_by_what_it_went_into(small: StudyRecord) -> None:
     whole = Evaluation(1, 1, 1, 1, 10.0, {"bleu": 1.0}, "", "a", 20.0, 4.0, 3.0, 2.0)
     lost = [Wasted("a", 2, 18.0, 30.0, "lost"), Wasted("b", 2, 0.0, 10.0, "hung")]
     record = replace(small, evaluations=[whole], wasted=lost)
-    found = stretches(record)
-    assert [(one.slot, one.kind, one.begin, one.end) for one in found] == [
+    intervals = slot_intervals(record)
+    assert [(one.slot, one.kind, one.begin, one.end) for one in intervals] == [
         ("a", "opening", 4.0, 8.0),
         ("a", "training", 8.0, 15.0),
         ("a", "evaluation", 15.0, 18.0),
@@ -91,30 +92,31 @@ def test_a_slots_time_is_split_by_what_it_went_into(small: StudyRecord) -> None:
         ("a", "lost", 20.0, 30.0),
         ("b", "lost", 0.0, 10.0),
     ]
-    part = shares(found)["a"]
+    part = time_shares(intervals)["a"]
     assert sum(part.values()) == pytest.approx(1.0)
     assert part["idle"] == pytest.approx(4.0 / 30.0)
-    names = [trace.name for trace in slot_gantt(record, found).data]
+    names = [trace.name for trace in slot_gantt(record, intervals).data]
     assert names[:2] == ["idle", "rung 1"]
     assert names[2:6] == ["opening", "evaluation", "checkpoint", "lost"]
-    assert "trained or evaluated for 17% of 30 s (the rest: waiting for checkpoints 3%, opening trials 7%" in said(
-        "slots", record
+    assert (
+        "trained or evaluated for 17% of 30 s (the rest: waiting for checkpoints 3%, opening trials 7%"
+        in section_text("slots", record)
     )
 
 
 def test_what_is_told_again_from_a_checkpoint_overlaps_nothing() -> None:
     points = [point(1, epoch, 1, 1.0, 100.0) for epoch in (1, 2, 3)] + [point(2, 1, 1, 1.0, 300.0, "a 10")]
     record = StudyRecord("s", "c", BLEU, trials=[Trial(1, "running", {})], evaluations=points)
-    assert [(w.begin, w.end) for w in works(stretches(record))] == [(90.0, 100.0), (290.0, 300.0)]
+    assert [(w.begin, w.end) for w in work_blocks(slot_intervals(record))] == [(90.0, 100.0), (290.0, 300.0)]
 
 
 def test_very_many_pieces_of_work_are_drawn_as_fewer(small: StudyRecord) -> None:
     points = [point(n % 2 + 1, n, 1, 1.0, 10.0 * n, f"slot {n % 3}") for n in range(1, 9_001)]
-    found = stretches(replace(small, evaluations=points))
-    drawn_as = joined_up(works(found), 300)
+    intervals = slot_intervals(replace(small, evaluations=points))
+    drawn_as = merged_blocks(work_blocks(intervals), 300)
     assert len(drawn_as) <= 303
     assert [w.slot for w in drawn_as] == sorted(w.slot for w in drawn_as)
-    assert sum(len(trace.x) for trace in slot_gantt(small, found).data) <= 3_006
+    assert sum(len(trace.x) for trace in slot_gantt(small, intervals).data) <= 3_006
 
 
 def test_the_flow_over_the_rungs(small: StudyRecord) -> None:
@@ -133,8 +135,8 @@ def test_a_rung_that_the_study_does_not_have_is_its_last(small: StudyRecord) -> 
     assert list(trace.link.target) == [1, 2, 3, 4]
 
 
-def test_who_was_passed_over_and_rose_is_counted(ladder: StudyRecord) -> None:
-    assert "1 trial that had been passed over rose later" in said("funnel", ladder)
+def test_paused_trials_that_continued_are_counted(ladder: StudyRecord) -> None:
+    assert "1 paused trial continued later" in section_text("funnel", ladder)
 
 
 def test_ranks_begin_with_the_best(small: StudyRecord) -> None:
@@ -148,28 +150,31 @@ def test_ranks_begin_with_the_best(small: StudyRecord) -> None:
 
 
 def test_agreement_says_how_it_was_corrected_and_what_is_poor(ladder: StudyRecord) -> None:
-    text = said("agreement", ladder)
+    text = section_text("agreement", ladder)
     assert "among them τ is too low" in text
     assert "rung 1 → rung 2" in text
-    assert "weighted by the chances of those that went on by lot" in text
-    assert "rung 1 does not foretell rung 2" in text
-    assert "rung 2 does not foretell rung 3" not in text
+    assert "weighted by the probability of being chosen at random to continue" in text
+    assert "rung 1 does not predict rung 2" in text
+    assert "rung 2 does not predict rung 3" not in text
     assert "Audit: 3 trials" in text
     assert "1 of them ended better than the best" in text
     assert drawn("agreement", replace(ladder, agreements=(), audit=None)) is None
 
 
-def test_the_choice_is_said_with_its_doubt(ladder: StudyRecord) -> None:
-    assert "a clear winner" in said("promoted", ladder)
+def test_the_choice_is_shown_with_its_uncertainty(ladder: StudyRecord) -> None:
+    assert "a clear winner" in section_text("promoted", ladder)
     choice = ladder.choice
     assert choice is not None
-    assert "a tie" in said("promoted", replace(ladder, choice=replace(choice, tie=True)))
-    assert "whether that is luck" in said("promoted", replace(ladder, choice=replace(choice, tie=None)))
-    assert "differences smaller than that" in said("promoted", ladder)
-    assert "31.4 ≈" not in said("promoted", ladder), "the choice is not marked as like itself"
+    assert "a tie" in section_text("promoted", replace(ladder, choice=replace(choice, tie=True)))
+    assert "whether that is chance" in section_text("promoted", replace(ladder, choice=replace(choice, tie=None)))
+    assert (
+        "between seeds of one configuration is 0.8: smaller differences, anywhere in this report, mean nothing"
+        in section_text("promoted", ladder)
+    )
+    assert "31.4 ≈" not in section_text("promoted", ladder), "the choice is not marked as like itself"
     other = [replace(run, trial_id=99, value=30.2) if run.status == "failed" else run for run in ladder.full_runs]
     near = [replace(run, status="completed") for run in other]
-    assert "30.2 ≈" in said("promoted", replace(ladder, full_runs=near))
+    assert "30.2 ≈" in section_text("promoted", replace(ladder, full_runs=near))
 
 
 def test_the_history_over_time(small: StudyRecord) -> None:

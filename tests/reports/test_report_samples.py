@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from report_reader import body, read, said
+from report_reader import read, section_html, section_text
 from report_records import HOSTILE
 
 from reports.figures_classes import MAX_CLASSES, confusion, confusion_of, mistakes, shown_matrix
@@ -17,14 +17,14 @@ MATRIX = Matrix(1, LABELS, ((8, 2, 0), (1, 3, 0), (0, 0, 0)))
 
 
 def test_classes_stand_below_their_image(records: dict[str, StudyRecord]) -> None:
-    text = said("samples", records["classification"])
+    text = section_text("samples", records["classification"])
     assert text.count("reference circle") == 2, "once for each image: both trials share it"
     assert text.count("circle 0.50") == text.count("star 0.60") == 1
 
 
 def test_generated_images_stand_beside_the_reference(records: dict[str, StudyRecord]) -> None:
     record = records["diffusion"]
-    html = body("samples", record)
+    html = section_html("samples", record)
     reader = read(html)
     assert reader.tags["img"] == 2 + 5, "two references, and of six generated ones all but the one that is lost"
     assert "No image: made" in html
@@ -33,7 +33,7 @@ def test_generated_images_stand_beside_the_reference(records: dict[str, StudyRec
         f"trial {best}"
     ] * 3
     assert sum(f"trial {worst}" in label for label in reader.labels) == 2
-    assert said("samples", record).count("reference a small red circle") == 1
+    assert section_text("samples", record).count("reference a small red circle") == 1
 
 
 def test_the_matrix_of_the_best_trial_is_drawn(records: dict[str, StudyRecord]) -> None:
@@ -41,11 +41,11 @@ def test_the_matrix_of_the_best_trial_is_drawn(records: dict[str, StudyRecord]) 
     matrix = shown_matrix(record)
     assert matrix is not None
     assert matrix.trial_id == ranked(record)[0].trial_id
-    text = said("samples", record)
-    assert "90.0% of 30 samples that it got right" in text
+    text = section_text("samples", record)
+    assert "90.0% of 30 samples that it classified correctly" in text
     assert "circle star 2 10.0%" in text
     promoted = replace(record, matrices=[replace(MATRIX, run="full/0001-seed0")], samples=())
-    assert "trial 1, promoted (full/0001-seed0)" in said("samples", promoted)
+    assert "trial 1, promoted (full/0001-seed0)" in section_text("samples", promoted)
 
 
 def test_colours_are_shares_of_the_true_class() -> None:
@@ -57,8 +57,7 @@ def test_colours_are_shares_of_the_true_class() -> None:
 
 
 def test_mistakes_come_the_most_frequent_first() -> None:
-    found = mistakes(MATRIX, 5)
-    assert [(one.truth, one.predicted, one.count, one.share) for one in found] == [
+    assert [(one.truth, one.predicted, one.count, one.share) for one in mistakes(MATRIX, 5)] == [
         ("cat", "dog", 2, 0.2),
         ("dog", "cat", 1, 0.25),
     ]
@@ -70,16 +69,16 @@ def test_of_many_classes_the_most_mistaken_are_drawn_and_the_axis_says_so() -> N
     figure = confusion_of(Matrix(1, [f"class {place}" for place in range(size)], counts))
     assert len(figure.data[0].z) == MAX_CLASSES
     assert figure.layout.yaxis.ticktext[0] == f"class {size - 1}"
-    assert f"({MAX_CLASSES} of {size}, most mistaken first)" in figure.layout.yaxis.title.text
+    assert f"({MAX_CLASSES} of {size}, those with most mistakes first)" in figure.layout.yaxis.title.text
     assert figure.data[0].text[0][0] == "", "a count would not fit"
 
 
 @pytest.mark.parametrize("kind", ["captioning", "empty"])
 def test_without_a_matrix_nothing_is_drawn(records: dict[str, StudyRecord], kind: str) -> None:
-    assert confusion(records[kind]).layout.annotations[0].text == "No confusion matrix was kept."
+    assert confusion(records[kind]).layout.annotations[0].text == "No confusion matrix was recorded."
 
 
 def test_strangers_classes_are_text(records: dict[str, StudyRecord]) -> None:
     ticks = confusion(records["hostile"]).layout.yaxis.ticktext
     assert all("<" not in tick for tick in ticks)
-    assert HOSTILE not in body("samples", records["hostile"])
+    assert HOSTILE not in section_html("samples", records["hostile"])

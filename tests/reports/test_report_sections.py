@@ -8,44 +8,44 @@ from statistics import fmean
 
 import pytest
 from PIL import Image
-from report_reader import body, read, said
+from report_reader import read, section_html, section_text
 from report_records import BLEU, LOSS, MAP
 from report_records import captioning as captioning_study
 
 from reports.build import build_report
-from reports.images import thumbnail_uri
+from reports.formatting import duration, metric_text
 from reports.ranking import ordered, ranked
 from reports.record import FullRun, Sample, StudyRecord, Trial
-from reports.words import duration, metric_text
+from reports.thumbnails import thumbnail_uri
 
 
 def test_the_summary_tells_the_study(captioning: StudyRecord) -> None:
     best = ranked(captioning)[0]
-    text = said("summary", captioning)
+    text = section_text("summary", captioning)
     assert f"Trial {best.trial_id} leads with BLEU {best.value:.1f}" in text
     assert "Pruning 7 trials early saved 21 epochs, 38%" in text
     assert "1 trial failed" in text
     values = [run.value for run in captioning.full_runs if run.trial_id == best.trial_id and run.value is not None]
     assert len(values) > 1
     mean = f"BLEU {fmean(values):.1f}, a mean over {len(values)} seeds"
-    assert f"trial {best.trial_id} reached {mean}, where the search had {best.value:.1f}" in text
+    assert f"trial {best.trial_id} reached {mean}; in the search it had reached {best.value:.1f}" in text
     assert f"Promoted BLEU {fmean(values):.1f}" in text, "not the luckiest seed"
     assert "python -m orchestrator retry outputs/captioning-quickstart --failed" in text
     assert "Warning. One of 12 trials" in text
 
 
 def test_the_summary_of_a_running_study_says_how_far_it_is(records: dict[str, StudyRecord]) -> None:
-    text = said("summary", records["running"])
+    text = section_text("summary", records["running"])
     assert "14 of 30" in text
     assert "So far, of 14 trials" in text
-    assert "1 trial is paused and can go on" in text
+    assert "1 trial is paused and can continue" in text
     assert "not all of which trained as long" in text
 
 
 def test_the_summary_without_a_value_promises_none(records: dict[str, StudyRecord]) -> None:
-    assert "No trial has been asked for yet" in said("summary", records["empty"])
-    assert "No trial has a value to compare" in said("summary", records["all_failed"])
-    assert "lowest validation loss" in said("summary", records["losses"])
+    assert "No trial has been asked for yet" in section_text("summary", records["empty"])
+    assert "No trial has a value to compare" in section_text("summary", records["all_failed"])
+    assert "lowest validation loss" in section_text("summary", records["losses"])
 
 
 def test_trials_stand_by_rung_then_value_and_failed_ones_last() -> None:
@@ -91,43 +91,45 @@ def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
 
 
 def test_failures_stand_by_cause(records: dict[str, StudyRecord]) -> None:
-    text = said("failures", records["all_failed"])
+    text = section_text("failures", records["all_failed"])
     assert text.startswith("2 × oom, 1 × code")
     assert "oom: it broke" in text
     assert "second line" not in text
 
 
 def test_seeds_of_a_promoted_trial_are_averaged(captioning: StudyRecord) -> None:
-    assert "over 2 seeds: mean 30.8, from 30.2 to 31.4." in said("promoted", captioning)
+    assert "over 2 seeds: mean 30.8, from 30.2 to 31.4." in section_text("promoted", captioning)
 
 
 def test_promoted_runs_that_ended_badly_come_last(captioning: StudyRecord) -> None:
     failed = FullRun(1, 5, "failed", "full/0001-seed5", value=99.0)
-    text = body("promoted", replace(captioning, full_runs=[failed, *captioning.full_runs]))
+    text = section_html("promoted", replace(captioning, full_runs=[failed, *captioning.full_runs]))
     assert text.index("full/0007-seed0") < text.index("full/0001-seed5")
 
 
 def test_where_promoted_runs_went_on_from_a_checkpoint_the_report_says_so(captioning: StudyRecord) -> None:
     warm = replace(captioning, full_runs=[replace(run, from_checkpoint=True) for run in captioning.full_runs])
-    words = "the weights that the search had trained"
-    assert "best.yaml does not start from them: it is another experiment" in said("promoted", warm)
+    words = "the weights of the search"
+    assert "Training with best.yaml does not start from these weights: it is a different experiment" in section_text(
+        "promoted", warm
+    )
     for name in ("promoted", "summary"):
-        assert words in said(name, warm)
-        assert words not in said(name, captioning)
+        assert words in section_text(name, warm)
+        assert words not in section_text(name, captioning)
 
 
 def test_a_large_table_is_cut_and_says_so() -> None:
     trials = [Trial(n, "completed", {}, value=float(n)) for n in range(1, 2_102)]
-    text = body("leaders", StudyRecord("s", "captioning", BLEU, trials=trials))
+    text = section_html("leaders", StudyRecord("s", "captioning", BLEU, trials=trials))
     assert text.count("<tr>") == 2_001
-    assert "The first 2,000 of 2,101 trials; all of them are in trials.csv." in text
+    assert "The first 2,000 of 2,101 trials; trials.csv has all of them." in text
 
 
 # --- samples ------------------------------------------------------------------------------------------------------
 
 
 def test_an_image_stands_once_with_what_each_trial_made_of_it(captioning: StudyRecord) -> None:
-    reader = read(body("samples", captioning))
+    reader = read(section_html("samples", captioning))
     text = " ".join(" ".join(reader.text).split())
     assert reader.tags["img"] == 4
     assert text.count("a purple hexagon in the lower left corner") == 1
@@ -137,14 +139,14 @@ def test_an_image_stands_once_with_what_each_trial_made_of_it(captioning: StudyR
 
 def test_titles_group_images(captioning: StudyRecord) -> None:
     samples = [replace(sample, title="All of them") for sample in captioning.samples]
-    text = body("samples", replace(captioning, samples=samples))
+    text = section_html("samples", replace(captioning, samples=samples))
     assert text.count("<h3>All of them</h3>") == 1
 
 
 def test_too_many_samples_are_left_out_and_counted(captioning: StudyRecord) -> None:
     one = captioning.samples[0]
     samples = [replace(one, title=str(place)) for place in range(30)]
-    assert "18 further samples not shown." in said("samples", replace(captioning, samples=samples))
+    assert "18 further samples not shown." in section_text("samples", replace(captioning, samples=samples))
 
 
 def test_images_become_small(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_what_is_no_image_gets_a_placeholder(tmp_path: Path) -> None:
     trial = Trial(1, "completed", {}, value=1.0)
     samples = [Sample(1, tmp_path / "gone.png", "A", ["reference"], ["prediction"])]
     record = StudyRecord("s", "captioning", BLEU, trials=[trial], samples=samples)
-    assert "No image: gone.png is missing or cannot be read" in said("samples", record)
+    assert "No image: gone.png is missing or cannot be read" in section_text("samples", record)
 
 
 def test_records_do_not_depend_on_the_folder(tmp_path: Path) -> None:
@@ -188,20 +190,21 @@ def test_records_do_not_depend_on_the_folder(tmp_path: Path) -> None:
 
 
 def test_a_trial_links_to_its_folder_and_nowhere_else(ladder: StudyRecord) -> None:
-    links = read(body("leaders", ladder)).links
+    links = read(section_html("leaders", ladder)).links
     folders = [f"trials/{trial.trial_id:04d}/" for trial in ladder.trials]
     shown = {sample.trial_id for sample in ladder.samples}
     samples = [link for n in shown for link in (f"#samples-of-{n}", f"trials/{n:04d}/samples/")]
     assert sorted(links) == sorted(folders + samples)
-    assert {link[1:] for link in samples if link[0] == "#"} <= set(read(body("samples", ladder)).ids)
+    assert {link[1:] for link in samples if link[0] == "#"} <= set(read(section_html("samples", ladder)).ids)
     trial = Trial(1, "completed", {}, value=1.0, folder="javascript:alert(1)")
-    assert read(body("leaders", replace(ladder, trials=[trial]))).links == ["javascript%3Aalert%281%29/"]
+    assert read(section_html("leaders", replace(ladder, trials=[trial]))).links == ["javascript%3Aalert%281%29/"]
 
 
 def test_the_summary_says_how_far_to_trust_the_lead(ladder: StudyRecord) -> None:
-    text = said("summary", ladder)
+    text = section_text("summary", ladder)
     assert "The lead over the second, trial 10, is 4.3; from the best to the worst of the 4 on this rung it is" in text
     assert (
-        "The orders on rung 3 and full training agree by a Kendall’s τ of 0.50 over 4 trials: too few to tell" in text
+        "The rankings at rung 3 and full training agree with a Kendall’s τ of 0.50 over 4 trials: too few to tell"
+        in text
     )
     assert "Pausing 7 trials early saved 21 epochs" in text

@@ -202,7 +202,7 @@ def test_the_hand_signs_are_read_as_they_lie() -> None:
     assert (summary.train_images, summary.val_images, summary.warnings) == (1651, 411, ())
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.skipif(not SIGNS.is_dir(), reason="the hand signs are not here")
 def test_a_search_on_hand_signs_ends_above_nine_in_ten(tmp_path: Path) -> None:
     words = ["run", str(ROOT / "trials" / "classification_space.yaml"), f"data.images_dir={SIGNS}"]

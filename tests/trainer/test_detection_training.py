@@ -188,7 +188,7 @@ def test_from_the_command_line_alone(tmp_path: Path) -> None:
     assert {row["image"] for row in rows} == {f"{n}.png" for n in range(10)}
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.skipif(not BCCD.is_dir(), reason="the BCCD data are not there")
 def test_ten_real_images_are_learned_by_heart(tmp_path: Path) -> None:
     config = load_config(
@@ -211,7 +211,7 @@ def test_ten_real_images_are_learned_by_heart(tmp_path: Path) -> None:
     assert max(evaluation.metrics["ap50"] for evaluation in trained(config).evaluations) >= 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(1200)
 def test_the_shipped_search_ranks_learning_rates(tmp_path: Path) -> None:
     trials = ROOT / "trials" / "detection_lr_bs.json"

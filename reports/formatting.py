@@ -1,4 +1,4 @@
-"""How numbers, durations and parameters read in a report: the one place that knows each metric's decimals."""
+"""Numbers, durations and parameters as text: the only place that knows the decimals of each metric."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from reports.record import Metric
 DECIMALS = {"bleu": 1, "map": 3, "accuracy": 3}
 MISSING = "–"
 
-# Control characters, which no page may hold, and those that turn the direction of all text after them.
+# Control characters, which are not allowed in HTML, and those that change the direction of all text after them.
 _CONTROLS = (*range(9), 11, 12, *range(14, 32), *range(127, 160))
-_TURNS, _SURROGATES = (*range(0x202A, 0x202F), *range(0x2066, 0x206A)), range(0xD800, 0xE000)
-_REPLACED = dict.fromkeys((*_CONTROLS, *_TURNS, *_SURROGATES), "\ufffd")
+_DIRECTIONS, _SURROGATES = (*range(0x202A, 0x202F), *range(0x2066, 0x206A)), range(0xD800, 0xE000)
+_REPLACED = dict.fromkeys((*_CONTROLS, *_DIRECTIONS, *_SURROGATES), "\ufffd")
 
 
 def finite(value: float | None) -> float | None:
-    """The value, or None where it is missing, NaN or infinite."""
+    """The value, or None if it is missing, NaN or infinite."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def metric_text(metric: Metric, value: float | None) -> str:
-    """A value of the metric as a reader expects it: BLEU 22.1, mAP 0.412, loss 1.734."""
+    """A value of the metric with its usual decimals: BLEU 22.1, mAP 0.412, loss 1.734."""
     if value is None:
         return MISSING
     if not math.isfinite(value):
@@ -34,18 +34,18 @@ def metric_text(metric: Metric, value: float | None) -> str:
 
 
 def four_digits(value: float) -> str:
-    """Four significant digits, zeros at the end included, so that a column of losses lines up."""
+    """Four significant digits including trailing zeros, so that a column of losses lines up."""
     return f"{value:#.4g}".removesuffix(".")
 
 
 def metric_format(metric: Metric, *, trimmed: bool = False) -> str:
-    """The same decimals in d3's notation for plotly; `trimmed`, for axes, drops zeros at the end."""
+    """The same decimals in the d3 notation that plotly uses; `trimmed`, for axes, drops trailing zeros."""
     decimals = DECIMALS.get(metric.name)
     return ".4~g" if decimals is None else f".{decimals}{'~' if trimmed else ''}f"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: `42 s`, `7 min 05 s`, `3 h 20 min`."""
+    """A duration as text: `42 s`, `7 min 05 s`, `3 h 20 min`."""
     if not math.isfinite(seconds) or seconds < 0:
         return MISSING
     if seconds < 60:
@@ -58,32 +58,32 @@ def duration(seconds: float) -> str:
 
 
 def signed(value: float | None) -> str:
-    """Two decimals, with a minus sign as wide as a plus: `0.67`, `−0.14`."""
+    """Two decimals with a typographic minus sign: `0.67`, `−0.14`."""
     return MISSING if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def plural(count: int, noun: str, many: str = "") -> str:
-    """`1 trial`, `1,200 trials`; `many` where the plural is not noun + s."""
+    """`1 trial`, `1,200 trials`; `many` is the plural if it is not noun + s."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
 def visible(text: str) -> str:
-    """The text with a replacement mark for each character that would garble the page around it."""
+    """The text with a replacement character for each character that would garble the rest of the page."""
     return text.translate(_REPLACED)
 
 
 def shorten(text: str, limit: int) -> str:
-    """At most `limit` characters, with an ellipsis where some were left out."""
+    """At most `limit` characters, with an ellipsis if some were left out."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
 def canonical_json(value: Any) -> str:
-    """One spelling per value, so that equal parameters read equal. Unknown objects read as their text."""
+    """One JSON spelling per value, so that equal parameters look equal. Unknown objects become their `str`."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(", ", ": "), default=str)
 
 
 def param_text(value: Any) -> str:
-    """A parameter for reading: floats to four significant digits, JSON where it is no text or number."""
+    """A parameter for people: floats with four significant digits, JSON if it is neither text nor number."""
     if isinstance(value, str):
         return value
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a reader never meets half a table."""
+"""Atomic writes: a reader never sees a partly written file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 def write_atomically(path: Path, text: str) -> None:
     """Write UTF-8 text to a temporary file beside `path`, fsync it and move it into place.
 
-    Line ends stay as they are. What has no encoding (a file name that is not Unicode) is as `\\udc80`.
+    Line ends are kept. A character that UTF-8 cannot encode (from a file name that is not Unicode) becomes `\\udc80`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
@@ -21,7 +21,7 @@ def write_atomically(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        error.filename = str(path)  # what the reader knows; nobody asked for the temporary file
+        error.filename = str(path)  # the user knows this name, not the temporary one
         raise
     finally:
         temporary.unlink(missing_ok=True)

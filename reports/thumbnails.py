@@ -1,4 +1,4 @@
-"""Pictures for the report: small, as data URIs, so that the page stays one file."""
+"""Small copies of images as data URIs, so that the report stays one file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from PIL import Image, ImageOps
 
 MAX_SIDE_PX = 256
 JPEG_QUALITY = 80
-# What Pillow raises for a broken, hostile or unknown file; ValueError is also a path with a NUL in it.
+# What Pillow raises for a broken, malicious or unknown file; a path with a NUL byte also raises ValueError.
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A small copy as a JPEG data URI, and the size of the file that it was made from, as its pixels are stored."""
+    """A small copy as a JPEG data URI, and the size in pixels of the original as stored in its file."""
 
     uri: str
     width_px: int
@@ -26,15 +26,15 @@ class Picture:
 
 
 def thumbnail_uri(path: Path) -> str | None:
-    """The image as a JPEG data URI of at most 256 px a side; None where no file reads as an image."""
-    found = picture_of(path)
-    return found.uri if found else None
+    """The image as a JPEG data URI, at most 256 px on a side; None if the file cannot be read as an image."""
+    picture = picture_of(path)
+    return picture.uri if picture else None
 
 
 def picture_of(path: Path, upright: bool = True) -> Picture | None:
-    """The image and its size; with `upright` turned as its camera was held, without as its pixels are stored."""
+    """The image and its size. `upright` applies the EXIF orientation; otherwise the pixels stay as they are stored."""
     try:
-        # A pipe or a device in place of a file would block for ever.
+        # A pipe or a device instead of a file would block forever.
         if not path.is_file():
             return None
         stat = path.stat()
@@ -44,15 +44,15 @@ def picture_of(path: Path, upright: bool = True) -> Picture | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _encoded(path: Path, upright: bool, mtime_ns: int, size: int) -> Picture:  # noqa: ARG001  the key of the cache: a new file is read anew
+def _encoded(path: Path, upright: bool, mtime_ns: int, size: int) -> Picture:  # noqa: ARG001  cache key: a changed file is read again
     with Image.open(path) as image:
         width, height = image.size
-        # JPEGs decode at a fraction of their size when asked before loading.
+        # Makes Pillow decode a JPEG at a fraction of its size; must come before loading.
         image.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))
-        turned = ImageOps.exif_transpose(image) if upright else image
-        turned.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
-        flat = Image.new("RGB", turned.size, "white")
-        layer = turned.convert("RGBA")
+        oriented = ImageOps.exif_transpose(image) if upright else image
+        oriented.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
+        flat = Image.new("RGB", oriented.size, "white")
+        layer = oriented.convert("RGBA")
         flat.paste(layer, mask=layer.getchannel("A"))
     buffer = io.BytesIO()
     flat.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)

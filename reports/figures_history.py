@@ -1,4 +1,4 @@
-"""The history of a study, and how trials are marked in all plots; the figures also serve in a notebook."""
+"""The optimisation history, and the marks of trials that all plots share."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from reports.ranking import gain, ranked
-from reports.record import StudyRecord, Trial
-from reports.style import (
+from reports.formatting import finite, metric_format, param_text, plural, shorten
+from reports.plot_style import (
     COLOURS,
     NEUTRAL,
     SYMBOLS,
     blank_figure,
     count_axis,
     plain,
-    say_empty,
+    show_message,
     value_axis,
 )
-from reports.words import finite, metric_format, param_text, plural, shorten
+from reports.ranking import ranked
+from reports.record import StudyRecord, Trial
 
 MAX_HOVER_PARAMS = 8
 
 
 def optimisation_history(record: StudyRecord) -> go.Figure:
-    """Every trial's value in the order of the trials, and the best so far among those on the highest rung."""
+    """The value of each trial in the order of the trials, and the best so far of those on the highest rung."""
     figure = blank_figure("trial", record.metric.label)
-    placed = [(trial, value) for trial in record.trials if (value := finite(trial.value)) is not None]
-    if not placed:
-        return say_empty(figure, "No trial has a value yet.")
-    value_axis(figure, record.metric, [value for _, value in placed])
-    count_axis(figure, max(trial.trial_id for trial, _ in placed))
+    valued = [(trial, value) for trial in record.trials if (value := finite(trial.value)) is not None]
+    if not valued:
+        return show_message(figure, "No trial has a value yet.")
+    value_axis(figure, record.metric, [value for _, value in valued])
+    count_axis(figure, max(trial.trial_id for trial, _ in valued))
     add_best(figure, best_so_far(record, {trial.trial_id: trial.trial_id for trial in record.trials}))
     for status in COLOURS:
-        chosen = [(trial, value) for trial, value in placed if trial.status == status]
+        chosen = [(trial, value) for trial, value in valued if trial.status == status]
         points = [(trial.trial_id, value, hover(trial, status)) for trial, value in chosen]
         add_marks(figure, record, status, points)
-    labels = {trial.trial_id: trial for trial in record.trials}
+    by_id = {trial.trial_id: trial for trial in record.trials}
     runs = [(run, value) for run in record.full_runs if (value := finite(run.value)) is not None]
     add_marks(
         figure,
         record,
         "promoted",
-        [(run.trial_id, value, hover_run(labels, run.trial_id, run.folder)) for run, value in runs],
+        [(run.trial_id, value, hover_run(by_id, run.trial_id, run.folder)) for run, value in runs],
     )
     return figure
 
 
 def best_so_far(record: StudyRecord, when: Mapping[int, float]) -> list[tuple[float, float]]:
-    """Steps of the best value among the trials on the highest rung: other rungs' values do not compare.
+    """Steps of the best value of the trials on the highest rung, as values on other rungs cannot be compared.
 
-    `when` is where each trial stands on the x axis; one that is not in it is left out.
+    `when` maps trials to positions on the x axis; a trial without one is left out.
     """
     competitors = [trial for trial in ranked(record) if trial.trial_id in when]
     if not competitors:
@@ -62,13 +62,13 @@ def best_so_far(record: StudyRecord, when: Mapping[int, float]) -> list[tuple[fl
         value = finite(trial.value)
         if trial.rung != rung or value is None:
             continue
-        if not steps or gain(record.metric, value) > gain(record.metric, steps[-1][1]):
+        if not steps or record.metric.sort_key(value) < record.metric.sort_key(steps[-1][1]):
             steps.append((when[trial.trial_id], value))
     return [*steps, (max(when.values()), steps[-1][1])]
 
 
 def add_best(figure: go.Figure, steps: list[tuple[float, float]]) -> None:
-    """The line of the best so far; nothing where there is none."""
+    """Add the line of the best value so far, if there is one."""
     if steps:
         figure.add_scatter(
             x=[place for place, _ in steps],
@@ -81,12 +81,12 @@ def add_best(figure: go.Figure, steps: list[tuple[float, float]]) -> None:
 
 
 def add_marks(figure: go.Figure, record: StudyRecord, status: str, points: Iterable[tuple[float, float, str]]) -> None:
-    """Marks of one status: points as (x, value, what hovering says)."""
+    """Add the marks of one status; `points` are (x, value, hover text)."""
     marks = list(points)
     if not marks:
         return
     figure.add_scatter(
-        x=[trial_id for trial_id, _, _ in marks],
+        x=[x for x, _, _ in marks],
         y=[value for _, value, _ in marks],
         text=[text for _, _, text in marks],
         mode="markers",
@@ -102,7 +102,7 @@ def add_marks(figure: go.Figure, record: StudyRecord, status: str, points: Itera
 
 
 def hover(trial: Trial, status: str) -> str:
-    """What a mark of a trial says of it: its number, status and first parameters."""
+    """The hover text of a trial: its number, status and first parameters."""
     shown = list(trial.params.items())[:MAX_HOVER_PARAMS]
     lines = [f"<b>trial {trial.trial_id}</b> ({status})"]
     lines += [f"{plain(shorten(key, 40))} = {plain(_brief(value))}" for key, value in shown]
@@ -112,10 +112,10 @@ def hover(trial: Trial, status: str) -> str:
 
 
 def hover_run(trials: Mapping[int, Trial], trial_id: int, folder: str) -> str:
-    """What a mark of a promoted run says: the same, and its folder."""
+    """The hover text of a promoted run: that of its trial, with the folder of the run."""
     trial = trials.get(trial_id)
-    words = f"promoted, {plain(shorten(folder, 60))}"
-    return f"<b>trial {trial_id}</b> ({words})" if trial is None else hover(trial, words)
+    status = f"promoted, {plain(shorten(folder, 60))}"
+    return f"<b>trial {trial_id}</b> ({status})" if trial is None else hover(trial, status)
 
 
 def _brief(value: Any) -> str:
