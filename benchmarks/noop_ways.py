@@ -24,7 +24,6 @@ from orchestrator.slots.local import LocalSlot, LocalSlots
 from orchestrator.slots.slot import Ended, Event
 from orchestrator.storage.opening import open_search
 from orchestrator.storage.store import open_store
-from orchestrator.study.ladder import Budget
 from orchestrator.study.trial import TrialState
 
 REPORTS = 5
@@ -67,10 +66,8 @@ def ours(trials: int, kind: type[NoopSlot]) -> float:
         folder = Path(name)
         file = folder / "space.json"
         file.write_text(json.dumps({"search_space": SPACE}), encoding="utf-8")
-        budget = Budget(epochs=REPORTS)
-        plan, _ = make_plan(
-            Request(trials=file, output_dir=folder, n_trials=trials, sampler="random", pruner="none", budget=budget)
-        )
+        wanted = {"n_trials": trials, "sampler": "random", "pruner": "none", "budget_epochs": REPORTS}
+        plan, _ = make_plan(Request(file, output_dir=folder, **wanted))
         prepare_folder(plan)
         study = open_search(open_store(plan.storage_url), plan)
         stage = SearchStage(plan, study.load())

@@ -1,17 +1,16 @@
-"""`python -m orchestrator`: arguments in, words out."""
+"""`python -m orchestrator`: every command with its arguments."""
 
 from __future__ import annotations
 
 import inspect
 import json
-import typing
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from orchestrator.commands.flags import Debug, Start, StudyDir, ViewName, request_of
+from orchestrator.commands.flags import Debug, Start, StudyDir, ViewName, request_parameters
 from orchestrator.planning.arguments import Request
 from trainer.api import ConfigError, Problem, guarded
 
@@ -28,13 +27,13 @@ app = typer.Typer(
 # Name → kind with its option, and what it is where it is not said.
 _EXTRAS: dict[str, dict[str, tuple[Any, Any]]] = {
     "run": {
-        "force": (Annotated[bool, typer.Option("--force", help="go on although the data changed")], False),
+        "force": (Annotated[bool, typer.Option("--force", help="continue although the data changed")], False),
         "view": (ViewName, "auto"),
     },
     "plan": {
         "json": (Annotated[bool, typer.Option("--json", help="as JSON")], False),
         "measure": (
-            Annotated[bool, typer.Option("--measure", help="time a few steps on every rung for the estimate")],
+            Annotated[bool, typer.Option("--measure", help="time a few training steps on every rung for the estimate")],
             False,
         ),
     },
@@ -42,24 +41,18 @@ _EXTRAS: dict[str, dict[str, tuple[Any, Any]]] = {
 
 
 def _takes_request(work: Callable[[Request, Mapping[str, Any]], int], name: str, meaning: str) -> None:
-    """Adds a command with the arguments of `request_of`, so that `run` and `plan` cannot drift apart."""
-    hints = typing.get_type_hints(request_of, include_extras=True)
-    hints.pop("return")
+    """Adds a command with the arguments of `Request`, so that `run` and `plan` cannot drift apart."""
 
     def command(**values: Any) -> None:
         debug, extras = values.pop("debug"), {key: values.pop(key) for key in _EXTRAS[name]}
-        _ends_with(lambda: work(request_of(**values), extras), debug)
+        _ends_with(lambda: work(Request(**values), extras), debug)
 
     extra = {**_EXTRAS[name], "debug": (Debug, False)}
-    flags = {key: kind for key, (kind, _) in extra.items()}
-    own = list(inspect.signature(request_of).parameters.values())
-    more = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=usual) for key, (_, usual) in extra.items()]
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + more
-    annotated = {**hints, **flags}
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [parameter.replace(annotation=annotated[parameter.name]) for parameter in parameters]
-    )
-    command.__annotations__ = annotated
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    more = [inspect.Parameter(key, keyword, default=usual, annotation=kind) for key, (kind, usual) in extra.items()]
+    parameters = [*request_parameters(), *more]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app.command(name, help=meaning)(command)
 
 
@@ -89,13 +82,13 @@ def _plan(request: Request, extras: Mapping[str, Any]) -> int:
     return 0
 
 
-_takes_request(_run, "run", "Plan, search, report, promote; the same command again carries on.")
-_takes_request(_plan, "plan", "Check everything and say what it will cost; runs nothing.")
+_takes_request(_run, "run", "Plan, search, report, promote. The same command again continues the study.")
+_takes_request(_plan, "plan", "Check everything and print what the study will cost. Trains nothing.")
 
 
 @app.command()
 def status(study_dir: StudyDir, debug: Debug = False) -> None:
-    """Show where a study stands."""
+    """Show the state of a study."""
 
     def work() -> int:
         from orchestrator.commands.status import show_status
@@ -141,9 +134,9 @@ def dashboard(
 @app.command()
 def promote(
     study_dir: StudyDir,
-    top: Annotated[int, typer.Option(help="so many of the best", min=1)] = 1,
-    seeds: Annotated[int, typer.Option(help="in so many seeds each", min=1)] = 1,
-    start: Annotated[Start, typer.Option("--from", help="fresh weights, or those that the search has trained")] = (
+    top: Annotated[int, typer.Option(help="number of trials to promote, best first", min=1)] = 1,
+    seeds: Annotated[int, typer.Option(help="number of seeds for each", min=1)] = 1,
+    start: Annotated[Start, typer.Option("--from", help="start from new weights or from checkpoints")] = (
         Start.scratch
     ),
     view: ViewName = "auto",
@@ -163,9 +156,7 @@ def promote(
 @app.command()
 def retry(
     study_dir: StudyDir,
-    failed: Annotated[
-        bool, typer.Option("--failed", help="the failed trials and promoted runs (required: nothing else is retried)")
-    ] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="retry failed trials and promoted runs (required)")] = False,
     view: ViewName = "auto",
     debug: Debug = False,
 ) -> None:
@@ -173,7 +164,7 @@ def retry(
 
     def work() -> int:
         if not failed:
-            raise ConfigError([Problem("retry", "say which trials: --failed")])
+            raise ConfigError([Problem("retry", "name what to retry: --failed")])
         _begin_slots()
         from orchestrator.commands.retry import retry
 

@@ -1,10 +1,13 @@
-"""Every flag of `run` and `plan` with its kind and its help."""
+"""Every flag of `run` and `plan` with its help. Kinds and defaults are those of `Request`."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import typing
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,13 +15,7 @@ from orchestrator.planning.arguments import Request
 from orchestrator.policies.table import POLICIES
 from orchestrator.samplers.table import SAMPLERS
 from orchestrator.slots.table import SLOTS
-from orchestrator.slots.table import USUAL as USUAL_SLOTS
-from orchestrator.study.ladder import Budget
 
-Trials = Annotated[
-    Path, typer.Argument(help="trials file: a list of objects of dotted keys, or a mapping (JSON, YAML)")
-]
-Assignments = Annotated[list[str] | None, typer.Argument(help="key=value for every trial", show_default=False)]
 StudyDir = Annotated[Path, typer.Argument(help="folder of a study, such as outputs/quickstart")]
 Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 ViewName = Annotated[
@@ -26,47 +23,51 @@ ViewName = Annotated[
     typer.Option(
         "--view",
         help=(
-            "what is shown: live, a table, usual on a terminal; plain, a line for each evaluation and decision; "
-            "quiet, only warnings and failures; json, one object a line on stdout"
+            "what is shown: live, a table (default on a terminal); plain, a line per evaluation and decision; "
+            "quiet, only warnings and failures; json, one JSON object per line on stdout"
         ),
     ),
 ]
-BaseConfig = Annotated[Path | None, typer.Option(help="configuration that trials change")]
-StudyName = Annotated[str | None, typer.Option("--study", help="name of the study; default: the trials file's")]
-OutputDir = Annotated[Path, typer.Option(help="where study folders lie")]
-Seed = Annotated[int | None, typer.Option(help="seed of the study")]
-BudgetEpochs = Annotated[int | None, typer.Option(help="epochs of a trial")]
-BudgetSubset = Annotated[int | None, typer.Option(help="training images of a trial")]
-BudgetSize = Annotated[int | None, typer.Option(help="image side of a trial in pixels")]
-BudgetVal = Annotated[int | None, typer.Option("--budget-val-subset", help="validation images of a trial")]
-Ladder = Annotated[
-    str | None, typer.Option(help="rungs, such as 1x250@96,3x500@160,9x1000@224, or auto: from the budget")
-]
-Reduction = Annotated[int | None, typer.Option("--reduction-factor", help="of so many on a rung one goes on (3)")]
-Sampler = Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)} (tpe); needs a search_space")]
-NTrials = Annotated[int | None, typer.Option("--n-trials", help="trials of the whole study")]
-Pruner = Annotated[str | None, typer.Option(help=f"{', '.join(POLICIES)}; usual: median, on a ladder halving")]
-Threshold = Annotated[
-    float | None, typer.Option("--early-stop-threshold", help="a final metric worse than this is pruned")
-]
-Anchors = Annotated[
-    float | None, typer.Option(help="share of the resting trials that go on by lot, to measure what a rung foretells")
-]
-Audit = Annotated[float | None, typer.Option(help="share of the pruned or resting trials that are trained to the end")]
-Timeout = Annotated[str | None, typer.Option(help="time for the study, such as 90s, 30m, 2h")]
-GpuHours = Annotated[float | None, typer.Option(help="slot-hours for the study")]
-MaxFailures = Annotated[int | None, typer.Option(help="so many failed trials end the study (10)")]
-CheckpointGb = Annotated[float | None, typer.Option(help="disk for checkpoints of trials that are over (20)")]
-Stall = Annotated[
-    str | None, typer.Option("--stall-timeout", help="a slice without progress for so long is killed (30m)")
-]
-Workers = Annotated[int | None, typer.Option(help="trials at a time; default: one per GPU, else per two cores")]
-SlotsPerGpu = Annotated[int | None, typer.Option(help="trials at a time on one GPU (1), where --workers is not said")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads of a slot; default: its share of the cores")]
-Kind = Annotated[str, typer.Option("--slots", help=f"where trials run: {', '.join(SLOTS)}")]
-Storage = Annotated[str, typer.Option(help="database URL; default: study.db in the study's folder")]
-Promote = Annotated[int | None, typer.Option(help="so many of the best are trained in full")]
-PromoteSeeds = Annotated[int | None, typer.Option(help="in so many seeds each")]
+
+# Field of `Request` → its flag; the first two are arguments.
+FLAGS: dict[str, Any] = {
+    "trials": typer.Argument(help="trials file: a list of objects of dotted keys, or a mapping (JSON, YAML)"),
+    "assignments": typer.Argument(help="key=value for every trial", show_default=False),
+    "base_config": typer.Option(help="configuration that all trials start from"),
+    "study": typer.Option("--study", help="name of the study; default: the trials file's"),
+    "output_dir": typer.Option(help="where study folders lie"),
+    "seed": typer.Option(help="seed of the study"),
+    "budget_epochs": typer.Option(help="epochs per trial"),
+    "budget_subset": typer.Option(help="training images per trial"),
+    "budget_size": typer.Option(help="image size of trials, in pixels"),
+    "budget_val_subset": typer.Option("--budget-val-subset", help="validation images per trial"),
+    "ladder": typer.Option(help="rungs, such as 1x250@96,3x500@160,9x1000@224; auto derives them from the budget"),
+    "reduction_factor": typer.Option("--reduction-factor", help="the best 1/N of the trials on a rung continue (3)"),
+    "n_trials": typer.Option("--n-trials", help="number of trials in the whole study"),
+    "sampler": typer.Option(help=f"{', '.join(SAMPLERS)}; default: tpe; needs a search_space"),
+    "pruner": typer.Option(help=f"{', '.join(POLICIES)}; default: median, on a ladder halving"),
+    "early_stop_threshold": typer.Option(
+        "--early-stop-threshold", help="prune a trial whose final metric is worse than this"
+    ),
+    "anchors": typer.Option(
+        help="share of the trials that would pause which continue at random, to measure how well rungs predict"
+    ),
+    "audit": typer.Option(help="share of the trials that would pause or be pruned which are trained to the end"),
+    "timeout": typer.Option(help="time limit of the study, such as 90s, 30m, 2h"),
+    "max_gpu_hours": typer.Option(help="limit of the study in GPU-hours; without a GPU in slot-hours"),
+    "max_failures": typer.Option(help="stop the study after this many failed trials (10)"),
+    "max_checkpoint_gb": typer.Option(help="disk space for checkpoints of finished and paused trials (20)"),
+    "stall_timeout": typer.Option(
+        "--stall-timeout", help="kill a trial's process after this long without progress (30m)"
+    ),
+    "workers": typer.Option(help="trials at the same time; default: one per GPU, or per two cores without a GPU"),
+    "slots_per_gpu": typer.Option(help="trials at the same time on one GPU (1); ignored with --workers"),
+    "threads_per_slot": typer.Option(help="CPU threads per slot; default: its share of the cores"),
+    "slots": typer.Option("--slots", help=f"where trials run: {', '.join(SLOTS)}"),
+    "storage": typer.Option(help="database URL; default: study.db in the study's folder"),
+    "promote": typer.Option(help="train this many of the best trials at full budget"),
+    "promote_seeds": typer.Option(help="number of seeds for each promoted trial"),
+}
 
 
 class Start(StrEnum):
@@ -76,65 +77,15 @@ class Start(StrEnum):
     checkpoint = "checkpoint"
 
 
-def request_of(
-    trials: Trials,
-    assignments: Assignments = None,
-    base_config: BaseConfig = None,
-    study: StudyName = None,
-    output_dir: OutputDir = Path("outputs"),
-    seed: Seed = None,
-    budget_epochs: BudgetEpochs = None,
-    budget_subset: BudgetSubset = None,
-    budget_size: BudgetSize = None,
-    budget_val_subset: BudgetVal = None,
-    ladder: Ladder = None,
-    reduction_factor: Reduction = None,
-    n_trials: NTrials = None,
-    sampler: Sampler = None,
-    pruner: Pruner = None,
-    early_stop_threshold: Threshold = None,
-    anchors: Anchors = None,
-    audit: Audit = None,
-    timeout: Timeout = None,
-    max_gpu_hours: GpuHours = None,
-    max_failures: MaxFailures = None,
-    max_checkpoint_gb: CheckpointGb = None,
-    stall_timeout: Stall = None,
-    workers: Workers = None,
-    slots_per_gpu: SlotsPerGpu = None,
-    threads_per_slot: Threads = None,
-    slots: Kind = USUAL_SLOTS,
-    storage: Storage = "",
-    promote: Promote = None,
-    promote_seeds: PromoteSeeds = None,
-) -> Request:
-    """The request of a command line; the parameters are the flags of `run` and `plan`."""
-    return Request(
-        trials=trials,
-        assignments=tuple(assignments or ()),
-        base_config=base_config,
-        study=study,
-        output_dir=output_dir,
-        seed=seed,
-        budget=Budget(budget_epochs, budget_subset, budget_size, budget_val_subset),
-        ladder=ladder,
-        reduction_factor=reduction_factor,
-        n_trials=n_trials,
-        sampler=sampler,
-        pruner=pruner,
-        early_stop_threshold=early_stop_threshold,
-        anchors=anchors,
-        audit=audit,
-        timeout=timeout,
-        max_gpu_hours=max_gpu_hours,
-        max_failures=max_failures,
-        max_checkpoint_gb=max_checkpoint_gb,
-        stall_timeout=stall_timeout,
-        workers=workers,
-        slots_per_gpu=slots_per_gpu,
-        threads_per_slot=threads_per_slot,
-        slots=slots,
-        storage=storage,
-        promote=promote,
-        promote_seeds=promote_seeds,
-    )
+def request_parameters() -> list[inspect.Parameter]:
+    """A parameter of a command for every field of `Request`."""
+    kinds = typing.get_type_hints(Request)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
+            annotation=Annotated[kinds[field.name], FLAGS[field.name]],
+        )
+        for field in dataclasses.fields(Request)
+    ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from orchestrator.planning.mistakes import Mistakes
 from orchestrator.planning.trials_file import TrialsFile, seconds
 from orchestrator.slots.machine import cores, usual_workers
 from orchestrator.slots.table import SLOTS, USUAL
-from orchestrator.study.ladder import Budget
 from orchestrator.study.plan import Limits, Places
 
 
@@ -21,12 +20,15 @@ class Request:
     """The arguments of `run` and `plan`; None stands for what was not said."""
 
     trials: Path
-    assignments: Sequence[str] = ()
+    assignments: list[str] | None = None
     base_config: Path | None = None
     study: str | None = None
     output_dir: Path = Path("outputs")
     seed: int | None = None
-    budget: Budget = field(default_factory=Budget)
+    budget_epochs: int | None = None
+    budget_subset: int | None = None
+    budget_size: int | None = None
+    budget_val_subset: int | None = None
     ladder: str | None = None
     reduction_factor: int | None = None
     n_trials: int | None = None

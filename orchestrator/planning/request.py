@@ -129,7 +129,7 @@ def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> _Base:
     with mistakes.collected():
         source = read_config_file(path)
     with mistakes.collected():
-        assignments = parse_assignments(request.assignments)
+        assignments = parse_assignments(request.assignments or ())
     if source is not None:
         with mistakes.collected(str(path)):
             task = task_of(source, file.overrides, assignments)

@@ -35,7 +35,7 @@ class Strategy:
 def read_budget(request: Request, file: TrialsFile, mistakes: Mistakes) -> Budget:
     found: dict[str, int | None] = {}
     for axis in ("epochs", "subset", "size", "val_subset"):
-        flag = getattr(request.budget, axis)
+        flag = getattr(request, f"budget_{axis}")
         where = f"--budget-{axis.replace('_', '-')}" if flag is not None else f"{file.path}: budget.{axis}"
         value = flag if flag is not None else file.budget.get(axis)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):

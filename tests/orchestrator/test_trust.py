@@ -192,4 +192,3 @@ def test_what_is_spared_outlives_the_driver(tmp_path: Path) -> None:
     trial.spared = {1: "anchor"}
     study.decided(trial)
     assert study.load().trials[0].spared == {1: "anchor"}
-    study.close()
