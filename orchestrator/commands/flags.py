@@ -46,20 +46,14 @@ FLAGS: dict[str, Any] = {
     "n_trials": typer.Option("--n-trials", help="number of trials in the whole study"),
     "sampler": typer.Option(help=f"{', '.join(SAMPLERS)}; default: tpe; needs a search_space"),
     "pruner": typer.Option(help=f"{', '.join(POLICIES)}; default: median, on a ladder halving"),
-    "early_stop_threshold": typer.Option(
-        "--early-stop-threshold", help="prune a trial whose final metric is worse than this"
-    ),
-    "anchors": typer.Option(
-        help="share of the trials that would pause which continue at random, to measure how well rungs predict"
-    ),
-    "audit": typer.Option(help="share of the trials that would pause or be pruned which are trained to the end"),
+    "early_stop_threshold": typer.Option(help="prune trials whose final metric is worse than this"),
+    "anchors": typer.Option(help="share of trials that continue at random instead of pausing: measures the rungs"),
+    "audit": typer.Option(help="share of trials that are trained to the end instead of paused or pruned"),
     "timeout": typer.Option(help="time limit of the study, such as 90s, 30m, 2h"),
     "max_gpu_hours": typer.Option(help="limit of the study in GPU-hours; without a GPU in slot-hours"),
     "max_failures": typer.Option(help="stop the study after this many failed trials (10)"),
     "max_checkpoint_gb": typer.Option(help="disk space for checkpoints of finished and paused trials (20)"),
-    "stall_timeout": typer.Option(
-        "--stall-timeout", help="kill a trial's process after this long without progress (30m)"
-    ),
+    "stall_timeout": typer.Option(help="kill the process of a trial after this long without progress (30m)"),
     "workers": typer.Option(help="trials at the same time; default: one per GPU, or per two cores without a GPU"),
     "slots_per_gpu": typer.Option(help="trials at the same time on one GPU (1); ignored with --workers"),
     "threads_per_slot": typer.Option(help="CPU threads per slot; default: its share of the cores"),

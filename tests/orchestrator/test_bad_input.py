@@ -396,7 +396,7 @@ def test_status_while_the_data_of_a_new_study_are_prepared(command: Command, tmp
 def test_retry_must_say_which(command: Command, finished: Path) -> None:
     result = command("retry", finished)
     assert result.exit_code == 2
-    assert "say which trials: --failed" in result.stderr
+    assert "name what to retry: --failed" in result.stderr
 
 
 def test_debug_shows_the_traceback(command: Command, tmp_path: Path) -> None:
