@@ -109,13 +109,7 @@ def _n_trials(said: int | None, listed: int, space: Space, sampler: Mapping[str,
 
 
 def _rungs(
-    ladder: Any,
-    where: str,
-    base: RunConfig,
-    full: DataSummary | None,
-    budget: Budget,
-    factor: int,
-    mistakes: Mistakes,
+    ladder: Any, where: str, base: RunConfig, full: DataSummary | None, budget: Budget, factor: int, mistakes: Mistakes
 ) -> tuple[Rung, ...]:
     """The rungs of the study, smallest first."""
     if ladder is None:

@@ -56,11 +56,7 @@ class Ranks:
 
 
 def compare(
-    lower: Values,
-    upper: Values,
-    chances: Values | None = None,
-    samples: int = SAMPLES,
-    everyone: int | None = None,
+    lower: Values, upper: Values, chances: Values | None = None, samples: int = SAMPLES, everyone: int | None = None
 ) -> Ranks | None:
     """How alike two rungs order trials; None where fewer than three have values on both.
 
