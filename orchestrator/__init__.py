@@ -1,4 +1,4 @@
-"""Decides what to train: plans a study, asks Optuna, hands slices to slots, prunes, continues, promotes."""
+"""The orchestrator decides what to train: it plans a study, asks Optuna for trials, and prunes or promotes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["LoadedStudy", "load_study"]
 
 
 def __getattr__(name: str) -> Any:
-    """The names of `notebook.py`, imported when first asked for: every worker imports this package."""
+    """The names of `notebook.py`, imported only when they are used, because every worker imports this package."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from orchestrator import notebook

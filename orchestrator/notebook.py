@@ -1,4 +1,4 @@
-"""A study for a notebook: `from orchestrator import load_study`. Data frames, and the report's figures."""
+"""A study in a notebook: `from orchestrator import load_study` gives its data frames and the report's figures."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from reports.tables import decisions_frame, metrics_frame, trials_frame
 
 
 class LoadedStudy:
-    """A study as it stood when it was loaded. It may be running; loading it holds nothing up."""
+    """A study as it was when it was loaded. It may be running; loading does not delay it."""
 
     def __init__(self, record: StudyRecord) -> None:
         self.record = record
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """One row a trial, the columns of `trials.csv`."""
+        """One row per trial, with the columns of `trials.csv`."""
         return trials_frame(self.record)
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:
-        """One row an evaluation, the columns of `metrics.csv`."""
+        """One row per evaluation, with the columns of `metrics.csv`."""
         return metrics_frame(self.record)
 
     @cached_property
     def decisions(self) -> pd.DataFrame:
-        """One row a decision with its reason, in the order of the log."""
+        """One row per decision with its reason, in the order of the log."""
         return decisions_frame(self.record)
 
     @property
     def figures(self) -> list[str]:
-        """The names that `figure` knows."""
+        """The names that `figure` takes."""
         return list(FIGURES)
 
     def figure(self, name: str) -> go.Figure:
-        """One of the report's figures; one that has nothing to draw says so."""
+        """One of the report's figures; one without data contains a text that says so."""
         return figure(name, self.record)
 
     def __repr__(self) -> str:

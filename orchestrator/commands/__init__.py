@@ -1,1 +1,1 @@
-"""One file a command: arguments in, an exit status out."""
+"""The commands, one file each: they take arguments and return an exit status."""

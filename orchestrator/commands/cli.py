@@ -1,11 +1,11 @@
-"""`python -m orchestrator`: every command with its arguments."""
+"""The command line, `python -m orchestrator`: every command with its arguments."""
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,170 +24,133 @@ app = typer.Typer(
     help="Budgeted hyperparameter search: python -m orchestrator run trials.json --budget-epochs 5",
 )
 
-# Name → kind with its option, and what it is where it is not said.
-_EXTRAS: dict[str, dict[str, tuple[Any, Any]]] = {
-    "run": {
-        "force": (Annotated[bool, typer.Option("--force", help="continue although the data changed")], False),
-        "view": (ViewName, "auto"),
-    },
-    "plan": {
-        "json": (Annotated[bool, typer.Option("--json", help="as JSON")], False),
-        "measure": (
-            Annotated[bool, typer.Option("--measure", help="time a few training steps on every rung for the estimate")],
-            False,
-        ),
-    },
-}
 
+def _command(work: Callable[..., int | None]) -> None:
+    """Adds a command: name, help, arguments and options are those of `work`, which returns the exit status.
 
-def _takes_request(work: Callable[[Request, Mapping[str, Any]], int], name: str, meaning: str) -> None:
-    """Adds a command with the arguments of `Request`, so that `run` and `plan` cannot drift apart."""
+    Each command also has `--debug`. A first parameter of type `Request` stands for an option per field of it.
+    """
+    own = list(inspect.signature(work, eval_str=True).parameters.values())
+    takes_request = own[0].annotation is Request
 
-    def command(**values: Any) -> None:
-        debug, extras = values.pop("debug"), {key: values.pop(key) for key in _EXTRAS[name]}
-        _ends_with(lambda: work(Request(**values), extras), debug)
+    def command(debug: bool, **values: Any) -> None:
+        def run_it() -> int:
+            if takes_request:
+                extras = {parameter.name: values.pop(parameter.name) for parameter in own[1:]}
+                return work(Request(**values), **extras) or 0
+            return work(**values) or 0
 
-    extra = {**_EXTRAS[name], "debug": (Debug, False)}
+        raise typer.Exit(guarded(run_it, debug))
+
     keyword = inspect.Parameter.KEYWORD_ONLY
-    more = [inspect.Parameter(key, keyword, default=usual, annotation=kind) for key, (kind, usual) in extra.items()]
-    parameters = [*request_parameters(), *more]
+    more = [inspect.Parameter("debug", keyword, default=False, annotation=Debug)]
+    parameters = [*(request_parameters() + own[1:] if takes_request else own), *more]
+    parameters = [parameter.replace(kind=keyword) for parameter in parameters]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    app.command(name, help=meaning)(command)
+    app.command(work.__name__, help=work.__doc__)(command)
 
 
 def _begin_slots() -> None:
-    """For a command that trains: the server that slots are copied from starts before the command's own imports."""
+    """For a command that trains: starts the server that slots are copied from, before the command's own imports."""
     from orchestrator.slots.local import begin
 
     begin()
 
 
-def _run(request: Request, extras: Mapping[str, Any]) -> int:
+@_command
+def run(
+    request: Request,
+    force: Annotated[bool, typer.Option("--force", help="continue although the data changed")] = False,
+    view: ViewName = "auto",
+) -> int:
+    """Plan, search, report, promote. The same command again continues the study."""
     _begin_slots()
     from orchestrator.commands.run import run
 
-    return run(request, _view(extras["view"]), extras["force"])
+    return run(request, _view(view), force)
 
 
-def _plan(request: Request, extras: Mapping[str, Any]) -> int:
+@_command
+def plan(
+    request: Request,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="time a few training steps on every rung for the estimate")
+    ] = False,
+) -> None:
+    """Check everything and print what the study will cost. Trains nothing."""
     from orchestrator.commands.plan import make_offer, offer_lines
 
-    offer = make_offer(request, extras["measure"])
-    if extras["json"]:
-        typer.echo(json.dumps(offer.plain(), indent=2))
-    else:
-        for line in offer_lines(offer):
-            typer.echo(line)
-    return 0
+    offer = make_offer(request, measure)
+    for line in [json.dumps(offer.plain(), indent=2)] if as_json else offer_lines(offer):
+        typer.echo(line)
 
 
-_takes_request(_run, "run", "Plan, search, report, promote. The same command again continues the study.")
-_takes_request(_plan, "plan", "Check everything and print what the study will cost. Trains nothing.")
-
-
-@app.command()
-def status(study_dir: StudyDir, debug: Debug = False) -> None:
+@_command
+def status(study_dir: StudyDir) -> None:
     """Show the state of a study."""
+    from orchestrator.commands.status import show_status
 
-    def work() -> int:
-        from orchestrator.commands.status import show_status
-
-        show_status(study_dir.absolute(), Console(highlight=False, markup=False, emoji=False))
-        return 0
-
-    _ends_with(work, debug)
+    show_status(study_dir.absolute(), Console(highlight=False, markup=False, emoji=False))
 
 
-@app.command()
-def report(study_dir: StudyDir, debug: Debug = False) -> None:
+@_command
+def report(study_dir: StudyDir) -> None:
     """Write trials.csv, metrics.csv and report.html again, from the study alone."""
+    from orchestrator.commands.report import report
 
-    def work() -> int:
-
-        from orchestrator.commands.report import report
-
-        typer.echo(str(report(study_dir.absolute())))
-        return 0
-
-    _ends_with(work, debug)
+    typer.echo(str(report(study_dir.absolute())))
 
 
-@app.command()
+@_command
 def dashboard(
     study_dir: StudyDir,
     port: Annotated[int, typer.Option(help="port on this machine")] = 8080,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-    debug: Debug = False,
 ) -> None:
     """Start the Optuna dashboard on a study."""
+    from orchestrator.commands.dashboard import serve_dashboard
 
-    def work() -> int:
-        from orchestrator.commands.dashboard import serve_dashboard
-
-        serve_dashboard(study_dir.absolute(), host, port, lambda line: typer.echo(line, err=True))
-        return 0
-
-    _ends_with(work, debug)
+    serve_dashboard(study_dir.absolute(), host, port, lambda line: typer.echo(line, err=True))
 
 
-@app.command()
+@_command
 def promote(
     study_dir: StudyDir,
     top: Annotated[int, typer.Option(help="number of trials to promote, best first", min=1)] = 1,
     seeds: Annotated[int, typer.Option(help="number of seeds for each", min=1)] = 1,
-    start: Annotated[Start, typer.Option("--from", help="start from new weights or from checkpoints")] = (
-        Start.scratch
-    ),
+    start: Annotated[Start, typer.Option("--from", help="start from new weights or from checkpoints")] = Start.scratch,
     view: ViewName = "auto",
-    debug: Debug = False,
-) -> None:
+) -> int:
     """Train the best trials at the full budget."""
+    _begin_slots()
+    from orchestrator.commands.promote import promote
 
-    def work() -> int:
-        _begin_slots()
-        from orchestrator.commands.promote import promote
-
-        return promote(study_dir.absolute(), top, seeds, _view(view), start is Start.checkpoint)
-
-    _ends_with(work, debug)
+    return promote(study_dir.absolute(), top, seeds, _view(view), start is Start.checkpoint)
 
 
-@app.command()
+@_command
 def retry(
     study_dir: StudyDir,
     failed: Annotated[bool, typer.Option("--failed", help="retry failed trials and promoted runs (required)")] = False,
     view: ViewName = "auto",
-    debug: Debug = False,
-) -> None:
+) -> int:
     """Try failed trials and promoted runs once more, from their checkpoints."""
+    if not failed:
+        raise ConfigError([Problem("retry", "name what to retry: --failed")])
+    _begin_slots()
+    from orchestrator.commands.retry import retry
 
-    def work() -> int:
-        if not failed:
-            raise ConfigError([Problem("retry", "name what to retry: --failed")])
-        _begin_slots()
-        from orchestrator.commands.retry import retry
-
-        return retry(study_dir.absolute(), _view(view))
-
-    _ends_with(work, debug)
+    return retry(study_dir.absolute(), _view(view))
 
 
-@app.command("close")
-def close_study(study_dir: StudyDir, debug: Debug = False) -> None:
+@_command
+def close(study_dir: StudyDir) -> int:
     """End a study: no more trials; what is paused becomes pruned."""
+    from orchestrator.commands.close import close
 
-    def work() -> int:
-
-        from orchestrator.commands.close import close
-
-        return close(study_dir.absolute(), _view("plain"))
-
-    _ends_with(work, debug)
-
-
-def _ends_with(work: Callable[[], int], debug: bool) -> NoReturn:
-    raise typer.Exit(guarded(work, debug))
+    return close(study_dir.absolute(), _view("plain"))
 
 
 def _view(name: str) -> View:

@@ -1,4 +1,4 @@
-"""`close`: no more trials; what is paused becomes pruned."""
+"""The command `close`: ends a study; what is paused becomes pruned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dashboard`: Optuna's dashboard on a study, with the samples that `exhibits.py` left for it."""
+"""The command `dashboard`: Optuna's dashboard on a study, with the samples that `dashboard_notes.py` wrote."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from orchestrator.storage.opening import read_plan
 
 
 def serve_dashboard(folder: Path, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Serves until it is interrupted; reading never holds up a running study."""
+    """Serves until it is interrupted; a running study is not delayed."""
     plan = read_plan(folder)
     storage = open_storage(plan.storage_url)
     say(f"study {plan.name}: the dashboard listens on {host}, port {port}; Ctrl-C ends it")
     artifacts = plan.files.artifacts
-    with suppress(OSError):  # a study that may only be read has them or has none
-        artifacts.mkdir(exist_ok=True)  # a study that runs will have them later
+    with suppress(OSError):  # a read-only study cannot have a new folder
+        artifacts.mkdir(exist_ok=True)  # a running study may write artifacts later
     run_server(storage, host, port, FileSystemArtifactStore(artifacts) if artifacts.is_dir() else None)

@@ -1,4 +1,4 @@
-"""Every flag of `run` and `plan` with its help. Kinds and defaults are those of `Request`."""
+"""The flags of `run` and `plan` with their help. Types and defaults are those of `Request`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FLAGS: dict[str, Any] = {
     "assignments": typer.Argument(help="key=value for every trial", show_default=False),
     "base_config": typer.Option(help="configuration that all trials start from"),
     "study": typer.Option("--study", help="name of the study; default: the trials file's"),
-    "output_dir": typer.Option(help="where study folders lie"),
+    "output_dir": typer.Option(help="folder that contains the study folders"),
     "seed": typer.Option(help="seed of the study"),
     "budget_epochs": typer.Option(help="epochs per trial"),
     "budget_subset": typer.Option(help="training images per trial"),

@@ -1,4 +1,4 @@
-"""`plan`: everything checked and priced, nothing run."""
+"""The command `plan`: checks everything and computes the price, but runs nothing."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Offer:
 
 
 def make_offer(request: Request, measure: bool) -> Offer:
-    """Plans what `run` would do, on a study that exists what it would go on with. `measure` times a few steps."""
+    """Plans what `run` would do, also on a study that exists. `measure` times a few training steps."""
     plan, _ = make_plan(request)
     state = None
     if plan.files.plan.exists():
-        from orchestrator.storage.opening import read_study  # open databases: only where there is a study
+        from orchestrator.storage.opening import read_study  # imports the database: only where there is a study
 
         study = read_study(plan.folder)
         plan, state = merge(study.plan, plan), study.search

@@ -1,4 +1,4 @@
-"""`promote`: full training of the best trials, later, on the data that the search was made on."""
+"""The command `promote`: full training of the best trials after the search, on the same data."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: boo
     now = check_data(plan.base_config).fingerprint
     if now != plan.data_fingerprint:
         what = f"the data changed since the search ({plan.data_fingerprint} then, {now} now)"
-        advice = "bring it back, or accept it with the search's own command and --force"
+        advice = "restore it, or accept it with the search's own command and --force"
         raise ConfigError([Problem(f"study {plan.name}", f"{what}; {advice}")])
     with StudyLock(plan.files), opened(plan) as store:
-        # Before the plan is written: a start that is refused must not become the study's.
+        # Before the plan is written, so that a refused promotion does not change it.
         if not chosen(plan, read_search(store, plan), top, seeds, read_full(store, plan)):
-            raise ConfigError([Problem(str(plan.folder), "no trial has completed; there is none to promote")])
+            raise ConfigError([Problem(str(plan.folder), "no trial has completed, so none can be promoted")])
         return work(plan, store, view, top, seeds, search=False)

@@ -1,4 +1,4 @@
-"""`report`: CSV and HTML written again, from the study alone."""
+"""The command `report`: writes CSV and HTML again, from the study alone."""
 
 from __future__ import annotations
 

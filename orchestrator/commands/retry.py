@@ -1,4 +1,4 @@
-"""`retry --failed`: failed trials and promoted runs once more, from their checkpoints."""
+"""The command `retry --failed`: trains failed trials and promoted runs once more, from their checkpoints."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def retry(folder: Path, view: View) -> int:
     plan = read_plan(folder)
     with StudyLock(plan.files), opened(plan) as store:
         view.say(reopen_all(plan, store))
-        # Also what an earlier retry left when it was stopped: the same command continues it.
+        # Includes what an earlier retry did not finish: the same command continues it.
         again = bool(read_full(store, plan).with_status(RUNNING, PAUSED))
         return work(plan, store, view, plan.promote, plan.promote_seeds, search=True, again=again)

@@ -1,4 +1,4 @@
-"""`run`: plan, search, report, promote; on a study that exists, continue it."""
+"""The command `run`: plans a study, searches, reports and promotes; it continues a study that exists."""
 
 from __future__ import annotations
 

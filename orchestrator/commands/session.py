@@ -1,4 +1,4 @@
-"""What the commands that train share: both stages over one set of slots, signals, the exit status."""
+"""The shared part of the commands that train: both stages on one set of slots, signals, the exit status."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DONE, FAILURE, USAGE, TOO_MANY_FAILURES = 0, 1, 2, 3
 
 def work(plan: Plan, store: Store, view: View, top: int, seeds: int, search: bool, again: bool = False) -> int:
     """Searches (where asked) and promotes; `again`: there are promoted runs to continue. Returns the exit status."""
-    # Before the plan is written: one with a wrong URL, or with data that cannot be used, must not bind the next call.
+    # Before the plan is written: a plan with a wrong URL or unusable data must not stay and block the next call.
     study = open_search(store, plan)
     build_data(plan.search_config({}, plan.rungs[0]) if search else plan.base_config, view.console)
     write_plan(plan)
@@ -53,53 +53,53 @@ def work(plan: Plan, store: Store, view: View, top: int, seeds: int, search: boo
     ledger = Ledger(stage, study, watchers, CheckpointKeeper(plan))
     watchers.add(DashboardSamples(plan, ledger))
     with view, _signals() as stop:
-        office = _Office(plan, stop)
+        stages = _StageRunner(plan, stop)
         try:
             ending: Ending = "done"
             if search:
-                ending = office.drive(ledger)
+                ending = stages.run(ledger)
                 watchers.line(summary_line(plan, stage.state))
                 remember(plan, known_timings(plan))
             if ending == "done" and (top > 0 or again):
-                ending = _promote(office, store, stage, files, watchers, top, seeds)
+                ending = _promote(stages, store, stage, files, watchers, top, seeds)
         finally:
-            office.close()
+            stages.close()
             files.finish()
-    if ending != "stopped":  # a person who stops a study does not wait for the import of the dashboard
+    if ending != "stopped":  # importing the dashboard takes time, and the user who stopped the study is waiting
         annotate(plan, ledger, files.full)
     return _conclude(plan, stage.state, files.full, ending, stop, view)
 
 
 def _promote(
-    office: _Office, store: Store, search: SearchStage, files: StudyFiles, watchers: Watchers, top: int, seeds: int
+    stages: _StageRunner, store: Store, search: SearchStage, files: StudyFiles, watchers: Watchers, top: int, seeds: int
 ) -> Ending:
-    """Trains the best in full, and writes `best.yaml` from the winner."""
+    """Trains the best trials in full, and writes `best.yaml` from the best of them."""
     plan = search.plan
     runs = chosen(plan, search.state, top, seeds, files.full)
     if len(runs) < top * seeds:
-        watchers.line(f"{len(runs) // seeds} of {top} trials can be promoted: no more completed")
+        watchers.line(f"{len(runs) // seeds} of {top} trials can be promoted: no more have completed")
     aside = read_aside(store, plan)
     study = open_full(store, plan)
     full = FullStage(plan, study.load(), runs)
     files.full = full.state
     for line in (*set_aside(plan, aside), *failed_before(plan, full.state, runs)):
         watchers.line(line)
-    ending = office.drive(Ledger(full, study, watchers), search.state.slot_seconds() + aside.slot_seconds())
+    ending = stages.run(Ledger(full, study, watchers), search.state.slot_seconds() + aside.slot_seconds())
     if ending == "done":
         watchers.line(crown(plan, search.state, full.state))
     return ending
 
 
-class _Office:
-    """The slots of one call, opened when the first stage has work for them."""
+class _StageRunner:
+    """Runs stages one after another on the same slots, which are opened when the first stage has work for them."""
 
     def __init__(self, plan: Plan, stop: Stop) -> None:
         self.plan, self.stop = plan, stop
         self._slots: Slots | None = None
         self._seconds: float | None = None
 
-    def drive(self, ledger: Ledger, before: float = 0.0) -> Ending:
-        """Runs a stage; `before` is what slots spent on the stage before it."""
+    def run(self, ledger: Ledger, before: float = 0.0) -> Ending:
+        """Runs a stage; `before` are the seconds that slots spent on earlier stages."""
         stage, limits, places = ledger.stage, self.plan.limits, self.plan.places
         if stage.policy.next(stage.state, ()) is None and not stage.state.with_status(RUNNING, PAUSED):
             return "failures" if FailurePolicy(limits.max_failures).too_many(stage.state) else "done"
@@ -118,22 +118,21 @@ class _Office:
 
 
 def build_data(config: RunConfig, console: Console) -> None:
-    """What the data still lacks is built once, before any slot needs it."""
-    columns = (TextColumn("preparing the data, once"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    """Prepares the data once, before slots need them."""
+    columns = (TextColumn("preparing the data (only once)"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         line = bar.add_task("data", total=None, visible=False)
         prepare_data(config, lambda done, of: bar.update(line, completed=done, total=of, visible=True))
 
 
 def _conclude(plan: Plan, search: StudyState, full: StudyState | None, ending: Ending, stop: Stop, view: View) -> int:
-    """The last lines, and the exit status."""
+    """Shows the last lines; returns the exit status."""
     if ending == "stopped":
-        view.say("stopped; the same command carries on")
+        view.say("stopped; the same command continues the study")
         return 128 + (stop.number or signal.SIGTERM)
     if ending == "disk":
-        view.say(
-            "stopped: a trial's files could not be written; make room, and the same command carries on", urgent=True
-        )
+        what = "a trial's files could not be written; free some disk space, and the same command continues the study"
+        view.say(f"stopped: {what}", urgent=True)
         return FAILURE
     own = [trial for trial in search.in_order() if trial.origin is None]
     all_failed = bool(own) and all(trial.status == FAILED for trial in own)
@@ -157,13 +156,13 @@ def _conclude(plan: Plan, search: StudyState, full: StudyState | None, ending: E
 
 @contextmanager
 def _signals() -> Iterator[Stop]:
-    """SIGTERM and Ctrl-C ask the driver to stop; what it does about it is in `Driver`."""
+    """Lets SIGTERM and Ctrl-C ask the driver to stop, for the time of the block."""
     stop = Stop()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         stop(number)
         if number == signal.SIGINT and stop.times > 2:
-            raise KeyboardInterrupt  # a third one does not even wait for a database that does not answer
+            raise KeyboardInterrupt  # the third one does not wait for anything, such as a database without an answer
 
     before: dict[int, Any] = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""`status`: where a study stands."""
+"""The command `status`: the current state of a study."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def show_status(folder: Path, console: Console) -> None:
     console.print(table, markup=False)
     for run in full.standing():
         value = f"{plan.metric.label} {run.value:.4g}" if run.value is not None else "no evaluation yet"
-        words = f"{run.label}: {run.status}, epoch {run.epochs}"
+        position = f"{run.label}: {run.status}, epoch {run.epochs} of {plan.full.epochs}"
         why = f"; {run.failure_words}" if run.status == FAILED else ""
-        console.print(f"{words} of {plan.full.epochs}, {value}{why}", markup=False, soft_wrap=True)
+        console.print(f"{position}, {value}{why}", markup=False, soft_wrap=True)
     for line in set_aside(plan, study.aside):
         console.print(line, markup=False, soft_wrap=True)
     console.print(summary_line(plan, search), markup=False)

@@ -1,24 +1,29 @@
-"""What is told while a study runs: the contract of a watcher, and several as one."""
+"""Watchers: what is informed of the events of a study, such as the terminal and the files of the study folder."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 from orchestrator.engine.stage import Stage
 from orchestrator.slots.slot import Beat, Slot
 from orchestrator.study.trial import TrialState
 
 
-class Watcher(Protocol):
-    """Told of everything that happens, decides nothing: the terminal, the files of the study folder."""
+class Watcher:
+    """Is called with every event and decides nothing. A subclass overrides the methods for the events that it needs."""
 
-    def line(self, text: str) -> None: ...
-    def changed(self, stage: Stage, trial: TrialState, final: bool) -> None: ...
-    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None: ...
-    def tick(self, stage: Stage) -> None: ...
+    def line(self, text: str) -> None:
+        """A line for the log."""
+
+    def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
+        """A trial has a new evaluation or a new status; `final`: it has ended."""
+
+    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
+        """A slot has trained more steps."""
+
+    def tick(self, stage: Stage) -> None:
+        """Some time has passed."""
 
 
-class Watchers:
+class Watchers(Watcher):
     """Several watchers as one."""
 
     def __init__(self, *watchers: Watcher) -> None:

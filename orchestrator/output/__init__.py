@@ -1,1 +1,1 @@
-"""What people and programs see while a study runs."""
+"""The output of a study for people and programs: the terminal, and the files in its folder."""

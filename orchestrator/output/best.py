@@ -1,4 +1,4 @@
-"""`best.yaml`: the configuration of the best trial, which `python -m trainer --config best.yaml` trains as it is."""
+"""`best.yaml`: the configuration of the best trial, ready for `python -m trainer --config best.yaml`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from trainer.api import dump_yaml
 
 
 class BestSoFar:
-    """Keeps `best.yaml` that of the leading trial, until a promoted run has a better claim to it."""
+    """Keeps the leading trial's configuration in `best.yaml`, until a promoted run is completed."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._reached: dict[int, int] = {}
-        self._best: tuple[TrialState, int] | None = None  # whose configuration the file holds, and its rung
+        self._best: tuple[TrialState, int] | None = None  # the trial whose configuration is in the file, and its rung
 
     def changed(self, trial: TrialState, search: StudyState, full: StudyState | None) -> None:
-        """A trial of the search changed: writes the file where it leads now."""
+        """Called after every change of a trial: writes the file where the trial leads now."""
         if trial.reached > self._reached.get(trial.number, 0):
             self._reached[trial.number] = trial.reached
             if self._may_lead(trial):
                 self.write(search, full)
 
     def write(self, search: StudyState, full: StudyState | None) -> None:
-        """Writes the file where another trial leads than the one whose configuration it holds."""
+        """Writes the file where the leading trial is not the one whose configuration it contains."""
         leaders = ranked(search, self._plan.metric)
         if not leaders or (leaders[0], leaders[0].reached) == self._best:
             return
@@ -41,7 +41,7 @@ class BestSoFar:
         self._best = (best, best.reached)
 
     def _may_lead(self, trial: TrialState) -> bool:
-        """Cheap, because asked of every result: most are behind the leader."""
+        """A cheap check before the ranking of all trials: most results are behind the leader."""
         if self._best is None or not self._best[0].is_ranked:
             return True
         metric = self._plan.metric
@@ -49,9 +49,9 @@ class BestSoFar:
 
 
 def crown(plan: Plan, search: StudyState, full: StudyState) -> str:
-    """Writes `best.yaml` from the winner of the full runs, by the mean over its seeds; returns its name, and how sure.
+    """Writes `best.yaml` from the promoted trial with the best mean over its seeds; returns a line about it.
 
-    The file holds no path into the study, so where the runs continued from a checkpoint its head says that it does not.
+    The file has no path into the study, so where the runs started from checkpoints its header says that it does not.
     """
     choice = choose(full_values(full), plan.metric)
     if choice is None:
@@ -61,14 +61,14 @@ def crown(plan: Plan, search: StudyState, full: StudyState) -> str:
     start = ""
     if plan.from_checkpoint:
         start = f" {start_words(True)}"
-        about += f"{start}\nthis file does not start from them: it is another experiment than those runs"
+        about += f"{start}\nthis file starts from scratch, so it is a different experiment from those runs"
     write_best(plan, search.trials[choice.trial_id - 1], about)
     return f"best in full training{start}: {winner}"
 
 
 def write_best(plan: Plan, trial: TrialState, about: str) -> None:
-    """The configuration of a trial at full budget, with where it comes from on top."""
-    # Relative where nobody named them: beside the person who trains it, not in the study.
+    """Writes the configuration of a trial at full budget, below a header that says where it comes from."""
+    # The folders of the base: where they are relative, not the study's but those of the place where it is trained.
     places = {key: dotted(plan.base, key) for key in ("checkpoint.dir", "logging.tensorboard_dir")}
     split = {"data.split_seed": plan.base_config.data.split_seed}
     plain = with_values(plan.full_config(trial.overrides, 0).plain(), {**places, **split})

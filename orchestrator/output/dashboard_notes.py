@@ -1,8 +1,8 @@
-"""What the Optuna dashboard shows beside the trials: sample predictions as artifacts, and the study's note.
+"""Additions to the Optuna dashboard: sample predictions as artifacts of the trials, and a note about the study.
 
-Artifacts are written now and then while trials run, the note when a run has ended, both as the dashboard's own
-attributes of the study, which take no part in any decision: a finished trial takes no attributes any more. Artifacts
-have fixed names, so that the same run again writes the same.
+Artifacts are written from time to time while trials run, the note at the end. Both are attributes of the study that
+no decision reads; attributes of trials are not possible, because Optuna refuses them once a trial has finished. An
+artifact's name is fixed, so that writing it again changes nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from contextlib import contextmanager
 
 from orchestrator.engine.ledger import Ledger
 from orchestrator.engine.stage import Stage
+from orchestrator.engine.watcher import Watcher
 from orchestrator.output.pace import Pace
 from orchestrator.output.sample_sheet import sample_sheet
 from orchestrator.results.next_steps import next_steps
 from orchestrator.results.samples import read_samples, samples_stamp
-from orchestrator.slots.slot import Beat, Slot
 from orchestrator.storage.database import DatabaseError
 from orchestrator.study.plan import Plan
 from orchestrator.study.ranking import ranked
@@ -27,14 +27,14 @@ from orchestrator.study.trial import TrialState
 
 ABOUT = {"filename": "samples.png", "mimetype": "image/png", "encoding": None}
 SIGNATURE = "*Written by rungwise; a note of your own, without this line, is left as it is.*"
-_MOST_TRIALS = 100  # the best; a person looks at fewer
+_MOST_TRIALS = 100  # only the best ones: a person looks at fewer
 _MOST_SAMPLES = 8
 
 log = logging.getLogger(__name__)
 
 
 def annotate(plan: Plan, ledger: Ledger, full: StudyState | None) -> None:
-    """Writes note and artifacts once a run has ended."""
+    """Writes note and artifacts at the end of a run."""
     with _reported():
         search = ledger.stage.state
         ledger.shows(DashboardSamples(plan, ledger).save(search), ABOUT)
@@ -61,24 +61,18 @@ def note(plan: Plan, search: StudyState, full: StudyState | None) -> str:
     return "\n\n".join([*lines, f"The whole report: `{plan.files.report}`", SIGNATURE])
 
 
-class DashboardSamples:
-    """A watcher that shows what trials predict while the study runs. It takes a hundredth of the study's time."""
+class DashboardSamples(Watcher):
+    """A watcher that shows the predictions of trials while the study runs, in at most a hundredth of its time."""
 
     def __init__(self, plan: Plan, ledger: Ledger) -> None:
         self.plan, self._ledger = plan, ledger
-        self._seen: dict[int, int] = {}  # by number: when the samples were written that are shown
+        self._stamps: dict[int, int] = {}  # by trial number: the time stamp of the samples that are shown
         self._names: dict[int, str] = {}
         self._pace = Pace(first=3.0, least=20.0, share=100.0)
         self._stale = False
 
-    def line(self, text: str) -> None:
-        """Lines are not shown there."""
-
     def changed(self, stage: Stage, trial: TrialState, final: bool) -> None:
         self._stale = True
-
-    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
-        """Nor are steps."""
 
     def tick(self, stage: Stage) -> None:
         if not self._stale or stage.kind != "search" or not self._pace.is_due:
@@ -88,13 +82,13 @@ class DashboardSamples:
             self._ledger.shows(self.save(stage.state), ABOUT)
 
     def save(self, search: StudyState) -> dict[int, str]:
-        """Writes a picture of what each of the best predicted, where it is not the last one; number → its name."""
+        """Writes a picture with the samples of each of the best trials that has new ones; trial number → its name."""
         for trial in ranked(search, self.plan.metric)[:_MOST_TRIALS]:
             folder = self.plan.files.run(trial)
             stamp = samples_stamp(folder)
-            if stamp is None or self._seen.get(trial.number) == stamp:
+            if stamp is None or self._stamps.get(trial.number) == stamp:
                 continue
-            self._seen[trial.number] = stamp
+            self._stamps[trial.number] = stamp
             kept = read_samples(folder, trial.trial_id)
             if kept.problem:
                 log.warning("%s", kept.problem)
@@ -114,10 +108,10 @@ class DashboardSamples:
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """What cannot be written for the dashboard is reported, and costs the study nothing."""
+    """Logs an error of the block as a warning: the dashboard must never end a study."""
     try:
         yield
     except (OSError, ValueError, DatabaseError) as error:
         log.warning("the dashboard's note and samples could not be written: %s", error)
-    except Exception:  # a picture is not worth a study
+    except Exception:
         log.warning("the dashboard's note and samples could not be written", exc_info=True)

@@ -1,4 +1,4 @@
-"""JSON lines on stdout, for programs."""
+"""The view for programs: JSON lines on stdout."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from orchestrator.study.trial import TrialState
 
 
 class JsonView(PlainView):
-    """One JSON object a line, to stdout: `said`, `evaluation` and `trial`. A reader that goes away stops no study."""
+    """One JSON object per line, on stdout, with an `event`: `said`, `evaluation` or `trial`.
+
+    A closed pipe does not stop the study.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
         self.console = stderr_console(quiet=True)
         self._stream: TextIO | None = stream or sys.stdout
-        self._told: dict[tuple[str, int], tuple[Any, ...]] = {}
+        self._written: dict[tuple[str, int], tuple[Any, ...]] = {}  # the last `trial` event of each trial
 
     def say(self, text: str, urgent: bool = False) -> None:
         self._write("said", text=text, urgent=urgent)
@@ -36,8 +39,8 @@ class JsonView(PlainView):
                 seconds=round(trial.seconds, 3),
             )  # fmt: skip
         key, now = (stage.kind, trial.number), (trial.status, trial.rung, trial.reason)
-        if self._told.get(key) != now:
-            self._told[key] = now
+        if self._written.get(key) != now:
+            self._written[key] = now
             self._write("trial", **about, status=trial.status, rung=trial.rung, value=trial.value, reason=trial.reason)
 
     def _write(self, event: str, **about: Any) -> None:

@@ -1,4 +1,4 @@
-"""The live table of a study: who trains what where, how well, how fast, and how long it will take."""
+"""The live table of a study: which slot trains which trial, its metric, its speed, and the time left."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MISSING = "–"
 
 @dataclass
 class _Place:
-    """Where a slot is: its last beat, and when and at which step its epoch was first seen."""
+    """The position of a slot: its last beat, and the time and the step at which its epoch was first seen."""
 
     beat: Beat
     since: float
@@ -36,12 +36,12 @@ class _Place:
 
 
 class LiveView(PlainView):
-    """The plain lines scrolling by above a table of the slots and a line about the whole study."""
+    """The plain lines, scrolling above a table of the slots and a line about the whole study."""
 
     def __init__(self) -> None:
         super().__init__()
         self._places: dict[str, _Place] = {}
-        self._paces: dict[tuple[str, int, int], float] = {}  # seconds an epoch, by stage, trial and rung
+        self._paces: dict[tuple[str, int, int], float] = {}  # seconds per epoch, by stage, trial and rung
         self._trained: dict[tuple[str, int], tuple[int, float]] = {}  # epochs and seconds when last seen
         self._started, self._drawn = time.monotonic(), 0.0
         self._live = Live(console=self.console, refresh_per_second=4, transient=True)
@@ -78,20 +78,10 @@ class LiveView(PlainView):
             self._live.update(Group(self.table(stage), Text(self.footer(stage))))
 
     def table(self, stage: Stage) -> Table:
-        """A row for each slot that was heard of."""
+        """A row for each slot that has reported anything; narrow enough for 80 columns."""
         metric = stage.plan.metric.label
-        # Narrow enough for 80 columns.
-        heads = (
-            "slot",
-            "trial",
-            "rung",
-            "epoch",
-            metric,
-            f"best\n{metric}",
-            "s per\nepoch",
-            "time\nleft",
-            "budget\nused",
-        )
+        heads = ["slot", "trial", "rung", "epoch", metric, f"best\n{metric}"]
+        heads += ["s per\nepoch", "time\nleft", "budget\nused"]
         table = Table(box=None, padding=(0, 1))
         for column, head in enumerate(heads):
             table.add_column(Text(head), justify="left" if column < 2 else "right", no_wrap=True)
@@ -120,7 +110,7 @@ class LiveView(PlainView):
         ]
 
     def _pace(self, stage: Stage, trial: TrialState, place: _Place) -> float | None:
-        """Seconds an epoch on this rung: of the trial's last one there, else from the steps of this one."""
+        """Seconds per epoch on this rung: those of the trial's last epoch there, else estimated from its steps."""
         known = self._paces.get((stage.kind, trial.number, trial.rung))
         steps = place.beat.step - place.first_step
         if known is not None or steps < 1:
@@ -128,13 +118,13 @@ class LiveView(PlainView):
         return (time.monotonic() - place.since) / steps * place.beat.steps
 
     def footer(self, stage: Stage) -> str:
-        """The study in a line: its trials, the best, time left, and what is spent of its limits."""
+        """The study in one line: its trials, the best one, the time left, and the used part of its limits."""
         spent = spent_words(stage.plan, stage.state, time.monotonic() - self._started)
         return summary_line(stage.plan, stage.state, left_words(stage), spent)
 
 
 def spent_words(plan: Plan, state: StudyState, seconds: float) -> str:
-    """`4 min of 2.0 h, 0.13 of 0.5 slot-hours`: study time and, where they are limited, what of it is allowed."""
+    """The used part of the limits: `4 min of 2.0 h, 0.13 of 0.5 slot-hours spent`."""
     limits, elapsed = plan.limits, state.seconds_before + seconds
     words = duration(elapsed)
     if limits.timeout_seconds is not None:
@@ -145,7 +135,7 @@ def spent_words(plan: Plan, state: StudyState, seconds: float) -> str:
 
 
 def left_words(stage: Stage) -> str:
-    """Time left, from the epochs that this study has trained so far; nothing before the first."""
+    """The time left, estimated from the epochs that this study has trained; empty before the first."""
     trained = [t for t in stage.state.in_order() if t.origin is None and t.epochs]
     done = sum(t.epochs for t in trained)
     if not done:

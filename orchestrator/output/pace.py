@@ -1,4 +1,4 @@
-"""Costly things done now and then, for a small share of a study's time."""
+"""A limit on how often expensive work is done, so that it takes only a small share of a study's time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Pace:
-    """First after `first` seconds; then not before `least` seconds, nor `share` times as long as it took, are over."""
+    """Work is due `first` seconds after the start, and then after `least` seconds or `share` times its own duration,
+    whichever is longer."""
 
     first: float
     least: float
@@ -26,7 +27,7 @@ class Pace:
 
     @contextmanager
     def doing(self) -> Iterator[None]:
-        """Around the thing itself, whose time counts from its beginning."""
+        """Put around the work, to measure how long it takes."""
         began = time.monotonic()
         yield
         self._due = began + max(self.least, (time.monotonic() - began) * self.share)

@@ -1,30 +1,18 @@
-"""Plain lines on stderr: a line for each evaluation and each change, or only warnings and failures."""
+"""The views with plain lines on stderr: all evaluations and changes, or only warnings and failures."""
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from orchestrator.engine.stage import Stage
-from orchestrator.output.views import is_news, result_text, stderr_console
-from orchestrator.slots.slot import Beat, Slot
+from orchestrator.output.views import View, is_news, result_text, stderr_console
 from orchestrator.study.trial import TrialState
 
 
-class PlainView:
+class PlainView(View):
     """One line for every evaluation and every change of state, to stderr."""
 
     def __init__(self) -> None:
         self.console = stderr_console()
-        self._shown: dict[tuple[str, int], int] = {}  # the last epoch of each trial that had its line
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
+        self._shown: dict[tuple[str, int], int] = {}  # the last epoch of each trial that was shown
 
     def say(self, text: str, urgent: bool = False) -> None:
         self.console.print(text, soft_wrap=True)
@@ -36,15 +24,9 @@ class PlainView:
         if is_news(self._shown, stage, trial):
             self.line(f"{trial.label} epoch {trial.epochs}/{stage.until_epoch(trial)}: {result_text(stage, trial)}")
 
-    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
-        """Steps are too many for lines."""
-
-    def tick(self, stage: Stage) -> None:
-        """Lines come when something happens."""
-
 
 class QuietView(PlainView):
-    """Warnings and failures, to stderr; what a study finds is in its folder, how it ended in the exit status."""
+    """Only warnings and failures, to stderr; the results are in the study's folder."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Samples of a trial in one picture."""
+"""The samples of a trial in one picture, for the Optuna dashboard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LETTERS, _LINES = 38, 6
 
 
 def sample_sheet(samples: Sequence[Sample]) -> bytes | None:
-    """The samples in one picture, what was predicted below each, in boxes where there are some; None without any."""
+    """A PNG of the samples, each with its boxes and, below it, its prediction; None where no image can be read."""
     cards = [card for sample in samples if (card := _card(sample)) is not None]
     if not cards:
         return None
@@ -33,9 +33,11 @@ def sample_sheet(samples: Sequence[Sample]) -> bytes | None:
 
 def _card(sample: Sample) -> Image.Image | None:
     """One image, a generated one beside it, its prediction and its first reference; None where none can be read."""
-    pictures = [found[0] for path in (sample.generated,) if path and (found := _thumbnail(path))]
-    if sample.image and (found := _thumbnail(sample.image)):
-        pictures.insert(0, _boxed(*found, sample))
+    pictures = []
+    if sample.image and (thumbnail := _thumbnail(sample.image)):
+        pictures.append(_boxed(*thumbnail, sample))
+    if sample.generated and (thumbnail := _thumbnail(sample.generated)):
+        pictures.append(thumbnail[0])
     if not pictures:
         return None
     font = ImageFont.load_default(11)
@@ -50,7 +52,7 @@ def _card(sample: Sample) -> Image.Image | None:
 
 
 def _boxed(image: Image.Image, scale: float, sample: Sample) -> Image.Image:
-    """A copy of a thumbnail with its boxes, the references' in green."""
+    """A copy of a thumbnail with its boxes, those of the reference in green."""
     copy = image.copy()
     pen = ImageDraw.Draw(copy)
     for colour, boxes in (("#009e73", sample.reference_boxes), ("#d55e00", sample.predicted_boxes)):
@@ -63,7 +65,7 @@ def _boxed(image: Image.Image, scale: float, sample: Sample) -> Image.Image:
 
 @functools.lru_cache(maxsize=64)  # every trial shows the same images
 def _thumbnail(path: Path) -> tuple[Image.Image, float] | None:
-    """A copy of an image in the width of a card, and its size in sizes of the image; None where it cannot be read."""
+    """An image reduced to the width of a card, and the scale of the reduction; None where it cannot be read."""
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file).convert("RGB")

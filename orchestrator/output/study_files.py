@@ -1,4 +1,4 @@
-"""What a study keeps in its folder for people: tables, report, log. Written as the study goes."""
+"""The files in a study's folder that are for people: tables, report and log, kept up to date while it runs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 
 from orchestrator.engine.stage import Stage
+from orchestrator.engine.watcher import Watcher
 from orchestrator.output.best import BestSoFar
 from orchestrator.output.pace import Pace
 from orchestrator.results.record import build_record, table_record
-from orchestrator.slots.slot import Beat, Slot
 from orchestrator.study.plan import Plan
 from orchestrator.study.state import StudyState
 from orchestrator.study.trial import TrialState
@@ -23,9 +23,9 @@ from trainer.api import TrainingError, dump_yaml
 log = logging.getLogger(__name__)
 
 
-class StudyFiles:
-    """A watcher that keeps the folder's files current. A file that cannot be written is reported, and tried again: the
-    study itself is in its database."""
+class StudyFiles(Watcher):
+    """A watcher that keeps the folder's files up to date. A file that cannot be written is reported and tried again;
+    it does not end the study, which is in the database."""
 
     def __init__(self, plan: Plan, search: StudyState, full: StudyState | None = None) -> None:
         self.plan, self.search, self.full = plan, search, full
@@ -50,20 +50,13 @@ class StudyFiles:
             self._guarded(lambda: self._best.changed(trial, self.search, self.full))
         self._refresh()
 
-    def beat(self, stage: Stage, slot: Slot, beat: Beat) -> None:
-        """Steps are for the terminal."""
-
     def tick(self, stage: Stage) -> None:
         self._refresh()
 
-    def refresh_all(self) -> None:
-        """Writes all tables and the report now."""
+    def finish(self) -> None:
+        """Writes all tables and the report, and a copy of the table with the time of this run in its name."""
         self._stale_csv = self._stale_report = True
         self._refresh(now=True)
-
-    def finish(self) -> None:
-        """Writes everything once more, and the table under the time of this run."""
-        self.refresh_all()
         stamp = time.strftime("%Y%m%d-%H%M%S")
         self._guarded(lambda: _write_trials(self._table(), self.plan, stamp))
 
@@ -94,7 +87,7 @@ class StudyFiles:
 
 
 def write_all(plan: Plan, search: StudyState, full: StudyState | None, in_progress: bool) -> None:
-    """All tables and the report, on request: what cannot be written is an `OSError`."""
+    """Writes all tables and the report; `OSError` where a file cannot be written."""
     record = build_record(plan, search, full, in_progress)
     _write_trials(record, plan)
     _write_tables(record, plan)
@@ -115,7 +108,7 @@ def _write_report(record: StudyRecord, plan: Plan) -> None:
 
 
 def prepare_folder(plan: Plan) -> None:
-    """Makes the study's folder; `OutputError` where nothing can be written there."""
+    """Creates the study's folder; `OutputError` where nothing can be written in it."""
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
         probe = plan.folder / f".probe-{os.getpid()}"

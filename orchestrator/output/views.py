@@ -1,4 +1,4 @@
-"""What a person, or a program, is shown while a study runs: the contract of a view, the views by name, common texts."""
+"""Views: what a person or a program is shown while a study runs. Their contract, their table, and shared texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 
@@ -18,30 +18,32 @@ from orchestrator.study.state import StudyState
 from orchestrator.study.trial import TrialState
 from trainer.api import ConfigError, Problem
 
-# A new one is a class with `View`'s methods, made without arguments, and a line here.
+# To add one: a subclass of `View` whose constructor takes no arguments, and a line here.
 VIEWS: Mapping[str, str] = {
     "live": "orchestrator.output.live:LiveView",
     "plain": "orchestrator.output.plain:PlainView",
     "quiet": "orchestrator.output.plain:QuietView",
     "json": "orchestrator.output.json_lines:JsonView",
 }
-AUTO = "auto"  # live on a terminal, else plain
+AUTO = "auto"  # the live table on a terminal, else plain lines
 
 
-class View(Watcher, Protocol):
-    """A watcher that also says what happens before and after the slots work. `console` is for bars and the like."""
+class View(Watcher):
+    """A watcher that also shows messages before and after the slots work. `console` is for progress bars."""
 
     console: Console
 
     def say(self, text: str, urgent: bool = False) -> None:
-        """One line; `urgent` where it must not be missed: a warning, a failure."""
-        ...
+        """Shows one line; `urgent` for a warning or a failure, which every view shows."""
+        raise NotImplementedError
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        return None
 
 
 def make_view(name: str) -> View:
@@ -56,12 +58,12 @@ def make_view(name: str) -> View:
 
 
 def stderr_console(quiet: bool = False) -> Console:
-    """Words go to stderr, so that stdout stays free for results; what comes from a file is never markup."""
+    """The console for messages: on stderr, so that stdout is free for results; text is never read as markup."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, quiet=quiet)
 
 
 def is_news(shown: dict[tuple[str, int], int], stage: Stage, trial: TrialState) -> bool:
-    """Whether a trial has an evaluation that was not shown yet; then it is marked in `shown` as shown."""
+    """Whether a trial has an evaluation that was not shown before; it is then recorded in `shown`."""
     key = (stage.kind, trial.number)
     if trial.status != "running" or shown.get(key, 0) >= trial.epochs or trial.origin is not None:
         return False
@@ -82,7 +84,7 @@ def summary_line(plan: Plan, state: StudyState, *more: str) -> str:
 
 
 def result_text(stage: Stage, trial: TrialState) -> str:
-    """The trial's last value, and its loss; nothing before the first evaluation."""
+    """The trial's last value, with its loss; empty before the first evaluation."""
     if trial.value is None:
         return ""
     metric = stage.plan.metric

@@ -1,6 +1,6 @@
-"""The folder of a study: every path in it, and the one way in which the driver writes a file there.
+"""The folder of a study: every path in it, and the one function with which the driver writes a file there.
 
-What a trial's own process writes (metrics, checkpoints, samples) has its paths here too, but is written by the trainer.
+The files that a trial's own process writes (metrics, checkpoints, samples) have their paths here, too.
 """
 
 from __future__ import annotations
@@ -15,36 +15,28 @@ from trainer.api import METRICS, SAMPLES
 _TRIALS, _FULL = "trials", "full"
 
 
+class _Path:
+    """A path inside a folder, read as an attribute of the folder's object."""
+
+    def __init__(self, *parts: str) -> None:
+        self._parts = parts
+
+    def __get__(self, folder: RunFolder | StudyFolder, owner: type) -> Path:
+        return folder.path.joinpath(*self._parts)
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The files of one trial, or of one promoted run."""
 
     path: Path
 
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def overrides(self) -> Path:
-        return self.path / "overrides.json"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log.txt"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / METRICS
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def samples(self) -> Path:
-        """What the run kept for people to look at."""
-        return self.path / SAMPLES / "last.json"
+    config = _Path("config.yaml")
+    overrides = _Path("overrides.json")
+    log = _Path("log.txt")
+    metrics = _Path(METRICS)
+    checkpoints = _Path("checkpoints")
+    samples = _Path(SAMPLES, "last.json")  # predictions for people to look at
 
     def checkpoint_files(self) -> list[Path]:
         return sorted(self.checkpoints.glob("*.pth"))
@@ -56,47 +48,18 @@ class StudyFolder:
 
     path: Path
 
+    plan = _Path("plan.yaml")
+    database = _Path("study.db")  # the Optuna storage, where the user named no other
+    lock = _Path("driver.lock")
+    driver_log = _Path("driver.log")
+    slots_log = _Path("slots.log")
+    environment = _Path("environment.json")
+    best = _Path("best.yaml")  # the configuration that `python -m trainer --config best.yaml` trains
+    report = _Path("report.html")
+    artifacts = _Path("artifacts")  # pictures for the Optuna dashboard
+
     def __str__(self) -> str:
         return str(self.path)
-
-    @property
-    def plan(self) -> Path:
-        return self.path / "plan.yaml"
-
-    @property
-    def database(self) -> Path:
-        """The Optuna storage, where the user named no other."""
-        return self.path / "study.db"
-
-    @property
-    def lock(self) -> Path:
-        return self.path / "driver.lock"
-
-    @property
-    def driver_log(self) -> Path:
-        return self.path / "driver.log"
-
-    @property
-    def slots_log(self) -> Path:
-        return self.path / "slots.log"
-
-    @property
-    def environment(self) -> Path:
-        return self.path / "environment.json"
-
-    @property
-    def best(self) -> Path:
-        """The configuration that `python -m trainer --config best.yaml` trains."""
-        return self.path / "best.yaml"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def artifacts(self) -> Path:
-        """Pictures for the Optuna dashboard."""
-        return self.path / "artifacts"
 
     def table(self, name: str, stamp: str = "") -> Path:
         """`trials.csv`, or `trials_20261201-120000.csv`."""
@@ -106,17 +69,17 @@ class StudyFolder:
         return RunFolder(self.path / run_name(trial))
 
     def trials(self) -> list[RunFolder]:
-        """The folders of the search's trials that are there, in their order."""
+        """The existing folders of the search's trials, in the order of their numbers."""
         return [RunFolder(path) for path in sorted((self.path / _TRIALS).glob("*")) if path.is_dir()]
 
     def relative(self, path: str) -> str:
-        """A path as seen from the study's folder, so that the folder may be moved; one outside it as it is."""
+        """A path relative to the study's folder, which may be moved; a path outside it is returned unchanged."""
         return str(Path(path).relative_to(self.path)) if path and Path(path).is_relative_to(self.path) else path
 
     def write(self, path: Path, text: str) -> None:
-        """Replaces a file of the study: a reader finds the old content or the new one, also after a power cut.
+        """Replaces a file of the study atomically: a reader finds the old content or the new, also after a power cut.
 
-        UTF-8; what has no encoding (a file name that is not Unicode) becomes `\\udc80`. `OSError` names `path`.
+        What UTF-8 cannot encode (in a file name that is not Unicode) becomes `\\udc80`. `OSError` names `path`.
         """
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -126,15 +89,15 @@ class StudyFolder:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            error.filename = str(path)  # what the reader knows; nobody asked for the temporary file
+            error.filename = str(path)  # the user knows this file, not the temporary one
             raise
         finally:
-            temporary.unlink(missing_ok=True)  # of a write that failed
+            temporary.unlink(missing_ok=True)  # left over where the write failed
 
 
 def run_name(trial: TrialState) -> str:
-    """Where a run has its files, as seen from the study's folder: `trials/0007`; if promoted, `full/0007-seed0`, or
-    `full/0007-seed0-continued` where it started from a checkpoint: the same trial and seed may train both ways."""
+    """The folder of a run, relative to the study's: `trials/0007`; of a promoted run `full/0007-seed0`, or
+    `full/0007-seed0-continued` where it started from a checkpoint."""
     if trial.source_trial:
         return f"{_FULL}/{trial.source_trial:04d}-seed{trial.seed_index}{'-continued' if trial.weights else ''}"
     return f"{_TRIALS}/{trial.trial_id:04d}"

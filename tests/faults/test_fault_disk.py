@@ -39,7 +39,7 @@ def test_no_room_for_a_checkpoint(box: NewBox, oracle: StudyBox) -> None:
     assert f"{folder / 'last.pth'}: could not be written" in said + (one.trial(1) / "log.txt").read_text("utf-8")
     assert "MB are free in" in said
     assert "MB were needed" in said
-    assert "the same command carries on" in said
+    assert "the same command continues the study" in said
     assert load_checkpoint(folder / "last.pth")["progress"]["epoch"] == 1, "the older one is whole"
     assert not list(folder.glob(".*")), "what was half written takes no room"
     assert [row["status"] for row in one.rows()] == ["paused"]

@@ -37,7 +37,7 @@ def test_stopped_three_ways_and_carried_on(box: NewBox, oracle: StudyBox) -> Non
     one.go()
     one.ended(driver, 143, STOP_SECONDS)
     one.no_orphans()
-    assert "the same command carries on" in one.output()
+    assert "the same command continues the study" in one.output()
     assert [row["status"] for row in one.rows()] == ["paused"]
     assert one.rows()[0]["reason"] == "trial 1 paused after epoch 1: the driver was stopped"
 

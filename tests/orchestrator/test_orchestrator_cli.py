@@ -353,7 +353,7 @@ def test_promoting_from_the_checkpoint_is_said_everywhere(command: Command, fini
     text = (finished_copy / "report.html").read_text(encoding="utf-8")
     assert "started from the weights of the search, not from scratch" in text
     assert "The standard deviation between seeds of one configuration is" in text
-    assert "this file does not start from them" in (finished_copy / "best.yaml").read_text(encoding="utf-8")
+    assert "this file starts from scratch" in (finished_copy / "best.yaml").read_text(encoding="utf-8")
     runs = [tree(one) for one in warm]
     result = command("promote", finished_copy, "--top", "1")
     assert result.exit_code == 0, result.output

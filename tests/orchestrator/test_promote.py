@@ -219,7 +219,7 @@ def test_best_says_where_runs_went_on_from_a_checkpoint(plan: Plan) -> None:
     assert one.label == "trial 1 in full from its checkpoint, seed 0"
     lines = (plan.folder / "best.yaml").read_text(encoding="utf-8").splitlines()
     assert lines[0].endswith("; in full training (6 epochs, all images @32) from the search's checkpoints")
-    assert lines[1] == "# this file does not start from them: it is another experiment than those runs"
+    assert lines[1] == "# this file starts from scratch, so it is a different experiment from those runs"
     assert lines[2] == "# python -m trainer --config best.yaml"
     assert load_config(plan.folder / "best.yaml").checkpoint.weights is None
     (why,) = [why for why, command in next_steps(warm, search, state(one)) if command.endswith("best.yaml")]
