@@ -1,1 +1,1 @@
-"""What to do next with which trial, given what is known."""
+"""Policies decide what to do next, and what becomes of each trial, from the state of the study."""

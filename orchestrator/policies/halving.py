@@ -1,8 +1,8 @@
-"""Asynchronous successive halving that pauses: a trial rests at a rung and continues from its checkpoint later.
+"""Asynchronous successive halving with pauses: a trial is paused at a rung and may continue from its checkpoint later.
 
 After Li et al., A System for Massively Parallel Hyperparameter Tuning (MLSys 2020), arXiv:1810.05934. There, as in
-most tools, what is not promoted at once is lost; here every trial rests with its checkpoint and is resumed as soon as
-it is among the best 1/η of its rung, also long after others have overtaken it.
+most tools, a trial that is not promoted at once is lost. Here every trial keeps its checkpoint and is resumed as soon
+as it is among the best 1/η of its rung, which may happen long after others have passed it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REDUCTION_FACTOR = 3
 
 @dataclass
 class HalvingPolicy:
-    """Continues what is between two rungs, then resumes the best that may climb, from the top rung down; else asks.
+    """Continues trials between two rungs, else resumes the best paused trial, highest rung first, else asks for a new one.
 
     The option `reduction_factor` is η: of n results on a rung the best ⌊n / η⌋ continue.
     """
@@ -73,7 +73,7 @@ class HalvingPolicy:
 
 
 KIND = PolicyKind(
-    "a trial rests at a rung and continues when it is among the best there",
+    "a trial is paused at a rung and continues when it is among the best there",
     HalvingPolicy,
     {"reduction_factor": REDUCTION_FACTOR},
     checked_factor,

@@ -1,6 +1,6 @@
-"""Trials train one after another to the end of the budget, unless one of Optuna's pruners ends them.
+"""Policies with Optuna's pruners: trials train one after another to the end of the budget, unless they are pruned.
 
-Optuna's pruners compare values of one epoch, so they serve where there is a single rung.
+Optuna's pruners compare values of the same epoch, so they need a study with a single rung.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from orchestrator.policies.policy import (
     Setting,
     Step,
     Verdict,
+    unchanged,
     unfinished,
 )
 from orchestrator.policies.pruner_mirror import PrunerMirror
@@ -40,7 +42,7 @@ _HALVED = {"min_resource": 1, "reduction_factor": 3}
 
 @dataclass
 class PrunerPolicy:
-    """As `StraightPolicy`, but a pruner is asked after every evaluation."""
+    """A `StraightPolicy` that also asks a pruner after every evaluation."""
 
     setting: Setting
     pruner: BasePruner
@@ -68,12 +70,12 @@ class PrunerPolicy:
         return Verdict("prune", why)
 
     def _why(self, trial: TrialState, state: StudyState) -> str:
-        """The trial's place among those seen at the same epoch, and the cut where the pruner has one."""
+        """The trial's rank among all at the same epoch, and the limit that it missed where the pruner has one."""
         metric, epoch = self.setting.metric, trial.epochs
         value = trial.evaluations[epoch].value
-        seen = [o.evaluations[epoch].value for o in state.in_order() if o.origin is None and epoch in o.evaluations]
-        place = 1 + sum(metric.better(other, value) for other in seen)
-        compared = f"{metric.label} {value:.4g} is {ordinal(place)} of {len(seen)}"
+        values = [o.evaluations[epoch].value for o in state.in_order() if o.origin is None and epoch in o.evaluations]
+        place = 1 + sum(metric.better(other, value) for other in values)
+        compared = f"{metric.label} {value:.4g} is {ordinal(place)} of {len(values)}"
         cut = self._cut(epoch, state)
         return f"{compared}, {cut}" if cut else f"{compared} ({self.setting.options['name']} pruner)"
 
@@ -89,49 +91,29 @@ class PrunerPolicy:
         return f"the {'median' if share == 50.0 else 'cut'} is {cut:.4g}" if math.isfinite(cut) else ""
 
 
-def _median(options: Options) -> BasePruner:
-    from optuna.pruners import MedianPruner
-
-    return MedianPruner(options["n_startup_trials"], options["n_warmup_steps"])
-
-
-def _percentile(options: Options) -> BasePruner:
-    from optuna.pruners import PercentilePruner
-
-    return PercentilePruner(options["percentile"], options["n_startup_trials"], options["n_warmup_steps"])
-
-
-def _threshold(options: Options) -> BasePruner:
-    from optuna.pruners import ThresholdPruner
-
-    return ThresholdPruner(options["lower"], options["upper"], options["n_warmup_steps"])
+def _made(name: str, options: Options) -> BasePruner:
+    """A pruner of Optuna by its class; our options have the names of its arguments."""
+    pruner: BasePruner = getattr(import_module("optuna.pruners"), name)(**_arguments(options))
+    return pruner
 
 
 def _patient(options: Options) -> BasePruner:
     from optuna.exceptions import ExperimentalWarning
-    from optuna.pruners import PatientPruner
+    from optuna.pruners import MedianPruner, PatientPruner
 
-    with warnings.catch_warnings():  # that Optuna may change it some day is no news for people who run a study
+    arguments = _arguments(options)
+    own = {name: arguments.pop(name) for name in ("patience", "min_delta")}
+    with warnings.catch_warnings():  # users of a study need not know that Optuna may change this pruner
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return PatientPruner(_median(options), options["patience"], options["min_delta"])
+        return PatientPruner(MedianPruner(**arguments), **own)
 
 
-def _successive_halving(options: Options) -> BasePruner:
-    from optuna.pruners import SuccessiveHalvingPruner
-
-    return SuccessiveHalvingPruner(
-        options["min_resource"], options["reduction_factor"], options["min_early_stopping_rate"]
-    )
-
-
-def _hyperband(options: Options) -> BasePruner:
-    from optuna.pruners import HyperbandPruner
-
-    return HyperbandPruner(options["min_resource"], options["max_resource"], options["reduction_factor"])
+def _arguments(options: Options) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "name"}
 
 
 def _bounds(options: Options, _given: Options, circumstances: Circumstances) -> Options:
-    """Without a bound of its own the threshold pruner takes the user's `--early-stop-threshold`."""
+    """Completes the options of the threshold pruner: without a bound it takes `--early-stop-threshold`."""
     if options["lower"] is not None or options["upper"] is not None:
         return options
     if circumstances.threshold is None:
@@ -141,7 +123,7 @@ def _bounds(options: Options, _given: Options, circumstances: Circumstances) -> 
 
 
 def _brackets(options: Options, given: Options, circumstances: Circumstances) -> Options:
-    """Hyperband's brackets span the budget unless `max_resource` says otherwise."""
+    """Completes the options of Hyperband: without `max_resource` its brackets span the budget."""
     most = given.get("max_resource", circumstances.epochs)
     if most < options["min_resource"]:
         raise ValueError(f"max_resource must be at least min_resource, {options['min_resource']}, not {most}")
@@ -152,7 +134,7 @@ def _kind(
     summary: str,
     make: Callable[[Options], BasePruner],
     options: Options,
-    complete: Callable[[Options, Options, Circumstances], Options] = lambda options, _given, _circumstances: options,
+    complete: Callable[[Options, Options, Circumstances], Options] = unchanged,
 ) -> PolicyKind:
     def completed(options: Options, given: Options, circumstances: Circumstances) -> Options:
         whole = complete(options, given, circumstances)
@@ -171,22 +153,32 @@ def _policy(make: Callable[[Options], BasePruner], setting: Setting) -> PrunerPo
     return PrunerPolicy(setting, make(setting.options))
 
 
-MEDIAN = _kind("worse than the median of completed trials at the same epoch", _median, _COMPARED)
+MEDIAN = _kind("worse than the median of completed trials at the same epoch", partial(_made, "MedianPruner"), _COMPARED)
 PERCENTILE = _kind(
-    "outside the best share of completed trials at the same epoch", _percentile, {"percentile": 25.0, **_COMPARED}
+    "not among the best percent of completed trials at the same epoch",
+    partial(_made, "PercentilePruner"),
+    {"percentile": 25.0, **_COMPARED},
 )
 THRESHOLD = _kind(
-    "outside fixed bounds at any epoch", _threshold, {"lower": None, "upper": None, "n_warmup_steps": 0}, _bounds
+    "outside fixed bounds at any epoch",
+    partial(_made, "ThresholdPruner"),
+    {"lower": None, "upper": None, "n_warmup_steps": 0},
+    _bounds,
 )
 PATIENT = _kind(
-    "below the median and without progress for a while", _patient, {"patience": 1, "min_delta": 0.0, **_COMPARED}
+    "worse than the median, and without progress for some epochs",
+    _patient,
+    {"patience": 1, "min_delta": 0.0, **_COMPARED},
 )
 SUCCESSIVE_HALVING = _kind(
-    "outside the best share at epochs that grow by a factor",
-    _successive_halving,
+    "not among the best part of the trials, at epochs that grow by a factor",
+    partial(_made, "SuccessiveHalvingPruner"),
     {**_HALVED, "min_early_stopping_rate": 0},
     checked_factor,
 )
 HYPERBAND = _kind(
-    "successive halving in brackets that begin at several epochs", _hyperband, {**_HALVED, "max_resource": 1}, _brackets
+    "successive halving in brackets that begin at different epochs",
+    partial(_made, "HyperbandPruner"),
+    {**_HALVED, "max_resource": 1},
+    _brackets,
 )

@@ -1,7 +1,7 @@
-"""The contract of a policy, and the one place where a metric becomes a decision.
+"""The contract of a policy, and `decide`, the one place where a metric becomes a decision.
 
-A policy is asked two things: what a free slot does next, and what becomes of a trial after a slice. To add one: a file
-with a `PolicyKind`, and a line in `table.py`.
+A policy answers two questions: what a free slot does next, and what becomes of a trial after a slice. To add one: a
+file with a `PolicyKind`, and a line in `table.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Continue:
-    """Train this trial on to the end of `until_epoch`, the next at which a decision can be taken."""
+    """Train this trial until the end of `until_epoch`, the next epoch with a possible decision."""
 
     number: int
     until_epoch: int
@@ -30,7 +30,7 @@ class Continue:
 
 @dataclass(frozen=True)
 class Climb:
-    """Resume this paused trial on its next rung; `reason` says why it may."""
+    """Resume this paused trial on its next rung, for this `reason`."""
 
     number: int
     reason: str
@@ -41,11 +41,11 @@ Step = Continue | Climb | Ask
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a trial after an evaluation, and why.
+    """A policy's decision about a trial after an evaluation, with its reason.
 
-    `go_on` keeps it running on its rung (its reason is empty), `climb` on the next; `pause` lets it rest until the
-    policy resumes it; `prune` and `complete` end it. `eliminated`: it missed the user's threshold, so it is never
-    promoted. `spared`: it continues although its rank would not let it, chosen at random.
+    `go_on`: it keeps running on its rung (without a reason). `climb`: it keeps running on the next rung. `pause`: it
+    waits until the policy resumes it. `prune` and `complete` end it. `eliminated`: it missed the user's threshold, so
+    it is never promoted. `spared`: it continues in spite of its rank, because it was drawn at random.
     """
 
     action: Literal["go_on", "climb", "pause", "prune", "complete"]
@@ -55,23 +55,23 @@ class Verdict:
 
 
 class Policy(Protocol):
-    """Decides from the state alone, so that a study carried on after a kill decides as an undisturbed one does.
+    """Decides from the state alone, so that an interrupted study decides in the same way as an undisturbed one.
 
-    What a policy keeps between two questions is derived from the states that it was shown, and nothing else.
+    Anything that a policy remembers must follow from the states that it was given.
     """
 
     def next(self, state: StudyState, busy: Collection[int]) -> Step | None:
-        """The next step for a free slot, None where there is none; `busy` are the trials that slots train now."""
+        """The next step for a free slot, None where there is none; `busy` are the trials in training now."""
         ...
 
     def judge(self, trial: TrialState, state: StudyState, stopped_because: str = "") -> Verdict:
-        """After a slice: what becomes of its trial. `stopped_because` says why the run itself ended early."""
+        """The decision about a trial after a slice. `stopped_because`: why the run itself ended early, if it did."""
         ...
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a policy is made from. `options` are its own, complete; `threshold` is `--early-stop-threshold`."""
+    """The arguments of a policy. `options` are its own, all of them; `threshold` is `--early-stop-threshold`."""
 
     metric: Metric
     rungs: Sequence[Rung]
@@ -89,31 +89,31 @@ class Setting:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What the usual value of an option may depend on."""
+    """The facts about a study that the default of an option may depend on."""
 
     metric: Metric
     epochs: int
     threshold: float | None
 
 
-def _as_they_are(options: Options, _given: Options, _circumstances: Circumstances) -> Options:
+def unchanged(options: Options, _given: Options, _circumstances: Circumstances) -> Options:
     return options
 
 
 @dataclass(frozen=True)
 class PolicyKind:
-    """One way to decide, as `--pruner` names it: what it does in one sentence, its options with their usual values.
+    """A kind of policy, as `--pruner` names it: a summary in one sentence, and its options with their defaults.
 
-    `complete` gets all options, those that the user gave and the circumstances; it returns what the study uses, or
-    raises `ValueError` with what is wrong. `on_ladder`: it works on two or more rungs; `needs_ladder`: one is derived
-    from the budget where the user wrote none. `draws`: what it draws trials for, at random. `needs_curves`: its
-    decisions depend on real learning curves, so that a price can only say what the study costs at most.
+    `complete` gets all options, those that the user gave, and the circumstances. It returns the options that the study
+    uses, or raises `ValueError` with what is wrong. `on_ladder`: it works with two or more rungs. `needs_ladder`:
+    without a ladder from the user, one is derived from the budget. `draws`: the roles that it draws trials for at
+    random. `needs_curves`: it needs real learning curves, so the price of a study is only an upper bound.
     """
 
     summary: str
     make: Callable[[Setting], Policy]
     options: Options = field(default_factory=dict)
-    complete: Callable[[Options, Options, Circumstances], Options] = _as_they_are
+    complete: Callable[[Options, Options, Circumstances], Options] = unchanged
     on_ladder: bool = False
     needs_ladder: bool = False
     draws: frozenset[Drawn] = frozenset()
@@ -123,7 +123,7 @@ class PolicyKind:
 def decide(
     policy: Policy, trial: TrialState, state: StudyState, rungs: Sequence[Rung], stopped_because: str = ""
 ) -> Verdict:
-    """Asks the policy about a trial's newest evaluation and carries its verdict out on the state."""
+    """Asks the policy about a trial's newest evaluation and applies its verdict to the state."""
     value = trial.value
     assert value is not None, "a slice ends with an evaluation"
     if stopped_because or trial.epochs >= rungs[trial.rung - 1].epochs:
@@ -140,13 +140,13 @@ def decide(
 
 
 def climb(trial: TrialState) -> None:
-    """Carries a `Climb` out on the state."""
+    """Applies a `Climb` to the state."""
     trial.rung += 1
     trial.status = RUNNING
 
 
 def unfinished(state: StudyState, busy: Collection[int]) -> TrialState | None:
-    """The first trial that is between two rungs and that no slot trains."""
+    """The first trial that is between two rungs and not in training."""
     for trial in state.with_status(RUNNING, PAUSED):
         if trial.origin is None and trial.number not in busy and trial.rung not in trial.results:
             return trial

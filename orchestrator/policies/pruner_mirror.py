@@ -1,7 +1,7 @@
-"""One of Optuna's pruners over a mirror of the study.
+"""A mirror of the study in memory, for Optuna's pruners.
 
-Optuna's own classes decide. They look at an in-memory study that mirrors the state, so that asking costs no database
-access and never disturbs what is recorded.
+Optuna's own classes decide. They read an in-memory study with a copy of the state, so that a decision needs no access
+to the database and cannot change the records.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class PrunerMirror:
-    """Trials have their own numbers. The mirror's name is fixed, because Hyperband's brackets depend on it.
+    """An Optuna study in memory, and a pruner that reads it. Its trials have the same numbers as the real ones.
 
-    Some pruners leave marks on a trial when they are asked about it. So each is asked once about every evaluation that
-    is followed by another one: first those of an earlier call, in the order of the trials' numbers.
+    The study's name is fixed, because Hyperband's brackets depend on it. Some pruners write attributes to a trial when
+    they are asked about it. So the pruner is asked exactly once about every evaluation, in the order of epochs; after
+    a restart about the earlier ones first, trial by trial.
     """
 
     def __init__(self, pruner: BasePruner, metric: Metric) -> None:
@@ -31,12 +32,12 @@ class PrunerMirror:
         self._storage = InMemoryStorage()
         self._study = optuna.create_study(storage=self._storage, study_name="mirror", direction=metric.direction)
         self._ids: dict[int, int] = {}
-        self._shown: dict[int, int] = {}  # by trial: its last epoch that the mirror holds
+        self._shown: dict[int, int] = {}  # by trial: its last epoch in the mirror
         self._answers: dict[int, tuple[int, bool]] = {}  # the last epoch asked about, and the answer
         self._closed: set[int] = set()
 
     def should_prune(self, trial: TrialState, state: StudyState) -> bool:
-        """What the pruner says after the trial's newest evaluation."""
+        """The pruner's answer after the trial's newest evaluation."""
         for other in state.in_order():
             if other.number not in self._closed:
                 self._show(other)
@@ -71,7 +72,7 @@ class PrunerMirror:
         self._ids[number] = self._storage.create_new_trial(self._study._study_id, running)
 
     def _close(self, trial: TrialState) -> None:
-        """Only completed trials are compared with later; a duplicate is none."""
+        """Ends a trial in the mirror. Pruners compare with completed trials only, and a duplicate must not be one."""
         from optuna.trial import TrialState as OptunaState
 
         if trial.number in self._shown and trial.status == PRUNED and not trial.results:

@@ -1,4 +1,4 @@
-"""How policies word their reasons, and the end of a trial that all of them share."""
+"""The texts of reasons, and the decision about a trial on the last rung, which all policies share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ordinal(number: int) -> str:
 
 
 def an(drawn: str) -> str:
-    """As what a trial continues: `an anchor`, `an audited trial`."""
+    """The role in which a drawn trial continues: `an anchor`, `an audited trial`."""
     return "an anchor" if drawn == "anchor" else "an audited trial"
 
 
@@ -33,7 +33,7 @@ def early_words(trial: TrialState, stopped_because: str) -> str:
 
 
 def at_top(setting: Setting, trial: TrialState, stopped_because: str) -> Verdict:
-    """The end of a trial that has its result on the last rung: complete, or pruned by the user's threshold."""
+    """The verdict about a trial with a result on the last rung: complete, or pruned by the user's threshold."""
     metric, threshold = setting.metric, setting.threshold
     value, where = trial.results[trial.rung], rung_words(setting.rungs, trial.rung)
     if threshold is not None and metric.better(threshold, value):  # strictly
@@ -44,7 +44,7 @@ def at_top(setting: Setting, trial: TrialState, stopped_because: str) -> Verdict
 
 
 def checked_factor(options: Options, _given: Options, _circumstances: Circumstances) -> Options:
-    """`ValueError` where a reduction factor is too small to leave a trial behind."""
+    """The options unchanged; `ValueError` where the reduction factor is so small that all trials would continue."""
     factor = options["reduction_factor"]
     if factor < LEAST_REDUCTION_FACTOR:
         raise ValueError(f"reduction_factor must be at least {LEAST_REDUCTION_FACTOR}, not {factor:g}")

@@ -1,6 +1,6 @@
-"""A study in one slot, one step after another, without processes, files or clocks: curves instead of trainings.
+"""The simulation of a study in one slot, with given learning curves instead of training.
 
-It drives the policy and sampler objects that `run` uses. The price of a plan comes from it, and so do benchmarks.
+It uses the same policies and samplers as `run`. The price of a plan and the benchmarks are computed with it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Curve = Callable[[TrialState, int], float]
 def simulate(
     policy: Policy, rungs: Sequence[Rung], propose: Propose, curve: Curve, state: StudyState | None = None
 ) -> Iterator[StudyState]:
-    """Runs until nothing is left to do, and yields the state after every epoch trained.
+    """Runs until nothing is left to do, and yields the state after every epoch.
 
-    `propose` gives trial number n its configuration, also for places of a list; None ends asking. `curve` is the
-    metric of a trial after an epoch, counted from 1.
+    `propose` returns the configuration of trial number n, also of a listed one; None where there are no more. `curve`
+    returns the metric of a trial after an epoch, counted from 1.
     """
     state = state or StudyState()
     while (step := policy.next(state, ())) is not None:

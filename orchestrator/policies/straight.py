@@ -1,4 +1,4 @@
-"""Every trial trains to the end, one after another; on a ladder it climbs from rung to rung without a stop."""
+"""The policy without pruning: every trial trains to the end, one after another, on a ladder through all rungs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.study.trial import TrialState
 
 @dataclass
 class StraightPolicy:
-    """Interrupted trials first, then new ones; a trial that runs keeps its slot."""
+    """Continues interrupted trials first, then asks for new ones; a running trial keeps its slot."""
 
     setting: Setting
 

@@ -1,4 +1,4 @@
-"""Where new trials come from: the plan's list in its order, then the sampler."""
+"""The supply of new trials: first the plan's list in its order, then the sampler."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from orchestrator.study.state import StudyState
 
 @dataclass(frozen=True)
 class Ask:
-    """Open a new trial: for the place `index` in the plan's list, or one that the sampler chooses (None)."""
+    """Open a new trial: the one at `index` in the plan's list, or one that the sampler chooses (None)."""
 
     index: int | None
 
 
 @dataclass(frozen=True)
 class Supply:
-    """`listed` places in the plan's list; `n_trials` in the whole study; `sampled`: there is a search space."""
+    """`listed` trials in the plan's list, `n_trials` in the whole study; `sampled`: there is a search space."""
 
     listed: int
     n_trials: int

@@ -1,4 +1,4 @@
-"""The policies by name, and the one that a plan asks for."""
+"""The policies by name, and the policies of a plan."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def policy_kind(name: str) -> PolicyKind:
 
 
 def search_policy(plan: Plan) -> Policy:
-    """The policy of a study's search; a closed study asks for nothing new."""
+    """The policy of a study's search; in a closed study it asks for no new trials."""
     supply = Supply(len(plan.trials), 0 if plan.closed else plan.n_trials, bool(plan.space))
     setting = Setting(plan.metric, plan.rungs, supply, plan.pruner, plan.threshold, plan.draws)
     return policy_kind(plan.pruner["name"]).make(setting)
 
 
 def priced_policy(plan: Plan, trials: int) -> Policy:
-    """The policy by whose simulation a study of so many trials is priced."""
+    """The policy to simulate for the price of a study with so many trials."""
     kind = policy_kind(plan.pruner["name"])
     setting = Setting(plan.metric, plan.rungs, Supply(trials, trials), plan.pruner, draws=plan.draws)
     return StraightPolicy(setting) if kind.needs_curves else kind.make(setting)
 
 
 def full_policy(plan: Plan, runs: int) -> Policy:
-    """Every promoted run trains to its end."""
+    """The policy of full training: every promoted run trains to the end."""
     return StraightPolicy(Setting(plan.metric, (plan.full,), Supply(runs, runs)))

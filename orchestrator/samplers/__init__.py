@@ -1,1 +1,1 @@
-"""Which configuration to try next."""
+"""Samplers propose the configuration of the next trial."""

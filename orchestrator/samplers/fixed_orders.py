@@ -1,4 +1,4 @@
-"""Samplers that follow one order, fixed by the study's seed: a grid, and a quasi-random sequence."""
+"""Samplers with a fixed order, given by the study's seed: a grid, and a quasi-random sequence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGEST_GRID = 100_000
 
 
 class GridSampler:
-    """Every point of the grid once, in an order fixed by the study's seed."""
+    """Proposes every point of the grid once, in an order that depends on the study's seed."""
 
     def __init__(self, space: Space, seed: int) -> None:
         points: dict[str, dict[str, Any]] = {}
@@ -38,7 +38,7 @@ class GridSampler:
 
 
 def grid_size(space: Space) -> int:
-    """Points of the grid, before those that conditions make equal are joined; `ValueError` as for `grid_values`."""
+    """The number of grid points; conditions may make some of them equal. `ValueError` without steps."""
     return math.prod(_count(dimension) for dimension in space)
 
 
@@ -66,7 +66,7 @@ def _grid_value(dimension: Dimension, index: int) -> Any:
 
 
 class QuasiRandomSampler:
-    """A scrambled Sobol sequence (Owen 1998, scipy's), mapped onto the space; covers it more evenly than chance."""
+    """A scrambled Sobol sequence (Owen 1998; scipy's), mapped to the space; more even than random points."""
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space, self._seed = space, seed
@@ -78,25 +78,25 @@ class QuasiRandomSampler:
         drawn = state.drawn()
         if drawn:
             engine.fast_forward(drawn)
-        with warnings.catch_warnings():  # one point at a time is no power of two
+        with warnings.catch_warnings():  # scipy warns where the number of points is not a power of two
             warnings.simplefilter("ignore", UserWarning)
             point = engine.random(1)[0]
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for dimension, share in zip(self._space, point, strict=True):
-            if dimension.active(found):
-                found[dimension.key] = value_at(dimension, float(share))
-        return found
+            if dimension.active(values):
+                values[dimension.key] = value_at(dimension, float(share))
+        return values
 
 
 def value_at(dimension: Dimension, share: float) -> Any:
-    """The value at a share in [0, 1) of a dimension's range, by its scale."""
+    """The value at a share in [0, 1) of a dimension's range, on its linear or log scale."""
     shape = dimension.shape
     if shape["type"] in ("categorical", "json"):
         choices = choices_of(shape)
         return choices[min(int(share * len(choices)), len(choices) - 1)]
     low, high, step = shape["low"], shape["high"], shape.get("step")
     if shape["log"]:
-        # Half a unit beyond either end, so that both whole ends get their share.
+        # Whole numbers are rounded, so the range is half a unit longer at both ends.
         margin = 0.5 if shape["type"] == "int" else 0.0
         ends = math.log(low - margin), math.log(high + margin)
         value = math.exp(ends[0] + share * (ends[1] - ends[0]))
@@ -111,7 +111,7 @@ def _grid_problems(space: Space) -> Iterator[Problem]:
     for dimension in endless:
         yield Problem(f"sampler grid: {dimension.key}", "needs a step, or a list of choices")
     if not endless and grid_size(space) > LARGEST_GRID:
-        yield Problem("sampler grid", f"the grid has {grid_size(space)} points; at most {LARGEST_GRID} are walked")
+        yield Problem("sampler grid", f"the grid has {grid_size(space)} points; at most {LARGEST_GRID} are allowed")
 
 
 GRID = SamplerKind(

@@ -1,4 +1,4 @@
-"""Optuna's samplers, asked on a shadow study: a fresh one for every trial, seeded from (study seed, trial number)."""
+"""Optuna's samplers, on a shadow study: a new sampler for every trial, seeded from (study seed, trial number)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[[Options, int], "BaseSampler"]
 
 
 class OptunaSampler:
-    """One of Optuna's, made anew for each trial by `make(seed)`; one that `learns` is shown the trials before."""
+    """One of Optuna's samplers, created for each trial by `make(seed)`; where it `learns`, earlier trials are shown."""
 
     def __init__(
         self, make: Callable[[int], BaseSampler], shadow: ShadowStudy, space: Space, seed: int, learns: bool
@@ -34,15 +34,15 @@ class OptunaSampler:
         if self._learns:
             self._shadow.show(state)
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
-        with warnings.catch_warnings():  # that Optuna may change a sampler some day is no news for who runs a study
+        with warnings.catch_warnings():  # users of a study need not know that Optuna may change a sampler
             warnings.simplefilter("ignore")
             self._shadow.study.sampler = self._make(seed)
             asked = self._shadow.study.ask()
-            found: dict[str, Any] = {}
+            values: dict[str, Any] = {}
             for dimension in self._space:
-                if dimension.active(found):
-                    found[dimension.key] = external_value(dimension.shape, _suggest(asked, dimension))
-        return found
+                if dimension.active(values):
+                    values[dimension.key] = external_value(dimension.shape, _suggest(asked, dimension))
+        return values
 
 
 def _suggest(trial: Trial, dimension: Dimension) -> Any:
@@ -55,9 +55,9 @@ def _suggest(trial: Trial, dimension: Dimension) -> Any:
 
 
 def _sampler(make: Make, setting: Setting, learns: bool = True, as_completed: bool = False) -> Sampler:
-    """`learns`: it looks at the trials before; `as_completed`: only at completed ones, so that a paused one is shown
-    to it as completed."""
-    from orchestrator.samplers.shadow import ShadowStudy  # imports Optuna, for which a plan should not wait
+    """`learns`: it uses earlier trials. `as_completed`: it uses only completed ones, so paused trials are shown to it
+    as completed."""
+    from orchestrator.samplers.shadow import ShadowStudy  # imports Optuna, which takes long and `plan` does not need
 
     enough = setting.options.get("n_startup_trials", 1)
     shadow = ShadowStudy(setting.space, setting.metric, setting.values_of, as_completed, enough)
@@ -77,7 +77,7 @@ def _tpe(options: Options, seed: int) -> BaseSampler:
         n_startup_trials=options["n_startup_trials"],
         multivariate=options["multivariate"],
         group=options["multivariate"],  # conditional dimensions are modelled in groups
-        constant_liar=True,  # what runs in other slots counts as tried
+        constant_liar=True,  # running trials count, so that slots do not try the same
         seed=seed,
     )
 
@@ -89,7 +89,7 @@ def _gp(options: Options, seed: int) -> BaseSampler:
 
 
 RANDOM = SamplerKind("at random", partial(_sampler, _random, learns=False))
-# Jointly over all dimensions: it finds interactions, and asks once a trial where it would ask once a dimension.
+# Multivariate: it models interactions, and samples once per trial and not once per dimension.
 TPE = SamplerKind(
     "tree-structured Parzen estimator", partial(_sampler, _tpe), {"n_startup_trials": 10, "multivariate": True}
 )

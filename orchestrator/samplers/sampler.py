@@ -1,4 +1,4 @@
-"""The contract of a sampler: which configuration to try next.
+"""The contract of a sampler, which proposes the configuration of the next trial.
 
 To add one: a file with a `SamplerKind`, and a line in `table.py`.
 """
@@ -18,19 +18,17 @@ ValuesOf = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Sampler(Protocol):
-    """Proposes the searched keys of one trial; inactive ones are left out.
-
-    Each proposal follows from the study's seed and state alone.
-    """
+    """Proposes values for the searched keys of one trial, without inactive ones. A proposal depends only on the study's
+    seed and state."""
 
     def propose(self, number: int, state: StudyState) -> Mapping[str, Any] | None:
-        """For the trial that will have this number; None where nothing is left to propose."""
+        """The values for the trial with this number; None where nothing is left to propose."""
         ...
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a sampler is made from. `values_of` gives a configuration's value for every active key."""
+    """The arguments of a sampler. `values_of` returns a configuration's value for every active key."""
 
     space: Space
     seed: int
@@ -49,9 +47,9 @@ def _endless(_space: Space) -> int | None:
 
 @dataclass(frozen=True)
 class SamplerKind:
-    """One sampler, as `--sampler` names it: what it does in a few words, its options with their usual values.
+    """A kind of sampler, as `--sampler` names it: a summary in a few words, and its options with their defaults.
 
-    `problems` says why it cannot search a space; `size` is how many configurations it has to propose, None for no end.
+    `problems` says why it cannot search a space; `size` is the number of its proposals, None where it is unlimited.
     """
 
     summary: str

@@ -1,7 +1,7 @@
-"""The study as a sampler sees it: an Optuna study in memory, shown for each proposal what the state knows.
+"""The shadow study: an Optuna study in memory that shows the state of the real study to a sampler.
 
-Samplers never see the real study, where a paused trial is WAITING: here it is what it is, a result at a lower
-rung. A trial may change its state here as often as it does in truth, which none of Optuna's storages allows.
+Samplers never read the real study, where a paused trial is WAITING: here it has its result at a lower rung. Here a
+trial may also change its state more than once, which none of Optuna's storages allows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STUDY_ID, _NAME = 0, "shadow"
 
 
 class ShadowStorage(BaseStorage):
-    """Holds `known` trials, and the one that is being asked for after them. Ids are numbers."""
+    """Contains the `known` trials and, after them, the one that is being asked for. Ids are trial numbers."""
 
     def __init__(self, direction: StudyDirection) -> None:
         self.direction = direction
@@ -85,33 +85,19 @@ class ShadowStorage(BaseStorage):
     def get_all_studies(self) -> list[FrozenStudy]:
         return []
 
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> NoReturn:
-        _refuse()
+    def _refuse(self, *_arguments: Any, **_named: Any) -> NoReturn:
+        raise NotImplementedError("a sampler only asks for a trial; it writes no results")
 
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> NoReturn:
-        _refuse()
-
-    def delete_study(self, study_id: int) -> NoReturn:
-        _refuse()
-
-    def set_trial_state_values(
-        self, trial_id: int, state: OptunaState, values: Sequence[float] | None = None
-    ) -> NoReturn:
-        _refuse()
-
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> NoReturn:
-        _refuse()
-
-
-def _refuse() -> NoReturn:
-    raise NotImplementedError("a sampler asks; it tells nothing")
+    set_study_user_attr = set_study_system_attr = delete_study = _refuse
+    set_trial_state_values = set_trial_intermediate_value = _refuse
 
 
 class ShadowStudy:
-    """What a sampler is shown. `values_of` gives a trial's value for every searched key that is active in it.
+    """The study for a sampler. `values_of` returns a trial's value for every searched key that is active in it.
 
-    `as_completed` shows rested and pruned trials as COMPLETE with their value at one common rung (for samplers that
-    know nothing else), otherwise as PRUNED at their last step. Failed ones are shown as the worst.
+    With `as_completed` (for samplers that use only completed trials) paused and pruned trials are shown as COMPLETE,
+    with their value at one common rung that has `enough` results, and failed ones with the worst value. Otherwise
+    paused and pruned trials are shown as PRUNED at their last step.
     """
 
     def __init__(
@@ -131,7 +117,7 @@ class ShadowStudy:
         self._seen: list[tuple[Any, ...]] = []
 
     def show(self, state: StudyState) -> None:
-        """Brings the shadow up to date; a trial that did not change costs a comparison."""
+        """Updates the shadow; for an unchanged trial this costs one comparison."""
         self._storage.asked = None
         rung = self._common_rung(state) if self._as_completed else 0
         worst = self._worst(state) if self._as_completed else 0.0
@@ -151,15 +137,15 @@ class ShadowStudy:
                     self._show_pruned(self._storage.known[number], trial)
 
     def _params(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """The searched keys of a trial that lie inside the space, as Optuna stores them."""
+        """The searched keys of a trial whose values are inside the space, as Optuna stores them."""
         values = self._values_of(overrides)
-        found = {}
+        params = {}
         for dimension in self._space:
             if dimension.key in values:
                 fits, stored = optuna_value(dimension.shape, values[dimension.key])
                 if fits:
-                    found[dimension.key] = stored
-        return found
+                    params[dimension.key] = stored
+        return params
 
     def _show_pruned(self, shown: FrozenTrial, trial: TrialState) -> None:
         shown.intermediate_values = {} if trial.status == FAILED else dict(trial.values)
@@ -173,7 +159,7 @@ class ShadowStudy:
     def _show_completed(self, shown: FrozenTrial, trial: TrialState, rung: int, worst: float) -> None:
         value = worst if trial.status == FAILED else trial.results.get(rung)
         if value is None and rung == 1 and trial.is_final:
-            value = trial.value  # pruned on its way to the only rung that counts: its last evaluation there
+            value = trial.value  # pruned before the first rung: its last evaluation
         if value is not None:
             shown.state, shown.value = OptunaState.COMPLETE, value
         elif trial.status == RUNNING:
@@ -182,7 +168,7 @@ class ShadowStudy:
             shown.state, shown.value = OptunaState.PRUNED, None
 
     def _common_rung(self, state: StudyState) -> int:
-        """The highest rung with enough results; the first where none has."""
+        """The highest rung with enough results; the first where no rung has."""
         highest = max((trial.reached for trial in state.trials.values()), default=1)
         for rung in range(highest, 1, -1):
             if sum(rung in trial.results for trial in state.trials.values()) >= self._enough:

@@ -332,7 +332,7 @@ def test_a_bare_list_takes_no_sampler_and_a_space_may_have_no_list(tmp_path: Pat
         ({DROPOUT: HALF}, f"sampler grid: {DROPOUT}: needs a step, or a list of choices"),
         (
             {BATCH: {"type": "int", "low": 1, "high": 4096}, "model.embed_size": {"type": "int", "low": 8, "high": 99}},
-            "sampler grid: the grid has 376832 points; at most 100000 are walked",
+            "sampler grid: the grid has 376832 points; at most 100000 are allowed",
         ),
     ],
 )
