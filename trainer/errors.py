@@ -102,13 +102,23 @@ def no_room(error: OSError) -> bool:
     return error.errno in _NO_ROOM
 
 
+def plural(noun: str, number: int) -> str:
+    """A noun as it follows a number: `class` after 1, `classes` after 2."""
+    if number == 1:
+        return noun
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as `1 class` or `2 classes`."""
+    return f"{number} {plural(noun, number)}"
+
+
 def listed(items: Sequence[str], noun: str) -> str:
     """Some items with their number, such as `7 missing images: a, b, c, d, e and 2 more`."""
-    if len(items) != 1:
-        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     named = ", ".join(items[:_NAMED])
     more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return f"{len(items)} {noun}: {named}{more}"
+    return f"{counted(len(items), noun)}: {named}{more}"
 
 
 def first_line(error: BaseException) -> str:

@@ -41,7 +41,7 @@ def draw_scenes(spec: ScenesSpec | None, progress: OnProgress | None = None) -> 
 
 
 def prepare(spec: ScenesSpec | None, open_all: Callable[[], object], progress: OnProgress | None = None) -> None:
-    """Builds what is missing of the data: the scenes, and with `open_all` the caches of what a run reads; `DataError` with
+    """Builds what is missing: the scenes, and with `open_all` the caches of what a run reads; `DataError` with
     all that cannot be read."""
     draw_scenes(spec, progress)
     open_all()

@@ -14,7 +14,7 @@ from typing import Any
 from joblib import Parallel, delayed
 from PIL import Image
 
-from trainer.errors import DataError, listed
+from trainer.errors import DataError, listed, plural
 from trainer.store.cache_folder import cache_dir
 from trainer.store.image_cache import decode
 from trainer.store.text import write_whole
@@ -62,7 +62,7 @@ def file_stats(folder: Path, prefix: str = "", above: frozenset[tuple[int, int]]
     """The state of a folder: name, size and time of change of every file below it.
 
     A folder may be a link to one elsewhere; one that leads back to a folder above it (`above`: device and inode) is
-    passed over.
+    skipped.
     """
     own = folder.stat()
     here = above | {(own.st_dev, own.st_ino)}
@@ -102,6 +102,13 @@ def stats_of(folder: Path, names: Iterable[str]) -> Iterator[FileStat]:
         with suppress(OSError, ValueError):  # a missing one is reported where it is read
             stat = (folder / name).stat()
             yield name, stat.st_size, stat.st_mtime_ns
+
+
+def left_out(number: int, *kinds: str) -> list[str]:
+    """A warning that so many unusable entries, of one of these kinds, were left out; nothing for none."""
+    nouns = [plural(kind, number) for kind in kinds]
+    named = " or ".join(filter(None, (", ".join(nouns[:-1]), nouns[-1])))
+    return [f"{number} unusable {named} left out (data.bad_samples=skip)"] if number else []
 
 
 def image_name(written: str) -> str:

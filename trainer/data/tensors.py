@@ -13,7 +13,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Normalised images: uint8 [batch, side, side, 3] → float [batch, 3, side, side] with ImageNet's mean and deviation."""
+    """Images normalised by ImageNet's statistics: uint8 [batch, side, side, 3] → float [batch, 3, side, side]."""
     mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255.0
     std = torch.tensor(IMAGENET_STD, device=images.device) * 255.0
     return images.float().sub_(mean).div_(std).permute(0, 3, 1, 2)  # in place: takes half the time

@@ -65,8 +65,8 @@ def build_vocabulary(captions: Iterable[str], freq_threshold: int) -> Vocabulary
 def vocabulary_for(captions: Sequence[str], freq_threshold: int, vocab_path: Path | None) -> Vocabulary:
     """The vocabulary of a training split: from `vocab_path` or the cache where it exists, else built and saved.
 
-    In the cache it is addressed by the captions themselves and the threshold, so that trials share it and
-    another data set never meets it.
+    In the cache its name is made of the captions and the threshold, so that trials share it and another data
+    set never gets it.
     """
     if vocab_path is not None and vocab_path.exists():
         return load_vocabulary(vocab_path, freq_threshold)

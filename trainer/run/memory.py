@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from trainer.run.run import Run
 
 Phase = Literal["training", "evaluation"]
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 _HINTS = Hints("micro_batches.json")
 
 
-def fitting(run: Run, phase: Phase, hooks: Hooks, work: Callable[[], Found]) -> Found:
+def fitting(run: Run, phase: Phase, hooks: Hooks, work: Callable[[], Result]) -> Result:
     """The result of `work`, repeated with smaller micro-batches until memory suffices.
 
     Raises `OutOfMemory` where not even one sample fits. Random generators are not reset: with dropout the repeated

@@ -36,8 +36,8 @@ class RunWriter:
     """Writes the files of one run. Each epoch is in `metrics.jsonl` once: on a resume the file is rewritten from the
     checkpoint's own history, so that what was written after that checkpoint is written again.
 
-    `continued_from` is the checkpoint that the run goes on from; without one it starts afresh. `along` are the files,
-    by name, that a run continued from another folder begins with. `replaced` is a line on an earlier run's checkpoints,
+    `continued_from` is the checkpoint that the run continues from; without one it starts from its first epoch.
+    `along` are the files, by name, that a run continued from another folder begins with. `replaced` is a line on an earlier run's checkpoints,
     where it takes their place.
     """
 

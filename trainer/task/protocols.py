@@ -1,6 +1,6 @@
 """The two protocols of a task, which every folder in `trainer/tasks` fulfils.
 
-`TaskFiles` looks at the data as files, without torch: checks them, counts them, names them.
+`TaskFiles` deals with the data as files, without torch: checks them, counts them, names them.
 `Task` is the training half: rows, model, loss, evaluation, predictions. The loop knows only this.
 """
 
