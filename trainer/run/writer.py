@@ -37,8 +37,8 @@ class RunWriter:
     checkpoint's own history, so that what was written after that checkpoint is written again.
 
     `continued_from` is the checkpoint that the run continues from; without one it starts from its first epoch.
-    `along` are the files, by name, that a run continued from another folder begins with. `replaced` is a line on an earlier run's checkpoints,
-    where it takes their place.
+    `along` are the files, by name, that a run continued from another folder begins with. `replaced` is a line on an
+    earlier run's checkpoints, where this run takes their place.
     """
 
     def __init__(

@@ -99,8 +99,8 @@ class ArrayStore:
             self.refresh()
         if not self._checked[row]:
             self._check(row)
-        found: Block = self._rows[row]
-        return found
+        values: Block = self._rows[row]
+        return values
 
     def refresh(self) -> None:
         """Looks whether the file is still the one that was opened; opens or builds it where it is not."""

@@ -223,10 +223,10 @@ class TaskContract:
         if not expected:
             return
         with torch.inference_mode():
-            found = list(reborn.predict(twin, tmp_path, torch.device("cpu")))
-        names = dict.fromkeys(str(next(iter(row.values()))) for row in found)
+            rows_predicted = list(reborn.predict(twin, tmp_path, torch.device("cpu")))
+        names = dict.fromkeys(str(next(iter(row.values()))) for row in rows_predicted)
         assert [Path(name).stem for name in names] == expected
-        for value in (value for row in found for value in row.values()):
+        for value in (value for row in rows_predicted for value in row.values()):
             assert isinstance(value, str) or Image.open(io.BytesIO(value)).format == "PNG"
 
     def test_everything_is_all_usable_images(self, settings: Any) -> None:

@@ -162,22 +162,24 @@ class ClassificationFiles:
             count = len(KINDS) * spec.images_per_class
             chosen, skipped, stamp = select(config, count), 0, spec.key
             warnings: tuple[str, ...] = ()
-            words = builtin_scenes.scenes_words(replace(spec, images=count), "data.images_dir or data.labels_file")
+            description = builtin_scenes.scenes_words(
+                replace(spec, images=count), "data.images_dir or data.labels_file"
+            )
         else:
             table = read_table(config)
             checked_classes(config, table.classes, table.several)
             chosen = select(config, len(table.images), table.held_out)
             skipped, stamp, targets = table.skipped, table.fingerprint, table.targets
             warnings = _warnings(config, table, chosen)
-            words = f"{len(table.images)} images of {len(table.classes)} classes from "
-            words += " and ".join(str(source.labels_file or source.images_dir) for source in sources(config))
+            description = f"{len(table.images)} images of {len(table.classes)} classes from "
+            description += " and ".join(str(source.labels_file or source.images_dir) for source in sources(config))
         behind = background_files(config)
         if behind:
             stamp = hashlib.sha256(f"{stamp} {stamp_of(behind)}".encode()).hexdigest()[:16]
         if not behind and config.data.backgrounds_dir is not None and not config.data.insert_background_p:
             warnings += ("data.backgrounds_dir has no effect: data.insert_background_p is 0",)
-        said = (*asked_too_much(config, chosen), *warnings)
-        return chosen.summary(words, stamp, skipped, said, targets=targets)
+        every_warning = (*asked_too_much(config, chosen), *warnings)
+        return chosen.summary(description, stamp, skipped, every_warning, targets=targets)
 
     @staticmethod
     def try_out(config: ClassificationConfig) -> None:

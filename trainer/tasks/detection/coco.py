@@ -102,17 +102,17 @@ def _parsed(path: Path) -> dict[str, list[Any]]:
 
 
 def _categories(entries: Sequence[Any], path: Path) -> dict[Any, str]:
-    found: dict[Any, str] = {}
+    names: dict[Any, str] = {}
     for position, entry in enumerate(entries):
         good = isinstance(entry, dict) and _is_id(entry.get("id")) and isinstance(entry.get("name"), str)
         if not good or not entry["name"].strip():
             raise DataError(f"{path}: the category at position {position} needs an id and a name")
-        if entry["id"] in found or entry["name"] in found.values():
+        if entry["id"] in names or entry["name"] in names.values():
             raise DataError(f"{path}: category {entry['id']} ({entry['name']}) stands there twice")
-        found[entry["id"]] = entry["name"]
-    if not found:
+        names[entry["id"]] = entry["name"]
+    if not names:
         raise DataError(f"{path}: no category in it")
-    return found
+    return names
 
 
 def _is_id(value: Any) -> bool:
@@ -121,17 +121,17 @@ def _is_id(value: Any) -> bool:
 
 def _images(entries: Sequence[Any], path: Path, faults: Faults) -> dict[Any, tuple[str, tuple[int, int]]]:
     """Image id → file name and (width, height)."""
-    found: dict[Any, tuple[str, tuple[int, int]]] = {}
+    images: dict[Any, tuple[str, tuple[int, int]]] = {}
     names: set[str] = set()
     for position, entry in enumerate(entries):
-        what = _image_problem(entry, found, names)
+        what = _image_problem(entry, images, names)
         if what:
             number = entry.get("id", f"at position {position}") if isinstance(entry, dict) else f"at {position}"
             faults.add(path, "unusable image", f"{number} {what}")
         else:
             names.add(entry["file_name"])
-            found[entry["id"]] = entry["file_name"], (int(entry["width"]), int(entry["height"]))
-    return found
+            images[entry["id"]] = entry["file_name"], (int(entry["width"]), int(entry["height"]))
+    return images
 
 
 def _image_problem(entry: Any, images: Mapping[Any, Any], names: set[str]) -> str:
