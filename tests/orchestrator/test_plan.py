@@ -20,6 +20,8 @@ from orchestrator.price import price_of, price_words
 from orchestrator.request import make_plan
 from trainer.api import ConfigError, dump_yaml, known_keys, parse_yaml
 
+pytestmark = pytest.mark.core
+
 Make = Callable[..., Plan]
 
 

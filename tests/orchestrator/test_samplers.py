@@ -25,6 +25,8 @@ from orchestrator.space import as_json, choices_of, optuna_value
 from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState
 from trainer.api import ConfigError
 
+pytestmark = pytest.mark.core
+
 KIND, RATE, DEPTH, SHARE, PAIR, EXTRA = "kind", "rate", "depth", "share", "pair", "extra"
 SPACE: Space = (
     Dimension(KIND, {"type": "categorical", "choices": ["a", "b"]}),
