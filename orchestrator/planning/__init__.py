@@ -1,1 +1,1 @@
-"""What the user asked for becomes one frozen plan."""
+"""Turns what the user asks for into one frozen plan."""

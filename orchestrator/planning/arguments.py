@@ -1,10 +1,10 @@
-"""The arguments of `run` and `plan`, and every scalar option among them read and checked."""
+"""The arguments of `run` and `plan`, and the checks of their numbers and times."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from orchestrator.study.plan import Limits, Places
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of `run` and `plan`; None stands for what was not said."""
+    """The arguments of `run` and `plan`; None where the user gave none."""
 
     trials: Path
     assignments: list[str] | None = None
@@ -53,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Option:
-    """A number that a flag sets, or a key in a section of the trials file, from `least` to `most`."""
+    """A number from `least` to `most`, set by a flag or by a key in a section of the trials file."""
 
     name: str
     section: str
@@ -86,28 +86,28 @@ OPTIONS = (
 
 
 def read_options(request: Request, file: TrialsFile, mistakes: Mistakes) -> dict[str, Any]:
-    """Every scalar option by its name, from its flag or else from the file; None where neither says it."""
-    found: dict[str, Any] = {}
+    """The value of every option by its name, from its flag or else from the file; None where neither sets it."""
+    values: dict[str, Any] = {}
     for option in OPTIONS:
-        said = getattr(request, option.name)
-        value = (
-            said if said is not None else (getattr(file, option.section).get(option.key) if option.section else None)
-        )
-        found[option.name] = value if value is None or _fits(option, value, mistakes) else None
-    for name, said in (("timeout", request.timeout), ("stall_timeout", request.stall_timeout)):
-        text = said if said is not None else file.limits.get(name)
-        found[name] = seconds(text) if text is not None else None
-        if text is not None and not found[name]:
-            what = f"must be a time such as 90s, 30m or 2h, not {text!r}"
-            mistakes.add(f"--{name.replace('_', '-')}", what)
+        value = getattr(request, option.name)
+        if value is None and option.section:
+            value = getattr(file, option.section).get(option.key)
+        values[option.name] = value if value is None or _fits(option, value, mistakes) else None
+    for name in ("timeout", "stall_timeout"):
+        flag = getattr(request, name)
+        text = flag if flag is not None else file.limits.get(name)
+        values[name] = seconds(text) if text is not None else None
+        if text is not None and not values[name]:
+            mistakes.add(f"--{name.replace('_', '-')}", f"must be a time such as 90s, 30m or 2h, not {text!r}")
     if request.slots not in SLOTS:
         mistakes.add("--slots", f"must be one of {', '.join(SLOTS)}, not {request.slots!r}")
-    return found
+    return values
 
 
 def _fits(option: Option, value: Any, mistakes: Mistakes) -> bool:
     is_number = isinstance(value, int if option.whole else int | float) and not isinstance(value, bool)
-    if is_number and math.isfinite(value) and _bound(option.least, -1) <= value <= _bound(option.most, 1):
+    least, most = (-math.inf if option.least is None else option.least), option.most or math.inf
+    if is_number and math.isfinite(value) and least <= value <= most:
         return True
     kind = "a whole number" if option.whole else "a number"
     bound = "" if option.least is None else f" of at least {option.least:g}"
@@ -116,21 +116,10 @@ def _fits(option: Option, value: Any, mistakes: Mistakes) -> bool:
     return False
 
 
-def _bound(said: float | None, side: int) -> float:
-    return side * math.inf if said is None else said
-
-
 def limits_of(numbers: Mapping[str, Any]) -> Limits:
-    usual = Limits()
-    return Limits(
-        timeout_seconds=numbers["timeout"],
-        max_gpu_hours=numbers["max_gpu_hours"],
-        max_failures=numbers["max_failures"] or usual.max_failures,
-        max_checkpoint_gb=usual.max_checkpoint_gb
-        if numbers["max_checkpoint_gb"] is None
-        else numbers["max_checkpoint_gb"],
-        stall_seconds=numbers["stall_timeout"] or usual.stall_seconds,
-    )
+    names = {"timeout_seconds": "timeout", "stall_seconds": "stall_timeout"}
+    values = {field.name: numbers[names.get(field.name, field.name)] for field in fields(Limits)}
+    return Limits(**{name: value for name, value in values.items() if value is not None})
 
 
 def places_of(numbers: Mapping[str, Any], slots: str) -> Places:

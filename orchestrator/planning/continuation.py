@@ -1,21 +1,22 @@
-"""A study that is taken up again: what its plan and a new request may differ in, and what not."""
+"""Continuing a study that exists: which settings a new request may change, and which it may not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from orchestrator.study.ladder import ladder_words
-from orchestrator.study.plan import Plan
+from orchestrator.study.plan import Plan, dotted
 from orchestrator.study.space import as_json
-from trainer.api import ConfigError, Problem
+from orchestrator.study.text import counted
+from trainer.api import ConfigError, Problem, known_keys
 
 _DIFFERENCES_SHOWN = 12
 
 
 def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
-    """The plan of a study that is taken up again: new trials are added at the end, limits and places may change.
+    """The plan of a study that is continued: new trials are added at the end, limits and places may change.
 
     `ConfigError` lists everything else that differs, because results would no longer be comparable.
     """
@@ -27,7 +28,7 @@ def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
     if len(different) > _DIFFERENCES_SHOWN:
         problems.append(Problem(f"study {old.name}", f"and {len(different) - _DIFFERENCES_SHOWN} more keys differ"))
     if problems:
-        advice = f"continue {old.folder} with what it was made with, or name a new study with --study NAME"
+        advice = f"continue {old.folder} with its own settings, or name a new study with --study NAME"
         raise ConfigError([*problems, Problem("", advice)])
     kept = [as_json(trial) for trial in old.trials]
     added = []
@@ -36,60 +37,56 @@ def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
             kept.remove(as_json(trial))
         else:
             added.append(trial)
-    fingerprint = new.data_fingerprint if force_data else old.data_fingerprint
-    shapes = {**new.shapes, **old.shapes}
-    counted = f"{len(added)} trial{'' if len(added) == 1 else 's'} added to the study"
-    closed = "the study was closed: it asks for no more trials"
-    notes = (*new.notes, *([counted] if added else []), *([closed] if old.closed else []))
     trials = (*old.trials, *added)
-    # A shorter file removes nothing: what the study was to train, it trains.
-    n_trials = new.n_trials if new.space or new.n_trials != len(new.trials) else len(trials)
-    changed = replace(new, trials=trials, shapes=shapes, data_fingerprint=fingerprint, notes=notes)
-    changed = replace(changed, data_changed=old.data_changed or old.data_fingerprint != fingerprint)
-    # Its own promotions are from scratch; without any, those that there are stay the ones that are shown.
-    warm = old.from_checkpoint and not new.promote
-    return replace(changed, n_trials=n_trials, closed=old.closed, from_checkpoint=warm)
+    fingerprint = new.data_fingerprint if force_data else old.data_fingerprint
+    notes = [*new.notes]
+    if added:
+        notes.append(f"{counted(len(added), 'trial')} added to the study")
+    if old.closed:
+        notes.append("the study is closed: it starts no more trials")
+    return replace(
+        new,
+        trials=trials,
+        shapes={**new.shapes, **old.shapes},
+        data_fingerprint=fingerprint,
+        data_changed=old.data_changed or old.data_fingerprint != fingerprint,
+        notes=tuple(notes),
+        # A shorter file removes no trial: the study still trains what it planned.
+        n_trials=new.n_trials if new.space or new.n_trials != len(new.trials) else len(trials),
+        closed=old.closed,
+        # Promotions of the new request start from scratch; without any, the earlier ones are still the ones shown.
+        from_checkpoint=old.from_checkpoint and not new.promote,
+    )
 
 
 def _differences(old: Plan, new: Plan, force_data: bool) -> list[tuple[str, Any, Any]]:
     """What differs, the study's own settings before the keys of its base configuration."""
-    before, now = _flat(old.base), _flat(new.base)
-    keys = [
-        (key, as_json(before.get(key)), as_json(now.get(key)))
-        for key in sorted(before.keys() | now.keys(), key=lambda key: (key != "task", key))
-        if before.get(key) != now.get(key) and not key.startswith(("checkpoint.", "logging."))
-    ]
-    found: list[tuple[str, Any, Any]] = []
-    if old.rungs != new.rungs:
-        words = [ladder_words(plan.rungs) for plan in (old, new)]
-        found.append(("budget", words[0], words[1]))
+    plans = old, new
+    rows: list[tuple[str, Any, Any, Callable[[Any], str]]] = [("budget", old.rungs, new.rungs, ladder_words)]
     for what in ("sampler", "pruner", "threshold", "seed", "storage"):
-        if getattr(old, what) != getattr(new, what):
-            found.append((what, as_json(getattr(old, what)), as_json(getattr(new, what))))
+        rows.append((what, getattr(old, what), getattr(new, what), as_json))
     for what in ("anchors", "audit"):
-        shares = getattr(old.draws, what), getattr(new.draws, what)
-        if shares[0] != shares[1]:
-            found.append((what, f"{shares[0]:g}", f"{shares[1]:g}"))
-    spaces = [{d.key: as_json({**d.shape, "when": d.when}) for d in plan.space} for plan in (old, new)]
-    for key in dict.fromkeys([*spaces[0], *spaces[1]]):
-        if spaces[0].get(key) != spaces[1].get(key):
-            found.append(
-                (f"search_space.{key}", spaces[0].get(key, "not searched"), spaces[1].get(key, "not searched"))
-            )
-    if not found and old.space != new.space:
-        orders = [", ".join(dimension.key for dimension in plan.space) for plan in (old, new)]
-        found.append(("the order of search_space", orders[0], orders[1]))
+        rows.append((what, getattr(old.draws, what), getattr(new.draws, what), "{:g}".format))
+    before, now = ({d.key: as_json({**d.shape, "when": d.when}) for d in plan.space} for plan in plans)
+    for key in before | now:
+        rows.append((f"search_space.{key}", before.get(key, "not searched"), now.get(key, "not searched"), str))
+    different = [(what, words(left), words(right)) for what, left, right, words in rows if left != right]
+    if not different and old.space != new.space:
+        earlier, later = (", ".join(dimension.key for dimension in plan.space) for plan in plans)
+        different.append(("the order of search_space", earlier, later))
+    keys = _base_differences(old, new)
     if old.data_fingerprint != new.data_fingerprint and not force_data:
-        hint = "" if found or keys else " (the files changed; --force goes on)"
-        found.append(("data", old.data_fingerprint, f"{new.data_fingerprint}{hint}"))
-    return found + keys
+        hint = "" if different or keys else " (the files changed; --force continues)"
+        different.append(("data", old.data_fingerprint, f"{new.data_fingerprint}{hint}"))
+    return different + keys
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            found.update(_flat(value, f"{prefix}{name}."))
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
+def _base_differences(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
+    """The keys in which the base configurations differ, except those that only say where a run keeps its files."""
+    keys = known_keys(new.base["task"])
+    values = {key: (dotted(old.base, key), dotted(new.base, key)) for key in keys if "place" not in keys[key].roles}
+    return [
+        (key, as_json(before), as_json(now))
+        for key, (before, now) in sorted(values.items(), key=lambda item: (item[0] != "task", item[0]))
+        if before != now
+    ]

@@ -1,4 +1,4 @@
-"""The data of everything that a study may train on, looked at before anything runs, and once for equal data."""
+"""Checks of all data that a study may train on, before anything runs; the same data are checked once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainer.api import (
 
 
 class DataChecks:
-    """The checks of one study. `full` is the data of the base, None where it has mistakes, which `mistake` says."""
+    """The checks of one study. `full` describes the data of the base; it is None where `mistake` says what is wrong."""
 
     def __init__(self, base: RunConfig) -> None:
         self.full: DataSummary | None = None
@@ -32,22 +32,22 @@ class DataChecks:
             self.full = check_data(base)
         except DataError as error:
             self.mistake = str(error)
-        self._found = {self._values(base): self.mistake}
+        self._results = {self._values(base): self.mistake}  # by the values of the keys that the data depend on
 
     def try_out(self, *layers: Mapping[str, Any]) -> None:
-        """`ConfigError` where overrides over the base break a constraint, or the data, in a way the base does not."""
+        """`ConfigError` where overrides break a constraint, or have a problem with the data that the base has not."""
         config = resolve_config(self._base, *layers)
         values = self._values(config)
-        if values not in self._found:
+        if values not in self._results:
             try:
-                self._found[values] = self._other_targets(check_data(config))
+                self._results[values] = self._other_targets(check_data(config))
             except DataError as error:
-                self._found[values] = str(error)
-        if self._found[values] not in ("", self.mistake):
-            raise ConfigError([Problem("data", self._found[values])])
+                self._results[values] = str(error)
+        if self._results[values] not in ("", self.mistake):
+            raise ConfigError([Problem("data", self._results[values])])
 
     def _other_targets(self, summary: DataSummary) -> str:
-        """Words for where something else is asked of a model here than in the base; empty where it is the same."""
+        """How the targets of a model differ from those of the base; empty where they are the same."""
         if self.full is None or summary.targets == self.full.targets:
             return ""
         return f"{summary.targets} here, and {self.full.targets} in the base: values of the two cannot be compared"

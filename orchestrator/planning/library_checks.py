@@ -1,4 +1,4 @@
-"""What only the libraries that train can say of a plan: asked before a study is made, not where one is planned."""
+"""Checks that need the training libraries: `run` does them before it makes a study; `plan` leaves them out."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from trainer.api import ConfigError, Problem, RunConfig, known_keys, resolve_con
 
 
 def try_out_all(plan: Plan, file: Path) -> None:
-    """`ConfigError` with what the libraries refuse of the base, and of trials and choices in a way the base does not.
+    """`ConfigError` with what the libraries refuse: of the base, and of trials and choices what the base does not have.
 
-    Each is tried at every size that it may be trained at.
+    Each is tried at every image size that it may be trained at.
     """
     mistakes = Mistakes()
-    of_base = _problems(plan, {})
-    mistakes.problems += of_base
+    base_problems = _problems(plan, {})
+    mistakes.problems += base_problems
     for where, overrides in _variants(plan, file):
         for problem in _problems(plan, overrides):
-            if problem not in of_base:
+            if problem not in base_problems:
                 mistakes.add(f"{where}: {problem.where}", problem.what)
     mistakes.raise_if_any()
 
 
 def _variants(plan: Plan, file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every listed trial, and on the base every choice that is no number, each with its place."""
+    """Every listed trial, and the base with every choice that is not a number, each with its place in the file."""
     for number, trial in enumerate(plan.trials, start=1):
         yield f"{file}, trial {number}", trial
     known = known_keys(plan.base_config.task)
@@ -52,7 +52,7 @@ def _configs(plan: Plan, overrides: Mapping[str, Any]) -> Iterator[RunConfig]:
     sizes = dict.fromkeys(rung.size for rung in plan.rungs)
     for size in sizes:
         yield plan.search_config(overrides, next(rung for rung in plan.rungs if rung.size == size))
-    if len(sizes) > 1:  # to a model that climbs, the rungs' sizes are a schedule of resizing
+    if len(sizes) > 1:  # for a model in memory, a climb over the rungs is a schedule of sizes
         schedule = [[epoch, size] for epoch, size in enumerate(sizes, start=1)]
         yield resolve_config(plan.search_plain(overrides, plan.rungs[0]), {"training.resize_schedule": schedule})
     if plan.promote:

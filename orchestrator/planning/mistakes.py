@@ -1,4 +1,4 @@
-"""Mistakes in what the user asked for, collected so that all are said together."""
+"""Mistakes in what the user asked for, collected so that one error lists them all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainer.api import ConfigError, Problem
 
 
 class Mistakes:
-    """Collects problems from steps that raise `ConfigError`, so that all are said together."""
+    """A list of problems that several checks add to; `raise_if_any` raises them as one `ConfigError`."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -24,7 +24,7 @@ class Mistakes:
 
     @contextmanager
     def collected(self, prefix: str = "") -> Iterator[None]:
-        """Takes what the block raises as `ConfigError`; the rest of the block is left out."""
+        """Catches a `ConfigError` of the block and keeps its problems; the rest of the block is skipped."""
         try:
             yield
         except ConfigError as error:

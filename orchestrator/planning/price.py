@@ -1,4 +1,4 @@
-"""What a study will cost before it runs: trials, epochs, images, and time where an epoch's is known."""
+"""The price of a study, computed before it runs: trials, epochs, images, and time where epochs were timed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from orchestrator.study.draws import NO_DRAWS
 from orchestrator.study.ladder import LONGEST_WARMUP
 from orchestrator.study.plan import Plan
 from orchestrator.study.state import StudyState
+from orchestrator.study.text import counted
 from orchestrator.study.trial import PAUSED, RUNNING
 
-_MOST_ORDERS, _LEAST_ORDERS = 20, 3  # in which trials of equal chances may come; fewer where they are many
-_SIMULATED_TRIALS = 300  # more come out in proportion
+_MOST_ORDERS, _LEAST_ORDERS = 20, 3  # random orders of the trials that are simulated; fewer where trials are many
+_SIMULATED_TRIALS = 300  # a larger study is scaled up from so many
 
 
 @dataclass(frozen=True)
 class RungCost:
-    """How many trials reach a rung, usually and at most, and what it adds for each."""
+    """One rung's part of the price: how many trials reach it, usually and at most, and what it adds for each."""
 
     words: str
     usual: float
@@ -36,7 +37,7 @@ class RungCost:
 
 @dataclass(frozen=True)
 class Price:
-    """A study's cost. `usual` is the mean over trials whose values come in random order; `most` cannot be passed."""
+    """A study's cost. `usual` is the mean over random orders of the trials' values, `most` an upper bound."""
 
     trials: int
     repeats: int
@@ -57,7 +58,7 @@ class Price:
 
     @property
     def slot_seconds(self) -> tuple[float, float] | None:
-        """From fast to slow epochs, in the usual case; None where a rung was never timed."""
+        """Seconds with fast and with slow epochs, in the usual case; None where a rung was never timed."""
         low = high = 0.0
         for rung in self.rungs:
             if rung.seconds is None:
@@ -92,7 +93,7 @@ class Price:
 
 
 def price_of(plan: Plan, timings: Mapping[int, Seconds]) -> Price:
-    """The price of the whole study, whatever of it is done already."""
+    """The price of the whole study, including what is done already."""
     planned = plan.n_trials if plan.space else min(plan.n_trials, len(plan.trials))
     trained = planned - plan.repeats
     usual = usual_reach(plan, trained)
@@ -105,47 +106,46 @@ def price_of(plan: Plan, timings: Mapping[int, Seconds]) -> Price:
 
 
 def usual_reach(plan: Plan, trials: int) -> list[float]:
-    """How many of so many trials train through each rung, as a mean over studies whose trials come in random order.
+    """How many of `trials` trials train through each rung, as the mean over simulated studies in random order.
 
-    Each is simulated with the study's own policy. A trial that trains a part of a rung counts as that part.
+    The study's own policy decides in them. A trial that trains a part of a rung counts as that part.
     """
-    counted = min(trials, _SIMULATED_TRIALS)
-    if not counted:
+    simulated = min(trials, _SIMULATED_TRIALS)
+    if not simulated:
         return [0.0] * len(plan.rungs)
     generator = np.random.default_rng(0)
     starts = np.array([plan.start_of(number) for number in range(1, len(plan.rungs) + 1)])
     ends = np.array([rung.epochs for rung in plan.rungs])
-    orders = max(_LEAST_ORDERS, min(_MOST_ORDERS, _SIMULATED_TRIALS // counted))
+    orders = max(_LEAST_ORDERS, min(_MOST_ORDERS, _SIMULATED_TRIALS // simulated))
     totals = np.zeros(len(plan.rungs))
     for _ in range(orders):
-        values = generator.permutation(counted).tolist()
-        state, policy = StudyState(), priced_policy(plan, counted)
+        values = generator.permutation(simulated).tolist()
+        state, policy = StudyState(), priced_policy(plan, simulated)
         for _ in simulate(policy, plan.rungs, lambda _n, _s: {}, lambda t, _e, v=values: v[t.number], state):  # type: ignore[misc]
             pass
         trained = np.array([[trial.epochs] for trial in state.in_order()])
         totals += np.clip((trained - starts) / (ends - starts), 0.0, 1.0).sum(0)
-    return [float(total) / orders * trials / counted for total in totals]
+    return [float(total) / orders * trials / simulated for total in totals]
 
 
 def price_words(plan: Plan, price: Price, state: StudyState | None = None) -> Iterator[str]:
-    """The price in lines; with a study's state also what is left of it."""
+    """The price in lines; with a study's state also how much of it is left."""
     yield from _epochs(price)
     if price.repeats:
-        one = price.repeats == 1
-        words = "trial repeats a configuration and takes its result" if one else "trials repeat one and take its result"
-        yield f"{price.repeats} further {words}"
+        verbs = "repeats a configuration and takes" if price.repeats == 1 else "repeat a configuration and take"
+        yield f"{counted(price.repeats, 'further trial')} {verbs} its result"
     yield from _trust(plan, price)
     warmup = plan.warmup({})
     if warmup is not None:
         yield f"warm-up: {min(warmup, LONGEST_WARMUP):.3g} of a trial's progress, as in full training"
     yield _time(price, state)
     if plan.promote:
-        runs = plan.promote * plan.promote_seeds
-        yield f"then {runs} promoted run{'' if runs == 1 else 's'} × {plan.full.epochs} epochs ({plan.full.words()})"
+        runs = counted(plan.promote * plan.promote_seeds, "promoted run")
+        yield f"then {runs} × {counted(plan.full.epochs, 'epoch')} ({plan.full.words()})"
 
 
 def _trust(plan: Plan, price: Price) -> Iterator[str]:
-    """What it costs to measure how far the study can be trusted."""
+    """The cost of measuring how far the study can be trusted."""
     draws, drawn = plan.draws, policy_kind(plan.pruner["name"]).draws
     if draws.audit and drawn == {"audit"}:
         yield f"{draws.audit:.0%} of the trials that would be pruned are trained to the end (--audit)"
@@ -153,10 +153,8 @@ def _trust(plan: Plan, price: Price) -> Iterator[str]:
         return
     without = price_of(replace(plan, draws=NO_DRAWS), {})
     more = price.usual_epochs - without.usual_epochs
-    yield (
-        f"of the trials that would rest {draws.anchors:.0%} go on one rung (--anchors) and {draws.audit:.0%} to the "
-        f"end (--audit): about {more:.0f} of these epochs"
-    )
+    shares = f"{draws.anchors:.0%} continue for one rung (--anchors) and {draws.audit:.0%} to the end (--audit)"
+    yield f"of the trials that would be paused {shares}: about {more:.0f} of these epochs"
 
 
 def _epochs(price: Price) -> Iterator[str]:
@@ -166,8 +164,8 @@ def _epochs(price: Price) -> Iterator[str]:
         yield f"{trials} × {epochs} = {counted(price.most_epochs, 'epoch')} at most ({rung.words})"
         return
     for number, rung in enumerate(price.rungs, start=1):
-        more = "" if number == 1 else "more"
-        trials, epochs = counted(round(rung.usual), "trial"), counted(rung.epochs, f"{more} epoch".lstrip())
+        trials = counted(round(rung.usual), "trial")
+        epochs = counted(rung.epochs, "epoch" if number == 1 else "more epoch")
         yield f"rung {number} ({rung.words}): about {trials} × {epochs}"
     images = f"{price.usual_images:,.0f} images"
     yield f"{price.trials} trials: about {price.usual_epochs:.0f} epochs, {images}; at most {price.most_epochs} epochs"
@@ -180,12 +178,12 @@ def _time(price: Price, state: StudyState | None) -> str:
     if state and state.opened() >= price.trials + price.repeats:
         open_now = [t for t in state.with_status(RUNNING, PAUSED) if t.origin is None]
         if all(t.rung in t.results for t in open_now):
-            return "nothing is left to do" + (" but what a longer study would continue" if open_now else "")
+            return "nothing is left to do" + ("; with more trials, paused ones could continue" if open_now else "")
     done = sum(t.seconds for t in state.in_order() if t.origin is None) if state else 0.0
     left = [max(0.0, part - done) / price.workers for part in seconds]
-    what = "left" if done else "in all"
+    what = "left" if done else "in total"
     unit = "GPU-hours" if visible_gpus() else "slot-hours"
-    hours = f"{_range(seconds[0] / 3600, seconds[1] / 3600)} {unit} in all"
+    hours = f"{_range(seconds[0] / 3600, seconds[1] / 3600)} {unit} in total"
     return f"about {_span(left[0], left[1])} {what}; {hours}"
 
 
@@ -195,11 +193,6 @@ def _span(low: float, high: float) -> str:
 
 
 def _range(low: float, high: float) -> str:
-    """Two numbers as people say them; one where they are the same to two digits."""
+    """`3 to 4.5`; only `3` where both are the same to two digits."""
     first, last = f"{low:.2g}", f"{high:.2g}"
     return first if first == last else f"{first} to {last}"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 epoch`, `2 epochs`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

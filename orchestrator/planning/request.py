@@ -1,4 +1,4 @@
-"""What the user asked for: a trials file and flags → a `Plan`, with every mistake listed before anything runs."""
+"""Planning: a trials file and flags become a `Plan`; every mistake is listed before anything runs."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ DEFAULT_CONFIG = "default.yaml"
 
 @dataclass(frozen=True)
 class _Base:
-    """What trials start from: the full-budget configuration, None where it has mistakes.
+    """The configuration that trials start from, at full budget; `config` is None where it has mistakes.
 
-    `said` are the canonical keys that anything set, `fixed` those that the command line set, `assumed` what an older
-    file was taken to mean, in words.
+    `given` are the canonical keys that a file or the command line sets, `fixed` those of the command line. `assumed`
+    are notes on how keys of an older file were understood.
     """
 
     task: str | None = None
     config: RunConfig | None = None
-    said: Collection[str] = ()
+    given: Collection[str] = ()
     fixed: Collection[str] = ()
     assumed: Collection[str] = ()
 
@@ -59,19 +59,19 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
     mistakes = Mistakes()
     file = read_trials_file(request.trials)
     mistakes.problems += file.problems
-    found = _base(request, file, mistakes)
+    start = _base(request, file, mistakes)
+    base = start.config
     name = _folder_name(request.study or request.trials.stem, mistakes)
-    checks = DataChecks(found.config) if found.config is not None else None
-    trials = _trials(file, found, checks, mistakes)
-    space = _space(file, found, checks, mistakes)
+    checks = DataChecks(base) if base is not None else None
+    trials = _trials(file, start, checks, mistakes)
+    space = _space(file, start, checks, mistakes)
     budget = read_budget(request, file, mistakes)
     numbers = read_options(request, file, mistakes)
     full = checks.full if checks is not None else None
     if checks is not None and checks.mistake:
         mistakes.add("data", checks.mistake)
-    strategy = read_strategy(request, file, found.config, full, budget, space, numbers, mistakes)
+    strategy = read_strategy(request, file, base, full, budget, space, numbers, mistakes)
     mistakes.raise_if_any()
-    base = found.config
     assert base is not None, "a base with mistakes has raised them"
     assert full is not None, "as above"
     assert strategy is not None, "as above"
@@ -81,7 +81,7 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
     plan = Plan(
         name=name,
         folder=Path(os.path.abspath(request.output_dir)) / name,  # noqa: PTH100 - no symlink resolution
-        base=_portable(base, found.said),
+        base=_portable(base, start.given),
         rungs=strategy.rungs,
         trials=tuple(trials),
         space=space,
@@ -102,19 +102,18 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         full_steps_per_epoch=-(-full.train_rows // group),
         full_images=full.train_images,
     )
-    notes = (*found.assumed, *plan_notes(plan, budget, strategy, full, summary))
+    notes = (*start.assumed, *plan_notes(plan, budget, strategy, full, summary))
     return replace(plan, notes=notes), summary
 
 
 def shipped_config(name: str) -> Path:
-    """A base configuration that comes with the package, also where there is no checkout."""
-    packaged = importlib.resources.files("orchestrator") / "shipped" / "configs" / name
-    here = Path(str(packaged))
-    return here if here.is_file() else Path(__file__).parents[2] / "configs" / name
+    """A base configuration that is part of the package; in a checkout of the source, that of `configs/`."""
+    packaged = Path(str(importlib.resources.files("orchestrator") / "shipped" / "configs" / name))
+    return packaged if packaged.is_file() else Path(__file__).parents[2] / "configs" / name
 
 
 def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> _Base:
-    """Base file, the trials file's overrides and the command line, as far as they can be read."""
+    """The base file, with the trials file's overrides and then the command line's; as far as they can be read."""
     if request.base_config is not None:
         path = request.base_config
     elif file.base_config is not None:
@@ -168,22 +167,22 @@ def _space(file: TrialsFile, base: _Base, checks: DataChecks | None, mistakes: M
     return read_space(file.space, base.task, try_out, base.fixed, where, mistakes)
 
 
-def _portable(base: RunConfig, said: Collection[str]) -> dict[str, Any]:
-    """The base as plain data; folders that nobody named stay relative."""
+def _portable(base: RunConfig, given: Collection[str]) -> dict[str, Any]:
+    """The base as plain data; folders that are not given stay relative."""
     plain = base.plain()
-    if "checkpoint.dir" not in said:
+    if "checkpoint.dir" not in given:
         plain["checkpoint"]["dir"] = "checkpoints"
-    if "logging.tensorboard_dir" not in said:
+    if "logging.tensorboard_dir" not in given:
         plain["logging"]["tensorboard_dir"] = "runs"
     plain["checkpoint"]["resume"] = None
     return plain
 
 
 def _trials(file: TrialsFile, base: _Base, checks: DataChecks | None, mistakes: Mistakes) -> list[Mapping[str, Any]]:
-    """Every trial's canonical keys. Without a base that stands, its keys are checked but not their constraints."""
-    found: list[Mapping[str, Any]] = []
+    """The overrides of every trial under canonical keys. Without a valid base only their form is checked."""
     if base.task is None:
-        return found
+        return []
+    trials: list[Mapping[str, Any]] = []
     known = known_keys(base.task)
     for number, trial in enumerate(file.trials, start=1):
         where = f"{file.path}, trial {number}"
@@ -192,22 +191,22 @@ def _trials(file: TrialsFile, base: _Base, checks: DataChecks | None, mistakes: 
         with mistakes.collected(where):
             overrides = canonical_overrides(trial, base.task)
         for key in overrides:
-            if refused_in_trials(key):
+            if key not in known:
+                mistakes.add(f"{where}: {key}", "is a section; a trial sets its keys, one by one")
+            elif refused_in_trials(known[key]):
                 what = "belongs to the budget or to the study, not to a trial; use the flags or `overrides`"
                 mistakes.add(f"{where}: {key}", what)
-            elif key not in known:
-                mistakes.add(f"{where}: {key}", "is a section; a trial sets its keys, one by one")
             elif key in base.fixed:
-                mistakes.add(f"{where}: {key}", "is set by the trial and on the command line; say it once")
+                mistakes.add(f"{where}: {key}", "is set by the trial and on the command line; set it once")
         if checks is not None and len(mistakes.problems) == before:
             with mistakes.collected(where):
                 checks.try_out(overrides)
-        found.append({key: list(v) if isinstance(v, tuple) else v for key, v in overrides.items()})
-    return found
+        trials.append({key: list(v) if isinstance(v, tuple) else v for key, v in overrides.items()})
+    return trials
 
 
 def _shapes(base: RunConfig, trials: Sequence[Mapping[str, Any]], space: Space) -> dict[str, Shape]:
-    """Optuna's distributions: a searched key has its dimension's, another one its schema's."""
+    """Optuna's distributions by key: that of the dimension for a searched key, else that of the schema."""
     keys = known_keys(base.task)
     source = base.plain()
     searched = {dimension.key: dimension.shape for dimension in space}

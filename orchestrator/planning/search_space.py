@@ -31,22 +31,22 @@ TryOut = Callable[..., object]
 
 
 def read_space(
-    said: Mapping[str, Any], task: str, try_out: TryOut | None, fixed: Collection[str], where: str, mistakes: Mistakes
+    specs: Mapping[str, Any], task: str, try_out: TryOut | None, fixed: Collection[str], where: str, mistakes: Mistakes
 ) -> Space:
-    """The dimensions that a file names, in its order; every mistake is collected with its dimension.
+    """The dimensions of a file, in its order; every mistake is collected with its dimension.
 
-    `fixed` are the keys that the command line sets; `try_out` takes layers of overrides over the base and raises what
-    is wrong with them. Without it only the form is checked.
+    `fixed` are the keys that the command line sets. `try_out` raises what is wrong with layers of overrides over the
+    base; without it only the form is checked.
     """
     known = known_keys(task)
-    found: dict[str, Dimension] = {}
-    for name, spec in said.items():
+    earlier: dict[str, Dimension] = {}
+    for name, spec in specs.items():
         place = f"{where}.{name}"
         key = _canonical(str(name), spec, task, place, mistakes)
         if key is None:
             continue
         before = len(mistakes.problems)
-        for problem in _refusals(key, found, fixed):
+        for problem in _refusals(known[key], earlier, fixed):
             mistakes.add(place, problem)
         if not isinstance(spec, Mapping):
             mistakes.add(place, f"must be a mapping such as {{type: float, low: 0.1, high: 1.0}}, not {spec!r}")
@@ -54,19 +54,19 @@ def read_space(
             continue
         for problem in _form(spec, known[key]):
             mistakes.add(place, problem)
-        when = _when(spec.get("when", {}), str(name), found, said, task, place, mistakes)
+        when = _when(spec.get("when", {}), str(name), earlier, specs, task, place, mistakes)
         if len(mistakes.problems) == before:
             if "choices" in spec:
                 spec = {**spec, "choices": [_canonical_value(str(name), value, task) for value in spec["choices"]]}
             dimension = Dimension(key, _shape(spec, known[key]), when)
-            found[key] = dimension
+            earlier[key] = dimension
             if try_out is not None:
-                _try_values(dimension, found, try_out, place, mistakes)
-    return tuple(found.values())
+                _try_values(dimension, earlier, try_out, place, mistakes)
+    return tuple(earlier.values())
 
 
 def _canonical(name: str, spec: Any, task: str, place: str, mistakes: Mistakes) -> str | None:
-    """The canonical key of an accepted spelling."""
+    """The canonical key of a name in any accepted spelling; None, and a mistake, where it names no key."""
     if name in known_keys(task):
         return name
     before = len(mistakes.problems)
@@ -80,7 +80,7 @@ def _canonical(name: str, spec: Any, task: str, place: str, mistakes: Mistakes) 
 
 
 def _some_value(spec: Any) -> Any:
-    """A value of a dimension: older spellings are told by key and value."""
+    """One value of a dimension: older spellings are recognised by key and value."""
     choices = spec.get("choices") if isinstance(spec, Mapping) else None
     if isinstance(choices, list | tuple) and choices:
         return choices[0]
@@ -88,21 +88,20 @@ def _some_value(spec: Any) -> Any:
 
 
 def _canonical_value(name: str, value: Any, task: str) -> Any:
-    """A choice in canonical form; as it is where it has none, which trying it out will say."""
-    probe = Mistakes()
-    with probe.collected():
-        found = canonical_overrides({name: value}, task)
-        return next(iter(found.values())) if len(found) == 1 else value
+    """A choice in canonical form; unchanged where it has none, which `try_out` reports."""
+    with Mistakes().collected():
+        overrides = canonical_overrides({name: value}, task)
+        return next(iter(overrides.values())) if len(overrides) == 1 else value
     return value
 
 
-def _refusals(key: str, found: Mapping[str, Any], fixed: Collection[str]) -> Iterator[str]:
+def _refusals(key: Key, earlier: Collection[str], fixed: Collection[str]) -> Iterator[str]:
     if refused_in_trials(key):
         yield "belongs to the budget or to the study and cannot be searched"
-    if key in found:
-        yield f"{key} is searched twice, under two spellings"
-    if key in fixed:
-        yield "is searched and set on the command line; say it once"
+    if key.path in earlier:
+        yield f"{key.path} is searched twice, under two spellings"
+    if key.path in fixed:
+        yield "is searched and set on the command line; set it once"
 
 
 def _form(spec: Mapping[str, Any], key: Key) -> Iterator[str]:
@@ -130,7 +129,7 @@ def _choices(spec: Mapping[str, Any]) -> Iterator[str]:
     else:
         texts = [as_json(choice) for choice in choices]
         for text in dict.fromkeys(text for text in texts if texts.count(text) > 1):
-            yield f"the choice {text} stands twice"
+            yield f"the choice {text} is listed twice"
 
 
 def _range(spec: Mapping[str, Any], kind: str, key: Key) -> Iterator[str]:
@@ -170,43 +169,43 @@ def _is_number(value: Any, kind: str) -> bool:
 
 
 def _when(
-    said: Any,
+    when: Any,
     own: str,
-    found: Mapping[str, Dimension],
-    all_said: Mapping[str, Any],
+    earlier: Mapping[str, Dimension],
+    specs: Mapping[str, Any],
     task: str,
     place: str,
     mistakes: Mistakes,
 ) -> dict[str, tuple[Any, ...]]:
     """The conditions of the dimension `own`: only on dimensions above it, and on values that these can take."""
-    if not isinstance(said, Mapping):
-        mistakes.add(place, f"when must be a mapping of an earlier dimension to its value or values, not {said!r}")
+    if not isinstance(when, Mapping):
+        mistakes.add(place, f"when must be a mapping of an earlier dimension to its value or values, not {when!r}")
         return {}
-    names = [str(name) for name in all_said]
+    names = [str(name) for name in specs]
     conditions: dict[str, tuple[Any, ...]] = {}
-    for name, values in said.items():
+    for name, values in when.items():
         here = f"{place}.when.{name}"
         listed = values if isinstance(values, list | tuple) else (values,)
-        key = _searched_as(str(name), listed, found, task)
-        if key not in found:
-            if name not in names[: names.index(own)]:  # one above has mistakes of its own, which are said
-                later = name in names
-                what = "is a dimension that stands later; a condition looks back" if later else "is not a searched key"
-                mistakes.add(here, what)
+        key = _searched_as(str(name), listed, earlier, task)
+        if key not in earlier:
+            if name in names[names.index(own) :]:
+                mistakes.add(here, "is a later dimension; a condition needs an earlier one")
+            elif name not in names:  # else it is above, and its own mistakes are reported
+                mistakes.add(here, "is not a searched key")
             continue
         if not listed:
             mistakes.add(here, "names no value")
         allowed = tuple(_canonical_value(str(name), value, task) for value in listed)
         for value in allowed:
-            if not _possible(found[key].shape, value):
+            if not _possible(earlier[key].shape, value):
                 mistakes.add(here, f"{as_json(value)} is not a value that {key} can take")
         conditions[key] = allowed
     return conditions
 
 
-def _searched_as(name: str, values: Sequence[Any], found: Mapping[str, Dimension], task: str) -> str:
-    """The canonical key of what a condition names, in any accepted spelling."""
-    if name not in found:
+def _searched_as(name: str, values: Sequence[Any], earlier: Mapping[str, Dimension], task: str) -> str:
+    """The canonical key that a condition names in any accepted spelling."""
+    if name not in earlier:
         with Mistakes().collected():
             keys = list(canonical_overrides({name: values[0] if values else None}, task))
             return keys[0] if len(keys) == 1 else name
@@ -223,7 +222,7 @@ def _possible(shape: Shape, value: Any) -> bool:
 
 
 def _shape(spec: Mapping[str, Any], key: Key) -> Shape:
-    """A checked dimension as a distribution in plain data. A range ends on its grid."""
+    """The distribution of a checked dimension, as plain data. A range with a step ends on its grid."""
     kind = spec["type"]
     if kind == "categorical":
         choices = list(spec["choices"])
@@ -242,18 +241,18 @@ def _shape(spec: Mapping[str, Any], key: Key) -> Shape:
 
 
 def _try_values(
-    dimension: Dimension, found: Mapping[str, Dimension], try_out: TryOut, place: str, mistakes: Mistakes
+    dimension: Dimension, earlier: Mapping[str, Dimension], try_out: TryOut, place: str, mistakes: Mistakes
 ) -> None:
-    """Both ends of a range, or each choice, on the base: what breaks a constraint is an error now."""
+    """Tries both ends of a range, or each choice, on the base, so that a broken constraint is an error now."""
     shape = dimension.shape
     if shape["type"] in ("categorical", "json"):
         probes = [(f"choice {as_json(value)}", value) for value in choices_of(shape)[:_MOST_CHECKED]]
     else:
         probes = [("low", shape["low"]), ("high", shape["high"])]
-    several = itertools.product(circumstances(dimension, found), probes)
+    several = itertools.product(circumstances(dimension, earlier), probes)
     for around, (words, value) in itertools.islice(several, _MOST_CHECKED):
         try:
             try_out(around, {dimension.key: value})
         except ConfigError as error:
             joint = any(problem.where != dimension.key for problem in error.problems)
-            mistakes.take(error, f"{place}: {words}{', beside the base values of the rest' if joint else ''}")
+            mistakes.take(error, f"{place}: {words}{', with the base values of the other keys' if joint else ''}")

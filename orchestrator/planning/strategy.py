@@ -1,4 +1,4 @@
-"""How a study spends: its rungs, its pruner, its sampler, and how many trials. From flags, or else from the file."""
+"""The strategy of a study: rungs, pruner, sampler and number of trials, from flags or else from the trials file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ USUAL_TRIALS = 20
 
 @dataclass(frozen=True)
 class Strategy:
-    """`n_trials` None: every trial of the list. `derived`: the ladder follows from the budget."""
+    """What `read_strategy` returns. `n_trials` None stands for all trials of the list. `derived`: the ladder was
+    computed from the budget. `usual_trials`: the number of trials is the default."""
 
     rungs: tuple[Rung, ...]
     pruner: Mapping[str, Any]
@@ -33,7 +34,7 @@ class Strategy:
 
 
 def read_budget(request: Request, file: TrialsFile, mistakes: Mistakes) -> Budget:
-    found: dict[str, int | None] = {}
+    values: dict[str, int | None] = {}
     for axis in ("epochs", "subset", "size", "val_subset"):
         flag = getattr(request, f"budget_{axis}")
         where = f"--budget-{axis.replace('_', '-')}" if flag is not None else f"{file.path}: budget.{axis}"
@@ -41,8 +42,8 @@ def read_budget(request: Request, file: TrialsFile, mistakes: Mistakes) -> Budge
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             mistakes.add(where, f"must be a whole number of at least 1, not {value!r}")
             value = None
-        found[axis] = value
-    return Budget(**found)
+        values[axis] = value
+    return Budget(**values)
 
 
 def read_strategy(
@@ -58,64 +59,53 @@ def read_strategy(
     """Ladder, pruner, sampler and number of trials, checked against each other; None where the base has mistakes."""
     before = len(mistakes.problems)
     sampler = _sampler(request, file, space, mistakes)
-    said = request.pruner or file.search.get("pruner")
+    pruner_setting = request.pruner or file.search.get("pruner")
     flag = request.ladder is not None
     ladder, where = (request.ladder, "--ladder") if flag else (file.ladder, f"{file.path}: ladder")
-    if base is None:  # said although there is no metric to prune by, and no size to train at
+    if base is None:  # without it there is no metric and no size, but what is wrong in itself can be reported
         with mistakes.collected():
-            pruner_settings(said or "none", numbers["early_stop_threshold"], LOSS, 1)
+            pruner_settings(pruner_setting or "none", numbers["early_stop_threshold"], LOSS, 1)
         for problem in rungs_of(ladder, None, None)[1] if ladder not in (None, "auto") else ():
             mistakes.add(where, problem)
         return None
-    name = said.get("name") if isinstance(said, Mapping) else said
+    name = pruner_setting.get("name") if isinstance(pruner_setting, Mapping) else pruner_setting
     if ladder is None and name in POLICIES and policy_kind(name).needs_ladder:
         ladder, where = "auto", f"--pruner {name}"
     factor = numbers["reduction_factor"] or REDUCTION_FACTOR
     rungs = _rungs(ladder, where, base, full, budget, factor, mistakes)
-    pruner = _pruner(said, rungs, base, numbers, mistakes)
+    pruner = _pruner(pruner_setting, rungs, base, numbers, mistakes)
     for number, rung in enumerate(rungs, start=1):
         place = "--budget-size" if len(rungs) == 1 else f"{where}: rung {number}"
         with mistakes.collected(place):
             resolve_config(base.plain(), {SIZE: rung.size})
     if len(mistakes.problems) > before:
         return None
-    said_trials = numbers["n_trials"]
-    n_trials = _n_trials(said_trials, len(file.trials), space, sampler)
-    usual = said_trials is None and bool(space) and sampler_kind(sampler["name"]).size(space) is None
+    n_trials: int | None = numbers["n_trials"]
+    usual = False
+    if n_trials is None and space:
+        size = sampler_kind(sampler["name"]).size(space)
+        usual = size is None
+        n_trials = len(file.trials) + (USUAL_TRIALS if size is None else size)
     return Strategy(rungs, pruner, sampler, n_trials, ladder == "auto", usual)
 
 
 def _sampler(request: Request, file: TrialsFile, space: Space, mistakes: Mistakes) -> dict[str, Any]:
-    said = request.sampler or file.search.get("sampler")
+    setting = request.sampler or file.search.get("sampler")
     if not file.space:
-        if said is not None:
+        if setting is not None:
             where = "--sampler" if request.sampler else f"{file.path}: search.sampler"
             mistakes.add(where, "a list of trials is searched in its order; a sampler needs a search_space")
         return {}
     settings: dict[str, Any] = {}
     with mistakes.collected():
-        settings = sampler_settings(said or USUAL)
+        settings = sampler_settings(setting or USUAL)
     if settings:
         mistakes.problems += sampler_kind(settings["name"]).problems(space)
     return settings
 
 
-def _n_trials(said: int | None, listed: int, space: Space, sampler: Mapping[str, Any]) -> int | None:
-    """How many trials the study has; None stands for those of the list."""
-    if said is not None or not space:
-        return said
-    size = sampler_kind(sampler["name"]).size(space)
-    return listed + (USUAL_TRIALS if size is None else size)
-
-
 def _rungs(
-    ladder: Any,
-    where: str,
-    base: RunConfig,
-    full: DataSummary | None,
-    budget: Budget,
-    factor: int,
-    mistakes: Mistakes,
+    ladder: Any, where: str, base: RunConfig, full: DataSummary | None, budget: Budget, factor: int, mistakes: Mistakes
 ) -> tuple[Rung, ...]:
     """The rungs of the study, smallest first."""
     if ladder is None:
@@ -124,7 +114,7 @@ def _rungs(
         axes = [axis for axis in ("epochs", "subset", "size") if getattr(budget, axis) is not None]
         if axes:
             flags = ", ".join(f"budget {axis}" for axis in axes)
-            mistakes.add(where, f"a written ladder says it all; leave out the {flags}")
+            mistakes.add(where, f"the ladder already sets the budget of each rung; leave out the {flags}")
         rungs, problems = rungs_of(ladder, base, budget.val_subset)
         for problem in problems:
             mistakes.add(where, problem)
@@ -133,18 +123,18 @@ def _rungs(
     group = base.training.batch_size * base.training.accumulate_grad_batches
     rungs = derived_ladder(top, factor, full.train_images if full is not None else group, group)
     if len(rungs) == 1:
-        mistakes.add(where, f"{top.epochs} epochs leave no room for a lower rung; give more with --budget-epochs")
+        mistakes.add(where, f"{top.epochs} epochs are too few for a lower rung; give more with --budget-epochs")
     return rungs
 
 
 def _pruner(
-    said: Any, rungs: tuple[Rung, ...], base: RunConfig, numbers: Mapping[str, Any], mistakes: Mistakes
+    setting: Any, rungs: tuple[Rung, ...], base: RunConfig, numbers: Mapping[str, Any], mistakes: Mistakes
 ) -> dict[str, Any]:
     usual = USUAL_ON_LADDER if len(rungs) > 1 else USUAL_ON_ONE_RUNG
     settings: dict[str, Any] = {"name": "none"}
     before = len(mistakes.problems)
     with mistakes.collected():
-        settings = pruner_settings(said or usual, numbers["early_stop_threshold"], metric_of(base), rungs[-1].epochs)
+        settings = pruner_settings(setting or usual, numbers["early_stop_threshold"], metric_of(base), rungs[-1].epochs)
     name = settings["name"]
     if numbers["reduction_factor"] is not None:
         if "reduction_factor" in settings:
@@ -153,6 +143,6 @@ def _pruner(
             mistakes.add("--reduction-factor", f"belongs to a ladder; the pruner {name} takes none")
     if len(mistakes.problems) == before and len(rungs) > 1 and not policy_kind(name).on_ladder:
         able = " or ".join(other for other in POLICIES if policy_kind(other).on_ladder)
-        what = f"{name} compares values across rungs, whose sizes and subsets differ; on a ladder take {able}"
+        what = f"{name} compares values across rungs, whose sizes and subsets differ; on a ladder use {able}"
         mistakes.add("pruner", what)
     return settings

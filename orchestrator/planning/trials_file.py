@@ -1,4 +1,4 @@
-"""The trials file: a list of trials, or a mapping with more to say. Read whole, every mistake at once."""
+"""The trials file: a list of trials, or a mapping with more sections. All mistakes in its form are found at once."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "promote": ("top", "seeds"),
 }
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LONGEST = 1e12  # seconds; more is a slip of the keyboard
+_LONGEST = 1e12  # seconds; more is a typing error
 
 
 @dataclass(frozen=True)
 class TrialsFile:
-    """What a trials file says, still in the user's spelling. What is wrong with its form stands in `problems`
-    and nowhere else, so that mistakes in the keys can be said with it."""
+    """The content of a trials file, with keys as the user wrote them. `problems` are the mistakes in its form: they
+    are not raised here, so that one error can list them with the mistakes in the keys."""
 
     path: Path
     trials: tuple[Mapping[str, Any], ...]
@@ -44,7 +44,7 @@ class TrialsFile:
 
 
 def read_trials_file(path: Path) -> TrialsFile:
-    """Reads JSON or YAML (by its ending); `ConfigError` where there is nothing to read a trial from."""
+    """Reads JSON or YAML (by the file's ending); `ConfigError` where no trial can be read from it."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -83,12 +83,12 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def seconds(text: Any) -> float | None:
-    """`90`, `"90s"`, `"30m"`, `"2h"`, `"1d"` in seconds; None for anything else."""
+    """A time in seconds, from `90`, `"90s"`, `"30m"`, `"2h"` or `"1d"`; None for anything else."""
     if isinstance(text, int | float) and not isinstance(text, bool):
         return float(text) if 0 <= text < _LONGEST else None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", text) if isinstance(text, str) else None
-    found = float(match[1]) * _UNITS[match[2] or "s"] if match else math.nan
-    return found if found < _LONGEST else None
+    number = float(match[1]) * _UNITS[match[2] or "s"] if match else math.nan
+    return number if number < _LONGEST else None
 
 
 def _mistakes(value: Mapping[str, Any], path: Path) -> Iterator[Problem]:
@@ -115,37 +115,37 @@ def _mistakes(value: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     if not isinstance(value.get("overrides", {}), Mapping):
         yield Problem(f"{path}: overrides", "must be a mapping of dotted keys")
     for section, keys in _KEYS.items():
-        said = value.get(section, {})
-        if section == "promote" and isinstance(said, int) and not isinstance(said, bool):
+        content = value.get(section, {})
+        if section == "promote" and isinstance(content, int) and not isinstance(content, bool):
             continue
-        if not isinstance(said, Mapping):
+        if not isinstance(content, Mapping):
             yield Problem(f"{path}: {section}", f"must be a mapping of {', '.join(keys)}")
             continue
-        for key in said:
+        for key in content:
             if key not in keys:
                 yield Problem(f"{path}: {section}.{key}", f"unknown; known are {', '.join(keys)}")
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that remembers which keys stood in it twice."""
+    """A JSON object with the keys that were written in it more than once."""
 
     repeated: tuple[str, ...] = ()
 
 
 def _parsed(text: str, path: Path) -> tuple[Any, list[Problem]]:
-    """The value of the text, and the keys that stand in it twice (which YAML's reader refuses by itself)."""
+    """The value of the text, and a problem for each key that is in it twice (in YAML the reader itself refuses it)."""
     if path.suffix.lower() in (".yaml", ".yml"):
         return parse_yaml(text, str(path)), []
     value = _parse_json(text, path)
-    return value, [Problem(where, f"the key {key!r} stands twice") for where, key in _repeats(value, str(path))]
+    return value, [Problem(where, f"the key {key!r} is set twice") for where, key in _repeats(value, str(path))]
 
 
 def _parse_json(text: str, path: Path) -> Any:
     def remember(pairs: list[tuple[str, Any]]) -> _Object:
-        found = _Object(pairs)
+        value = _Object(pairs)
         names = [name for name, _ in pairs]
-        found.repeated = tuple(dict.fromkeys(name for name in names if names.count(name) > 1))
-        return found
+        value.repeated = tuple(dict.fromkeys(name for name in names if names.count(name) > 1))
+        return value
 
     def refuse(word: str) -> Any:
         raise ValueError(f"{word} is not a number in JSON")

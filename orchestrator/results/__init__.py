@@ -1,1 +1,1 @@
-"""What a study has found, and how far to trust it."""
+"""The results of a study, and how far to trust them."""

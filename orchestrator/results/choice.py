@@ -1,4 +1,4 @@
-"""Which promoted trial is the best, and how sure that is: means over seeds, and the spread from seed to seed."""
+"""The best promoted trial, and how certain the choice is: means over seeds, and the spread between seeds."""
 
 from __future__ import annotations
 
@@ -19,19 +19,16 @@ Runs = Mapping[int, Sequence[float]]  # trial id → the values of its completed
 
 
 def full_values(full: StudyState) -> Runs:
-    """The values of the promoted runs that were completed, by the trial that they train."""
-    found: dict[int, list[float]] = defaultdict(list)
+    """The values of the completed promoted runs, by the trial whose configuration they train."""
+    values: dict[int, list[float]] = defaultdict(list)
     for run in full.in_order():
         if run.status == COMPLETED and run.value is not None:
-            found[run.source_trial].append(run.value)
-    return dict(found)
+            values[run.source_trial].append(run.value)
+    return dict(values)
 
 
 def noise_of(runs: Runs) -> tuple[float | None, int]:
-    """The standard deviation from seed to seed, pooled over trials, and its degrees of freedom.
-
-    None where no trial has two seeds.
-    """
+    """The standard deviation between seeds, pooled over trials, and its degrees of freedom; None without two seeds."""
     degrees = sum(len(values) - 1 for values in runs.values())
     if not degrees:
         return None, 0
@@ -40,7 +37,7 @@ def noise_of(runs: Runs) -> tuple[float | None, int]:
 
 
 def mean_of(values: Sequence[float], noise: float | None, degrees: int) -> Estimate:
-    """A mean over seeds with its 95 % interval (Student's t over the pooled spread)."""
+    """A mean over seeds with its 95 % interval (Student's t with the pooled standard deviation)."""
     mean = fmean(values)
     if noise is None:
         return Estimate(mean)
@@ -49,7 +46,7 @@ def mean_of(values: Sequence[float], noise: float | None, degrees: int) -> Estim
 
 
 def choose(runs: Runs, metric: Metric) -> Choice | None:
-    """The trial with the best mean, and how far it leads; None where no run was completed."""
+    """The trial with the best mean, and how far it is ahead of the second; None where no run is completed."""
     if not runs:
         return None
     order = sorted(runs, key=lambda trial: (metric.key(fmean(runs[trial])), trial))
@@ -70,20 +67,18 @@ def choose(runs: Runs, metric: Metric) -> Choice | None:
 
 def choice_words(choice: Choice, label: str, of: str = "") -> str:
     """`trial 4: BLEU 52.3 (95 %: 51.1 to 53.5, 2 seeds), 1.2 ahead of trial 2 (95 %: 0.4 to 2)`."""
-    sure = ""
+    interval = ""
     if choice.mean.low is not None and choice.mean.high is not None:
-        sure = f"95 %: {choice.mean.low:.4g} to {choice.mean.high:.4g}, "
+        interval = f"95 %: {choice.mean.low:.4g} to {choice.mean.high:.4g}, "
     seeds = counted(choice.seeds, "seed")
-    return f"trial {choice.trial_id}{of}: {label} {choice.mean.value:.4g} ({sure}{seeds}){_rival_words(choice)}"
+    return f"trial {choice.trial_id}{of}: {label} {choice.mean.value:.4g} ({interval}{seeds}){_lead_words(choice)}"
 
 
-def _rival_words(choice: Choice) -> str:
+def _lead_words(choice: Choice) -> str:
     if choice.runner_up is None or choice.lead is None:
         return ""
     ahead = f"{choice.lead.value:.3g} ahead of trial {choice.runner_up}"
     if choice.tie is None:
-        return f", {ahead}; with one seed each nobody can say whether that is luck"
-    interval = f"95 %: {choice.lead.low:.3g} to {choice.lead.high:.3g}"
-    if choice.tie:
-        return f", {ahead} ({interval}): a tie, either may be the better one"
-    return f", {ahead} ({interval})"
+        return f", {ahead}; with one seed each this may be chance"
+    tie = ": a tie, either may be the better one" if choice.tie else ""
+    return f", {ahead} (95 %: {choice.lead.low:.3g} to {choice.lead.high:.3g}){tie}"

@@ -1,4 +1,4 @@
-"""What a study was made with: versions, machine, data and commit."""
+"""The environment of a study: versions, machine, data and commit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGES = ("torch", "torchvision", "optuna", "numpy", "sacrebleu", "rungwise")
 
 
 def write_environment(plan: Plan) -> None:
-    """Writes `environment.json`, for people who want to know what a result was made with."""
+    """Writes `environment.json`, which is for people only."""
     environment = {
         "python": sys.version.split()[0],
         **{name: version for name in _PACKAGES if (version := _version(name))},
@@ -52,11 +52,11 @@ def _commit(folder: Path) -> str:
 
 
 def read_environment(files: StudyFolder) -> tuple[dict[str, str], str]:
-    """What the study was made with, and why that is not known where the file is damaged."""
+    """The environment, empty where there is none, and a warning where its file is damaged."""
     path = files.environment
     if not path.is_file():
         return {}, ""
     try:
         return {str(name): str(value) for name, value in json.loads(path.read_bytes()).items()}, ""
     except (OSError, ValueError, AttributeError) as error:
-        return {}, f"{path}: cannot be read ({error}); what the study was made with is not shown"
+        return {}, f"{path}: cannot be read ({error}); the environment is not shown"

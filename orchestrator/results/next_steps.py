@@ -1,4 +1,4 @@
-"""What to run next, as exact commands with their cost."""
+"""The next steps after a study: exact commands, with their cost."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from orchestrator.study.text import duration
 
 
 def next_steps(plan: Plan, search: StudyState, full: StudyState) -> list[tuple[str, str]]:
-    """Why, and the command."""
+    """Pairs of what a step is for, and its command."""
     folder = _shown(plan.folder)
     steps: list[tuple[str, str]] = []
     leaders = ranked(search, plan.metric)
     trials, runs = search.failures(), full.failures()
-    if any(one.failure_kind != "config" for one in (*trials, *runs)):  # what is no configuration stays none
+    if any(one.failure_kind != "config" for one in (*trials, *runs)):  # an invalid configuration stays invalid
         what = " and ".join(["trials"] * bool(trials) + ["promoted runs"] * bool(runs))
         steps.append((f"try the failed {what} once more", retry_command(plan)))
     if leaders and not full.trials:
@@ -26,7 +26,7 @@ def next_steps(plan: Plan, search: StudyState, full: StudyState) -> list[tuple[s
     if leaders:
         why = "train the best configuration anywhere"
         if full.trials and plan.from_checkpoint:  # best.yaml names no file of the study
-            why += ", from scratch: the promoted runs went on from the search's checkpoints"
+            why += ", from scratch: the promoted runs started from the search's checkpoints"
         steps.append((why, f"python -m trainer --config {folder}/best.yaml"))
     steps.append(("look at it in the Optuna dashboard", f"python -m orchestrator dashboard {folder}"))
     return steps
@@ -37,7 +37,7 @@ def retry_command(plan: Plan) -> str:
 
 
 def cost_words(plan: Plan, runs: int) -> str:
-    """What `runs` runs at full budget cost, from the time that the search's epochs took."""
+    """The cost of `runs` runs at full budget, estimated from the times of the search's epochs."""
     epochs = runs * plan.full.epochs
     words = f"{epochs} epochs at full budget"
     timings = study_timings(plan)

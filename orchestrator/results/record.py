@@ -1,4 +1,4 @@
-"""A study as reports see it: plan and state → `reports.record.StudyRecord`."""
+"""The record of a study for reports: plan and state become a `reports.record.StudyRecord`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_NAMED = 5
 
 
 def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_progress: bool) -> StudyRecord:
-    """Everything that a report draws; what only the files hold is read from the study's folder."""
+    """Everything that a report shows; what is not in the state is read from the files in the study's folder."""
     keys = known_keys(plan.base_config.task)
     full = full or StudyState()
     runs = full_values(full)
@@ -69,14 +69,14 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
 
 
 def _warnings(plan: Plan) -> list[str]:
-    said = [note.removeprefix("warning: ") for note in plan.notes if note.startswith("warning: ")]
+    warnings = [note.removeprefix("warning: ") for note in plan.notes if note.startswith("warning: ")]
     if plan.data_changed:
-        said.append("the data changed while the study went on (--force): trials before and after cannot be compared")
-    return said
+        warnings.append("the data changed during the study (--force): trials before and after cannot be compared")
+    return warnings
 
 
 def table_record(plan: Plan, search: StudyState, full: StudyState | None = None) -> StudyRecord:
-    """Just enough for the CSV, which is rewritten with every change."""
+    """The part of the record that `trials.csv` needs, which is rewritten after every change."""
     metric = Metric(plan.metric.name, plan.metric.label, plan.metric.direction)
     trials = trial_rows(plan, search, full)
     return StudyRecord(plan.name, plan.base_config.task, metric, parameters=plan.parameters, trials=trials)
@@ -118,7 +118,7 @@ def _trial(
 
 
 def _full_run(plan: Plan, trial: TrialState, full: StudyState) -> FullRun:
-    """A run that was tried again stands once, as its retry, with the time of all its tries."""
+    """A promoted run; one that was retried appears once, as its last retry, with the time of all tries."""
     tries = [t for t in full.in_order() if (t.source_trial, t.seed_index) == (trial.source_trial, trial.seed_index)]
     return FullRun(
         trial_id=trial.source_trial,
@@ -148,7 +148,7 @@ def _full_evaluations(plan: Plan, full: StudyState) -> Iterator[Evaluation]:
 
 
 def _curve(plan: Plan, trial: TrialState, trial_id: int, run: str) -> Iterator[Evaluation]:
-    """The study's values, with the other metrics beside them where the run's folder still has them."""
+    """The study's values, with the other metrics where the run's folder still has them."""
     lines = {line["epoch"]: line for line in read_metrics(plan.files.run(trial).metrics)}
     rungs = () if run else plan.rungs
     for epoch, one in trial.evaluations.items():
@@ -207,11 +207,11 @@ def _space(plan: Plan) -> str:
 
 
 def _metrics_damage(plan: Plan, search: StudyState, evaluations: Iterable[Evaluation]) -> str:
-    """Which trials' `metrics.jsonl` lacks evaluations that the study has; folders that are gone may be meant to be."""
+    """A warning about trials whose `metrics.jsonl` lacks evaluations of the study; deleted folders are no damage."""
     incomplete = {e.run or run_name(search.trials[e.trial_id - 1]): None for e in evaluations if not e.step}
     lacking = [name for name in incomplete if (plan.folder / name / METRICS).is_file()]
     if not lacking:
         return ""
     more = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
     names = ", ".join(lacking[:MOST_NAMED]) + more
-    return f"{METRICS} of {names} lacks evaluations that the study has; of these only its own value and loss are shown"
+    return f"{METRICS} of {names} lacks evaluations that the study has; only their value and loss are shown"

@@ -1,15 +1,15 @@
-"""What a run keeps for people to look at, `samples/last.json`, as reports see it.
+"""The samples of a run, `samples/last.json`: predictions for people to look at, read for reports.
 
 `{"epoch": 3, "samples": [{"image", "references", "predictions", "reference_boxes", "predicted_boxes", "generated"}, …],
-"matrix": {"labels": […], "counts": [[…], …]}}`: images are paths, absolute or from the file's own folder, `generated`
-one that the model made; of the matrix rows are true classes, columns predicted ones. What is absent is not shown.
-A damaged file is said, not raised: a report must not end a study.
+"matrix": {"labels": […], "counts": [[…], …]}}`: images are paths, absolute or from the file's folder; `generated` is an
+image that the model made. In the matrix rows are true classes and columns predicted ones. Every part may be
+absent. A damaged file is reported as a problem and not raised: a report must not end a study.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class Kept:
 
 
 def samples_stamp(folder: RunFolder) -> int | None:
-    """When the run in `folder` last wrote its samples; None where it kept nothing. For telling old from new only."""
+    """A time stamp that changes when the run in `folder` writes samples; None where it has none."""
     try:
         return folder.samples.stat().st_mtime_ns
     except OSError:
@@ -68,44 +68,40 @@ def samples_stamp(folder: RunFolder) -> int | None:
 
 
 def read_samples(folder: RunFolder, trial_id: int, run: str = "") -> Kept:
-    """What the run in `folder` kept; nothing where it kept nothing."""
+    """The samples of the run in `folder`; empty where it has none."""
     path = folder.samples
     if not path.is_file():
         return Kept()
     try:
-        found = _File.model_validate_json(path.read_bytes())
+        content = _File.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         return Kept(problem=f"{path}: {f'{where}: ' if where else ''}{first['msg']}; its samples are not shown")
     except OSError as error:
         return Kept(problem=f"{path}: {error.strerror or error}; its samples are not shown")
-    matrix = Matrix(trial_id, found.matrix.labels, found.matrix.counts, run) if found.matrix else None
-    titles = _titles([one.image for one in found.samples])
-    return Kept(
-        [_sample(one, t, path.parent, trial_id, run) for one, t in zip(found.samples, titles, strict=True)], matrix
-    )
+    matrix = Matrix(trial_id, content.matrix.labels, content.matrix.counts, run) if content.matrix else None
+    titles = _titles([one.image for one in content.samples])
+    pairs = zip(content.samples, titles, strict=True)
+    return Kept([_sample(one, title, path.parent, trial_id, run) for one, title in pairs], matrix)
 
 
-def _titles(images: Sequence[Path | None]) -> list[str]:
-    """The images' names, with the folder where two of them are alike."""
+def _titles(images: Sequence[Path | None]) -> Iterator[str]:
+    """The images' names, with their folder where two names are the same."""
     counts = Counter(image.name for image in images if image)
-    return [
-        f"sample {place}"
-        if image is None
-        else image.name
-        if counts[image.name] == 1
-        else f"{image.parent.name}/{image.name}"
-        for place, image in enumerate(images, start=1)
-    ]
+    for number, image in enumerate(images, start=1):
+        if image is None:
+            yield f"sample {number}"
+        else:
+            yield image.name if counts[image.name] == 1 else f"{image.parent.name}/{image.name}"
 
 
 def _sample(one: _Sample, title: str, folder: Path, trial_id: int, run: str) -> Sample:
-    # An absolute path stays what it is.
+    # `folder / path` is `path` where that is absolute.
     image, generated = (folder / path if path else None for path in (one.image, one.generated))
     boxes = _boxes(one.reference_boxes), _boxes(one.predicted_boxes)
     return Sample(trial_id, image, title, tuple(one.references), tuple(one.predictions), run, *boxes, generated)
 
 
-def _boxes(found: Sequence[_Box]) -> tuple[Box, ...]:
-    return tuple(Box(box.label, tuple(box.place), box.score) for box in found)
+def _boxes(boxes: Sequence[_Box]) -> tuple[Box, ...]:
+    return tuple(Box(box.label, tuple(box.place), box.score) for box in boxes)

@@ -1,4 +1,4 @@
-"""What an epoch on a rung takes here: from this study's own trials, else from the last time it was seen or measured."""
+"""Times of an epoch on each rung: from this study's own trials, else from the last time they were measured here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from orchestrator.study.ladder import Rung
 from orchestrator.study.plan import Plan
-from trainer.api import Hints, hint_key, read_metrics, time_epoch
+from trainer.api import Hints, hint_key, known_keys, read_metrics, time_epoch
 
 
 class Seconds(NamedTuple):
-    """Of an epoch with its evaluation, from a fast to a slow one, and of opening a trial before it."""
+    """Seconds of a fast and of a slow epoch, each with its evaluation, and of opening a trial before the first."""
 
     low: float
     high: float
@@ -22,37 +22,36 @@ class Seconds(NamedTuple):
 
 
 _HINTS = Hints("timings.json")
-_UNTOUCHED = ("checkpoint", "logging", "experiment_name", "seed")
+_NO_COST = ("place", "identity")  # the roles of keys on which no time depends
 
 
 def known_timings(plan: Plan) -> dict[int, Seconds]:
-    """By rung; the study's own trials count before what the cache holds."""
+    """By rung; those of the study's own trials replace those of the cache."""
     cached = _HINTS.read()
-    found = {}
+    timings = {}
     for number, rung in enumerate(plan.rungs, start=1):
         if (seconds := cached.get(_key(plan, rung))) is not None:
-            found[number] = Seconds(*(float(part) for part in seconds))
-    for number, seen in study_timings(plan).items():
-        found[number] = seen._replace(opening=found[number].opening if number in found else 0.0)
-    return found
+            timings[number] = Seconds(*(float(part) for part in seconds))
+    for number, own in study_timings(plan).items():
+        timings[number] = own._replace(opening=timings[number].opening if number in timings else 0.0)
+    return timings
 
 
 def study_timings(plan: Plan) -> dict[int, Seconds]:
-    """From the metrics that the study's trials wrote: the 10th to the 90th percentile of their epochs, by rung."""
+    """By rung, from the metrics that the study's trials wrote: the 10th and the 90th percentile of their epochs."""
     seconds: dict[int, list[float]] = {}
     for folder in plan.files.trials():
         for line in read_metrics(folder.metrics):
             seconds.setdefault(line["rung"], []).append(line["seconds"])
-    return {rung: Seconds(*np.percentile(found, [10, 90]).tolist()) for rung, found in seconds.items()}
+    return {rung: Seconds(*np.percentile(epochs, [10, 90]).tolist()) for rung, epochs in seconds.items()}
 
 
 def measured_timings(plan: Plan) -> dict[int, Seconds]:
-    """Trains a few steps of the base on every rung, and remembers what they took."""
-    found = {}
-    for number, rung in enumerate(plan.rungs, start=1):
-        found[number] = Seconds(*time_epoch(plan.search_config({}, rung)))
-    remember(plan, found)
-    return found
+    """Trains a few steps of the base on every rung, and keeps their times for later plans."""
+    rungs = enumerate(plan.rungs, start=1)
+    timings = {number: Seconds(*time_epoch(plan.search_config({}, rung))) for number, rung in rungs}
+    remember(plan, timings)
+    return timings
 
 
 def remember(plan: Plan, timings: Mapping[int, Seconds]) -> None:
@@ -61,6 +60,8 @@ def remember(plan: Plan, timings: Mapping[int, Seconds]) -> None:
 
 
 def _key(plan: Plan, rung: Rung) -> str:
-    """What an epoch's time hangs on: the configuration on the rung, the threads, the machine."""
-    plain = {key: value for key, value in plan.search_plain({}, rung).items() if key not in _UNTOUCHED}
+    """All that an epoch's time depends on: the configuration on the rung, the threads, the machine."""
+    keys = known_keys(plan.base_config.task).values()
+    left_out = {key.path.split(".")[0] for key in keys if not key.roles.isdisjoint(_NO_COST)}
+    plain = {name: value for name, value in plan.search_plain({}, rung).items() if name not in left_out}
     return hint_key({"config": plain, "threads": plan.places.threads_per_slot, "host": platform.node()})

@@ -1,4 +1,4 @@
-"""How far a study can be trusted, from its state: agreement between rungs, and what an audit found."""
+"""Trust in a study, computed from its state: the agreement between rungs, and the result of the audit."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from trainer.api import Metric
 
 
 def results_on(state: StudyState, rung: int) -> dict[int, float]:
-    """Trial number → value, of every trial with a result of its own on a rung."""
+    """The values on a rung, by trial number, of the trials with a result of their own there."""
     there = (trial for trial in state.standing() if trial.origin is None and rung in trial.results)
     return {trial.number: trial.results[rung] for trial in there}
 
 
 class Rule(Protocol):
-    """A plan, or a policy's setting: by what rule, and by what draws, trials continue."""
+    """The rule by which trials continue, and the draws beside it: a plan has them, and a policy's setting."""
 
     @property
     def metric(self) -> Metric: ...
@@ -36,8 +36,8 @@ class Rule(Protocol):
 
 
 def chances(rule: Rule, state: StudyState, upper: int) -> dict[int, float]:
-    """The chance that a trial came from the lowest rung up to another, for those that did so at random: others
-    continued by rank, as they would have done in any case."""
+    """The probability of reaching the rung `upper`, for trials that continued by a draw; others continued by rank, with
+    probability 1."""
     chance: dict[int, float] = {}
     for rung in range(1, upper):
         best = _best(rule, state, rung)
@@ -56,15 +56,15 @@ def _best(rule: Rule, state: StudyState, rung: int) -> set[int]:
 
 
 def between(rule: Rule, state: StudyState, lower: int, upper: int, samples: int = SAMPLES) -> Ranks | None:
-    """Agreement of two rungs over all configurations, not only those that came to the lower one; None where the two
-    have too few trials in common."""
+    """Agreement of two rungs over all configurations, not only over those that reached the lower one; None where the
+    rungs have too few trials in common."""
     everyone = len(results_on(state, 1))
     below, above = (_scores(results_on(state, rung), rule.metric) for rung in (lower, upper))
     return compare(below, above, chances(rule, state, upper), samples, everyone)
 
 
 def _scores(values: Mapping[int, float], metric: Metric) -> dict[int, float]:
-    """Values as the statistics want them: the larger, the better."""
+    """Values for the statistics, where larger is always better."""
     return {trial: -metric.key(value) for trial, value in values.items()}
 
 
@@ -81,7 +81,7 @@ def agreements(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Agr
             yield _agreement(ranks, f"rung {lower}", f"rung {upper}", *values)
     trained = {trial_id - 1: fmean(values) for trial_id, values in full_values(full).items()}
     below = results_on(search, top)
-    # What is promoted is chosen by rank alone, so there is no chance to weight by.
+    # Promotion is by rank alone, so there are no probabilities to weight by.
     ranks = compare(_scores(below, plan.metric), _scores(trained, plan.metric))
     if ranks is not None:
         yield _agreement(ranks, f"rung {top}" if top > 1 else "the search", "full training", below, trained)
@@ -96,7 +96,7 @@ def _agreement(ranks: Ranks, lower: str, upper: str, below: dict[int, float], ab
 
 
 def audit_of(plan: Plan, state: StudyState) -> Audit | None:
-    """What became of the trials that were trained to the end at random; None before the first came there."""
+    """The results of the trials that were drawn to be trained to the end; None before the first of them is done."""
     ended = [t for t in state.with_status(COMPLETED) if t.origin is None and len(plan.rungs) in t.results]
     audited = [trial for trial in ended if "audit" in trial.spared.values()]
     others = [trial for trial in ended if not trial.spared]

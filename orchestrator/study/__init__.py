@@ -1,1 +1,1 @@
-"""Plain data that every other room speaks of: plan, ladder, space, trials, state."""
+"""The plain data that all other rooms share: plan, ladder, search space, trials, state, folder."""

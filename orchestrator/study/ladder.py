@@ -1,4 +1,4 @@
-"""Budgets and rungs: what one trial may spend, and where trials are compared."""
+"""Budgets and rungs: what one trial may spend, and the steps at which trials are compared."""
 
 from __future__ import annotations
 
@@ -9,25 +9,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from trainer.api import RunConfig
+from orchestrator.study.text import counted
+from trainer.api import Key, RunConfig
 
-# The budget's keys: what a study sets, and no trial may.
-EPOCHS, SUBSET, SIZE, VAL_SUBSET = (
-    "training.epochs",
-    "training.subset_size",
-    "data.image_size",
-    "data.val_subset_size",
-)
-REFUSED_IN_TRIALS = frozenset(
-    {
-        EPOCHS, SUBSET, SIZE, VAL_SUBSET,
-        "training.max_iter", "training.schedule_epochs", "training.subset_seed", "training.overfit",
-        "training.resize_schedule", "training.eval_interval",
-        "data.data_fraction", "data.max_samples", "data.val_split", "data.split_seed",
-        "seed", "device", "task",
-    }
-)  # fmt: skip
-REFUSED_SECTIONS = ("checkpoint.", "logging.")
+# The keys by which a rung enters a configuration.
+EPOCHS, SUBSET = "training.epochs", "training.subset_size"
+SIZE, VAL_SUBSET = "data.image_size", "data.val_subset_size"
 MIN_VALIDATION_IMAGES = 200
 LONGEST_WARMUP = 0.3
 MOST_DERIVED_RUNGS = 4
@@ -35,7 +22,7 @@ MOST_DERIVED_RUNGS = 4
 
 @dataclass(frozen=True)
 class Budget:
-    """What one trial may spend; None stands for what the base configuration says."""
+    """What one trial may spend; None stands for the value of the base configuration."""
 
     epochs: int | None = None
     subset: int | None = None
@@ -49,7 +36,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Rung:
-    """A step of the budget. `epochs` are cumulative; `subset` and `val_subset` None stand for all images."""
+    """A step of the budget. `epochs` count from a trial's start; `subset` and `val_subset` None mean all images."""
 
     epochs: int
     subset: int | None
@@ -59,10 +46,10 @@ class Rung:
     def words(self) -> str:
         """As messages show it: `3 epochs, 500 images @160`."""
         images = "all images" if self.subset is None else f"{self.subset} images"
-        return f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}, {images} @{self.size}"
+        return f"{counted(self.epochs, 'epoch')}, {images} @{self.size}"
 
     def text(self) -> str:
-        """As a ladder is written: `3x500@160`."""
+        """As `--ladder` takes it: `3x500@160`."""
         return f"{self.epochs}{'' if self.subset is None else f'x{self.subset}'}@{self.size}"
 
     def plain(self) -> dict[str, Any]:
@@ -74,25 +61,25 @@ def ladder_words(rungs: Sequence[Rung]) -> str:
     return " → ".join(rung.words() for rung in rungs)
 
 
-def refused_in_trials(key: str) -> bool:
-    """Whether a canonical key belongs to the budget or to the study, not to a trial."""
-    return key in REFUSED_IN_TRIALS or key.startswith(REFUSED_SECTIONS)
+def refused_in_trials(key: Key) -> bool:
+    """Whether a key belongs to the budget or to the study, not to a trial."""
+    return not key.roles.isdisjoint(("budget", "study", "place"))
 
 
 def single_rung(budget: Budget, base: RunConfig) -> Rung:
-    """The one rung of a study without a ladder; what the budget leaves out comes from the base."""
+    """The only rung of a study without a ladder; what the budget does not set comes from the base."""
     subset = budget.subset if budget.subset is not None else base.training.subset_size
     val_subset = base.data.val_subset_size if budget.is_full else _validation(budget.val_subset, subset, base)
     return Rung(budget.epochs or base.training.epochs, subset, budget.size or base.data.image_size, val_subset)
 
 
 def rung_overrides(rung: Rung, top: Rung, warmup: float | None) -> Mapping[str, Any]:
-    """The keys by which a rung enters a configuration: the only place where a budget does.
+    """The overrides that train a trial on a rung: the only place where a budget becomes keys.
 
-    Schedules are laid over the top rung, so that a rung is a prefix of the run above it. `warmup` is the share
-    of progress that full training warms up for, None where it does not.
+    Schedules span the top rung, so that training on a rung is the beginning of training on the one above. `warmup` is
+    the warm-up of full training as a share of its epochs, None where there is none.
     """
-    found: dict[str, Any] = {
+    overrides: dict[str, Any] = {
         EPOCHS: rung.epochs,
         "training.schedule_epochs": top.epochs,
         SUBSET: rung.subset,
@@ -102,25 +89,25 @@ def rung_overrides(rung: Rung, top: Rung, warmup: float | None) -> Mapping[str, 
         "training.resize_schedule": None,
     }
     if warmup is not None:
-        found["training.scheduler.warmup_fraction"] = min(warmup, LONGEST_WARMUP)
-    return found
+        overrides["training.scheduler.warmup_fraction"] = min(warmup, LONGEST_WARMUP)
+    return overrides
 
 
-def rungs_of(said: Any, base: RunConfig | None, val_subset: int | None) -> tuple[tuple[Rung, ...], list[str]]:
-    """A written ladder, `1x250@96,3x500@160` or a list of such rungs, and what is wrong with it.
+def rungs_of(ladder: Any, base: RunConfig | None, val_subset: int | None) -> tuple[tuple[Rung, ...], list[str]]:
+    """The rungs of a ladder, `1x250@96,3x500@160` or a list of such rungs, and what is wrong with it.
 
-    A rung may leave out `x` (the base's images) and `@` (the base's size). Every rung is validated on one set.
-    Without a base that stands only the form is checked.
+    A rung without `x` has the base's images, one without `@` the base's size. All rungs are validated on the same
+    images. Without a base only the form is checked.
     """
-    parts = said.split(",") if isinstance(said, str) else list(said)
+    parts = ladder.split(",") if isinstance(ladder, str) else list(ladder)
     problems: list[str] = []
     rungs: list[Rung] = []
     for number, part in enumerate(parts, start=1):
-        found = _rung(part, base)
-        if found is None:
+        rung = _rung(part, base)
+        if rung is None:
             problems.append(f"rung {number}: {part!r} is not of the form EPOCHSxIMAGES@SIZE, such as 3x500@160")
         else:
-            rungs.append(found)
+            rungs.append(rung)
     pairs = enumerate(pairwise(rungs), start=1) if not problems else ()
     for number, (lower, upper) in pairs:
         step = f"rung {number + 1} ({upper.words()}) after rung {number} ({lower.words()})"
@@ -138,35 +125,29 @@ def rungs_of(said: Any, base: RunConfig | None, val_subset: int | None) -> tuple
 
 def _rung(part: Any, base: RunConfig | None) -> Rung | None:
     if isinstance(part, Mapping):
-        numbers = {axis: part.get(axis) for axis in ("epochs", "subset", "size")}
-        if set(part) - set(numbers) or not all(_counts(n) for n in numbers.values() if n is not None):
+        if set(part) - {"epochs", "subset", "size"}:
             return None
+        numbers = [part.get(axis) for axis in ("epochs", "subset", "size")]
     else:
         match = re.fullmatch(r"\s*(\d+)\s*(?:x\s*(\d+)\s*)?(?:@\s*(\d+)\s*)?", str(part))
         if match is None:
             return None
-        numbers = {
-            axis: int(text) if text else None
-            for axis, text in zip(("epochs", "subset", "size"), match.groups(), strict=True)
-        }
-        if not all(_counts(n) for n in numbers.values() if n is not None):
-            return None
-    if numbers["epochs"] is None:
+        numbers = [int(text) if text else None for text in match.groups()]
+    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in numbers if n is not None):
         return None
-    usual_subset, usual_size = (base.training.subset_size, base.data.image_size) if base is not None else (None, 0)
-    subset = numbers["subset"] if numbers["subset"] is not None else usual_subset
-    return Rung(numbers["epochs"], subset, numbers["size"] or usual_size, None)
-
-
-def _counts(number: Any) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and number >= 1
+    epochs, subset, size = numbers
+    if epochs is None:
+        return None
+    if base is None:
+        return Rung(epochs, subset, size or 0, None)
+    return Rung(epochs, base.training.subset_size if subset is None else subset, size or base.data.image_size, None)
 
 
 def derived_ladder(top: Rung, factor: float, train_images: int, least_images: int) -> tuple[Rung, ...]:
-    """Rungs below `top`, each with 1/`factor` of the epochs and of the images of the one above; the size stays.
+    """A ladder below `top`: each rung has 1/`factor` of the epochs and of the images of the one above, at one size.
 
-    Goes down to one epoch, and to four rungs: lower ones mislead more than they save (benchmarks/README.md). A rung
-    never has fewer than `least_images` images, so that an epoch holds a step.
+    At most four rungs, of at least one epoch: lower ones mislead more than they save (benchmarks/README.md). A rung
+    has at least `least_images` images, so that an epoch has at least one step.
     """
     rungs = [top]
     images = top.subset if top.subset is not None else train_images
@@ -179,9 +160,9 @@ def derived_ladder(top: Rung, factor: float, train_images: int, least_images: in
     return tuple(rungs)
 
 
-def _validation(said: int | None, subset: int | None, base: RunConfig) -> int | None:
-    """How many validation images a trial on a budget is judged by, None for all."""
-    chosen = said if said is not None else base.data.val_subset_size
+def _validation(val_subset: int | None, subset: int | None, base: RunConfig) -> int | None:
+    """How many validation images a trial on a budget is evaluated on, None for all."""
+    chosen = val_subset if val_subset is not None else base.data.val_subset_size
     if chosen is None and subset is not None:
         return max(MIN_VALIDATION_IMAGES, subset)
     return chosen

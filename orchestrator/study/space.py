@@ -1,8 +1,8 @@
 """The search space: dimensions with conditions, and their distributions as plain data.
 
-A distribution comes from the key (kind, bounds, log scale), never from the values in a list: Optuna refuses a
-distribution that changes later, and a longer list must not be another study. Keys without such a shape
-(text, paths, lists, and whatever may be null) are categorical over JSON strings of the values planned.
+A distribution follows from the key (kind, bounds, log scale), never from the values in a list: Optuna refuses a
+distribution that changes later, and a longer list must still be the same study. Keys without a natural distribution
+(text, paths, lists, and keys that may be null) are categorical over the planned values as JSON strings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ON_GRID = 1e-8
 
 
 def shape_of(key: Key, values: Sequence[Any]) -> Shape:
-    """A distribution as plain data, to be frozen in the plan. `values` matter only where the schema has no bounds."""
+    """A key's distribution as plain data, as the plan keeps it. `values` are used only where the key has no bounds."""
     if not key.nullable and key.kind in ("int", "float") and key.low is not None and key.high is not None:
         low = int(key.low) if key.kind == "int" else key.low
         high = int(key.high) if key.kind == "int" else key.high
@@ -36,7 +36,7 @@ def shape_of(key: Key, values: Sequence[Any]) -> Shape:
 
 
 def choices_of(shape: Shape) -> list[Any]:
-    """The values that a categorical shape can take."""
+    """The values of a categorical shape."""
     return [json.loads(text) for text in shape["choices"]] if shape["type"] == "json" else list(shape["choices"])
 
 
@@ -46,12 +46,12 @@ def varies(shape: Shape) -> bool:
 
 
 def as_json(value: Any) -> str:
-    """One text for one value, whatever order its keys were written in."""
+    """A value as JSON text that does not depend on the order of its keys."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def distribution(shape: Mapping[str, Any]) -> BaseDistribution:
-    """Optuna's object for a frozen shape."""
+    """Optuna's distribution object for a shape."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if shape["type"] == "float":
@@ -62,7 +62,7 @@ def distribution(shape: Mapping[str, Any]) -> BaseDistribution:
 
 
 def optuna_value(shape: Mapping[str, Any], value: Any) -> tuple[bool, Any]:
-    """Whether a value lies inside a shape, and the value as Optuna stores it."""
+    """Whether a value belongs to a shape, and the value in the form in which Optuna stores it."""
     if shape["type"] == "json":
         text = as_json(value)
         return text in shape["choices"], text
@@ -75,12 +75,12 @@ def optuna_value(shape: Mapping[str, Any], value: Any) -> tuple[bool, Any]:
 
 
 def external_value(shape: Mapping[str, Any], stored: Any) -> Any:
-    """The value of a key from what Optuna stores of it."""
+    """The value of a key from the form in which Optuna stores it."""
     return json.loads(stored) if shape["type"] == "json" else stored
 
 
 def shape_words(shape: Mapping[str, Any]) -> str:
-    """A distribution as a person reads it: `1e-05 to 0.1, log scale`."""
+    """A distribution as text: `1e-05 to 0.1, log scale`."""
     if "choices" in shape:
         return "of " + ", ".join(str(choice) for choice in shape["choices"])
     step = f" in steps of {shape['step']:g}" if "step" in shape else ""
@@ -89,14 +89,14 @@ def shape_words(shape: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One searched key: its distribution as plain data, and the values of earlier dimensions that make it active."""
+    """One searched key: its distribution as plain data, and the values of other keys that make it active (`when`)."""
 
     key: str
     shape: Shape
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def active(self, values: Mapping[str, Any]) -> bool:
-        """Whether the keys set so far let this one count."""
+        """Whether the values of the other keys make this one active."""
         return all(key in values and values[key] in allowed for key, allowed in self.when.items())
 
     def plain(self) -> dict[str, Any]:
@@ -107,18 +107,19 @@ class Dimension:
 Space = tuple[Dimension, ...]
 
 
-def space_from_plain(found: Sequence[Mapping[str, Any]]) -> Space:
+def space_from_plain(dimensions: Sequence[Mapping[str, Any]]) -> Space:
     """The space in a `plan.yaml`."""
     return tuple(
         Dimension(part["key"], part["shape"], {key: tuple(values) for key, values in part["when"].items()})
-        for part in found
+        for part in dimensions
     )
 
 
-def circumstances(dimension: Dimension, found: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
-    """Values of other dimensions under which this one counts: all that it names, with one choice of what they need."""
+def circumstances(dimension: Dimension, others: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
+    """Values of other dimensions that make this one active: every combination that its `when` allows, each with one
+    combination that makes those dimensions active."""
     needed: dict[str, Any] = {}
     for key in dimension.when:
-        needed |= next(circumstances(found[key], found))
+        needed |= next(circumstances(others[key], others))
     for values in itertools.product(*dimension.when.values()):
         yield {**needed, **dict(zip(dimension.when, values, strict=True))}

@@ -1,4 +1,4 @@
-"""Numbers and durations as people read them."""
+"""Numbers and durations as text."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def trials_file(folder: Path, content: Any, name: str = "trials.json") -> Path:
         ('[{"training.optimizer.lr": 1e-3}, 4, "x"]', "trial 2: must be an object of dotted keys, not 4"),
         ('[{"training.optimizer.lr": NaN}]', "NaN is not a number in JSON"),
         ('[{"training.optimizer.lr": Infinity}]', "Infinity is not a number in JSON"),
-        ('[{"training.optimizer.lr": 1, "training.optimizer.lr": 2}]', "1: the key 'training.optimizer.lr' stands twi"),
+        ('[{"training.optimizer.lr": 1, "training.optimizer.lr": 2}]', "1: the key 'training.optimizer.lr' is set twi"),
         ('[{"training.optimizer.lr": 1e-3, "training.lr": 1e-3}]', "trial 1: training.lr: is said twice"),
         ('[{"training": {"optimizer": {"lr": 1}}, "training.learning_rate": 1}]', "are the same key"),
     ],
@@ -155,7 +155,7 @@ def test_a_nested_budget_key_in_a_trial(refused: Command, tmp_path: Path) -> Non
 def test_a_key_set_by_trial_and_command_line(refused: Command, tmp_path: Path) -> None:
     trials_file(tmp_path, [{LR: 1e-3}, {"training.batch_size": 4}])
     said = refused("trials.json", "training.lr=1e-4").stderr
-    assert "trial 1: training.optimizer.lr: is set by the trial and on the command line; say it once" in said
+    assert "trial 1: training.optimizer.lr: is set by the trial and on the command line; set it once" in said
     assert "trial 2" not in said
 
 

@@ -49,7 +49,7 @@ def test_noise_is_pooled_over_trials() -> None:
     ({4: [50.0, 50.2], 2: [40.0, 40.2]}, "trial 4: BLEU 50.1 (95 %: 49.67 to 50.53, 2 seeds), 10 ahead of trial 2 "
      "(95 %: 9.39 to 10.6)"),
     ({4: [50.0, 40.0], 2: [42.0, 44.0]}, "a tie, either may be the better one"),
-    ({4: [50.0], 2: [42.0]}, "8 ahead of trial 2; with one seed each nobody can say whether that is luck"),
+    ({4: [50.0], 2: [42.0]}, "8 ahead of trial 2; with one seed each this may be chance"),
     ({4: [50.0]}, "trial 4: BLEU 50 (1 seed)"),
 ])  # fmt: skip
 def test_the_words_for_a_winner_a_tie_and_a_guess(runs: dict[int, list[float]], words: str) -> None:

@@ -415,7 +415,7 @@ def test_close_ends_a_study(command: Command, finished_copy: Path) -> None:
     words = ("--output-dir", home / "outputs", "--promote", "0")
     again = command("run", home / "tiny.json", *words)
     assert again.exit_code == 0
-    assert "the study was closed: it asks for no more trials" in again.stderr
+    assert "the study is closed: it starts no more trials" in again.stderr
     assert len(rows(finished_copy)) == 6
 
 

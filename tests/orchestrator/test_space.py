@@ -79,7 +79,7 @@ BOUNDED = sorted(
     and not key.nullable
     and key.low is not None
     and key.high is not None
-    and not refused_in_trials(name)
+    and not refused_in_trials(key)
 )
 
 

@@ -234,7 +234,7 @@ def test_close_ends_what_rests(climbed_copy: Path) -> None:
     result = CliRunner().invoke(app, ["close", str(study_of(climbed_copy))])
     assert result.exit_code == 0, result.output
     assert {row["status"] for row in rows(climbed_copy)} == {"completed", "pruned"}
-    assert "the study was closed: it asks for no more trials" in done(climbed_copy, "--n-trials", 12).stderr
+    assert "the study is closed: it starts no more trials" in done(climbed_copy, "--n-trials", 12).stderr
     assert len(rows(climbed_copy)) == 9
 
 

@@ -135,7 +135,7 @@ def test_a_rung_that_predicts_nothing_is_warned_of_once_with_a_way_out(tmp_path:
         said += [line for trial in seen.in_order() if (line := doubt.about(trial, seen))]
     first = [line for line in said if "rung 1 (1 epoch, 10 images @32) does not predict rung 2" in line]
     assert len(first) == 1
-    assert first[0].endswith("better off without it: --ladder 2x20@32,3x30@32")
+    assert first[0].endswith("; leave it out of the next study: --ladder 2x20@32,3x30@32")
     good, quiet = StudyState(), Doubt(plan)
     for seen in simulate(search_policy(plan), plan.rungs, lambda n, _: plan.trials[n], noisy(0.97), good):
         assert not any(quiet.about(trial, seen) for trial in seen.in_order())
@@ -151,8 +151,8 @@ def test_a_metric_that_is_the_same_for_most_is_warned_of_once(tmp_path: Path) ->
         doubt = Doubt(plan) if len(seen.trials) == 4 else doubt
         said += [line for trial in seen.in_order() if (line := doubt.about(trial, seen))]
     assert said == [
-        "warning: BLEU is 0 for 5 of 6 trials at rung 1 (1 epoch, 10 images @32): it does not tell them apart; "
-        "another budget may, or a study with metrics.bleu=false, which goes by the validation loss"
+        "warning: BLEU is 0 for 5 of 6 trials at rung 1 (1 epoch, 10 images @32): it does not distinguish them; "
+        "another budget may, or a study with metrics.bleu=false, which ranks by the validation loss"
     ]
     telling, other = Doubt(plan), searched(plan, noisy(0.9))
     assert not any(telling.about(trial, other) for trial in other.in_order())
