@@ -25,10 +25,10 @@ from orchestrator.engine.search_stage import SearchStage
 from orchestrator.output.study_files import StudyFiles, prepare_folder, write_plan
 from orchestrator.planning.arguments import Request
 from orchestrator.planning.request import make_plan
-from orchestrator.policies.policy import Ask, Climb
+from orchestrator.policies.policy import Climb
+from orchestrator.policies.supply import Ask
 from orchestrator.storage.opening import open_search
 from orchestrator.storage.store import open_store
-from orchestrator.study.ladder import Budget
 from orchestrator.study.trial import TrialState
 from trainer.api import Evaluation, Outcome
 
@@ -54,11 +54,7 @@ def decisions(trials: int, sampler: str, folder: Path) -> list[float]:
     """Milliseconds of each decision of a whole study."""
     file = folder / "space.json"
     file.write_text(json.dumps({"search_space": _SPACE}), encoding="utf-8")
-    plan, _ = make_plan(
-        Request(
-            trials=file, output_dir=folder, n_trials=trials, sampler=sampler, ladder="1x50,3x100,9x200", budget=Budget()
-        )
-    )
+    plan, _ = make_plan(Request(file, output_dir=folder, n_trials=trials, sampler=sampler, ladder="1x50,3x100,9x200"))
     prepare_folder(plan)
     study = open_search(open_store(plan.storage_url), plan)
     stage = SearchStage(plan, study.load())

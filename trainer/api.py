@@ -1,4 +1,4 @@
-"""The one narrow door to the trainer. Importing it imports no torch; `train`, `evaluate` and `predict` do.
+"""What other packages may use of the trainer. Importing it imports no torch; `train`, `evaluate` and `predict` do.
 
 resolve_config, load_config     YAML or mapping + dotted overrides → one validated configuration
 known_keys                      every dotted key of a task
@@ -141,23 +141,23 @@ def check_data(config: RunConfig) -> DataSummary:
 
 
 def prepare_data(config: RunConfig, progress: Callable[[int, int], None]) -> None:
-    """Builds what the data still lacks: the built-in scenes, and the cache of decoded images.
+    """Builds what is missing of the data: the built-in scenes, and the cache of decoded images.
 
-    Not for a configuration that `try_out` refuses, with a `ConfigError`.
+    Raises a `ConfigError` for a configuration that `try_out` refuses.
     """
     try_out(config)
     _files(config).prepare(config, progress)
 
 
 def try_out(config: RunConfig) -> None:
-    """`ConfigError` for what only the libraries that train can tell of a configuration, which it may import."""
+    """`ConfigError` for mistakes that only the training libraries can find; it may import them."""
     getattr(_files(config), "try_out", FilesDefaults.try_out)(config)
 
 
 def warm_up() -> None:
-    """Imports all that training needs, for a server that is copied later: no tensor is touched, nor is CUDA."""
+    """Imports all that training needs, for a server process that is forked later: touches no tensor and no CUDA."""
     import torch
-    import torch._dynamo  # with the first optimizer it would come anyway, in more than a second of every copy
+    import torch._dynamo  # the first optimizer imports it, which would take more than a second in every fork
     import torchvision  # noqa: F401
 
     import trainer.run.loop
@@ -165,8 +165,8 @@ def warm_up() -> None:
     import trainer.run.writer  # noqa: F401
 
     for task in tasks():
-        known_keys(task)  # read off the schema once, and not in every copy
-    assert not torch.cuda.is_initialized(), "a process that has touched CUDA cannot be copied"  # type: ignore[no-untyped-call]
+        known_keys(task)  # built once, and not in every fork
+    assert not torch.cuda.is_initialized(), "a process that has touched CUDA cannot be forked"  # type: ignore[no-untyped-call]
 
 
 def train(
@@ -187,8 +187,8 @@ def train(
 
 
 def time_epoch(config: RunConfig, steps: int = 12) -> tuple[float, float, float]:
-    """Seconds of an epoch with its evaluation, fast and slow, and of opening a run; from a few steps trained in a
-    temporary folder."""
+    """Seconds of an epoch with its evaluation, at best and at worst, and of opening a run; measured on a few steps in
+    a temporary folder."""
     from trainer.run.timing import time_steps
 
     timing = time_steps(config, steps)
@@ -204,8 +204,9 @@ def evaluate(checkpoint: Path, overrides: Mapping[str, Any], everything: bool | 
 
 
 def predict(checkpoint: Path, folder: Path, overrides: Mapping[str, Any]) -> Iterable[Mapping[str, str | bytes]]:
-    """Rows for each image of a folder, or for each text where images are made, from a checkpoint alone. A cell of
-    `bytes` is a PNG."""
+    """Predictions for each image of a folder (for each text, where images are generated), from a checkpoint alone.
+
+    A cell of `bytes` is a PNG."""
     from trainer.run.inference import predict_folder
 
     return predict_folder(checkpoint, folder, overrides)

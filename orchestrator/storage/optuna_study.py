@@ -103,7 +103,7 @@ class OptunaStudy:
                 self._creating = False
                 return mine[0]
         self._creating = True
-        trial_id: int = self._storage.create_new_trial(self._study_id, template)
+        trial_id = self._writer.create(self._study_id, template)
         self._creating = False
         return trial_id
 

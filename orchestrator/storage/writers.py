@@ -13,9 +13,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import sqlalchemy as sql
+from optuna.distributions import distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -35,6 +37,10 @@ class Change:
 class Writer(Protocol):
     """Writes changes of trials; the same change again does no harm, because an answer may be lost on its way."""
 
+    def create(self, study_id: int, template: FrozenTrial) -> int:
+        """Creates a running trial with the template's parameters and user attributes; returns the storage's id."""
+        ...
+
     def write(self, trial_id: int, change: Change) -> None: ...
 
 
@@ -49,6 +55,9 @@ class PlainWriter:
 
     def __init__(self, storage: BaseStorage) -> None:
         self._storage = storage
+
+    def create(self, study_id: int, template: FrozenTrial) -> int:
+        return self._storage.create_new_trial(study_id, template)
 
     def write(self, trial_id: int, change: Change) -> None:
         try:
@@ -72,25 +81,54 @@ class SqlWriter:
         self._values = _upsert(storage, models.TrialIntermediateValueModel, "trial_id", "step")
         self._attrs = _upsert(storage, models.TrialUserAttributeModel, "trial_id", "key")
         self._result = _upsert(storage, models.TrialValueModel, "trial_id", "objective")
-        trials = models.TrialModel.__table__
-        self._trial = sql.update(trials).where(trials.c.trial_id == sql.bindparam("id"))
+        trials, studies = models.TrialModel.__table__.c, models.StudyModel.__table__.c
+        self._state = sql.update(models.TrialModel).where(trials.trial_id == sql.bindparam("id"))
+        self._study = sql.select(studies.study_id).where(studies.study_id == sql.bindparam("id")).with_for_update()
+        earlier = sql.and_(trials.study_id == sql.bindparam("study"), trials.trial_id < sql.bindparam("id"))
+        self._number = sql.select(sql.func.count()).select_from(models.TrialModel).where(earlier)
+
+    def create(self, study_id: int, template: FrozenTrial) -> int:
+        row = {"study_id": study_id, "state": OptunaState.RUNNING, "datetime_start": template.datetime_start}
+        with self._engine.begin() as connection:
+            connection.execute(self._study, {"id": study_id})  # nobody else counts trials meanwhile
+            key = connection.execute(sql.insert(models.TrialModel.__table__), row).inserted_primary_key
+            assert key is not None, "one row was inserted"
+            trial_id: int = key[0]
+            number = connection.execute(self._number, {"study": study_id, "id": trial_id}).scalar_one()
+            connection.execute(self._state, {"id": trial_id, "number": number})
+            if template.params:
+                connection.execute(sql.insert(models.TrialParamModel.__table__), _params(trial_id, template))
+            connection.execute(self._attrs, _attrs(trial_id, template.user_attrs))
+        return trial_id
 
     def write(self, trial_id: int, change: Change) -> None:
         with self._engine.begin() as connection:
             if change.values:
                 connection.execute(self._values, [_intermediate(trial_id, *one) for one in change.values.items()])
             if change.attrs:
-                rows = [
-                    {"trial_id": trial_id, "key": key, "value_json": json.dumps(attr)}
-                    for key, attr in change.attrs.items()
-                ]
-                connection.execute(self._attrs, rows)
+                connection.execute(self._attrs, _attrs(trial_id, change.attrs))
             if change.value is not None:
                 number, kind = models.TrialValueModel.value_to_stored_repr(change.value)
                 row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": kind}
                 connection.execute(self._result, row)
             if change.state is not None:
-                connection.execute(self._trial, {"id": trial_id, **_times(change.state)})
+                connection.execute(self._state, {"id": trial_id, **_times(change.state)})
+
+
+def _attrs(trial_id: int, attrs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in attrs.items()]
+
+
+def _params(trial_id: int, template: FrozenTrial) -> list[dict[str, Any]]:
+    return [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": template.distributions[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(template.distributions[name]),
+        }
+        for name, value in template.params.items()
+    ]
 
 
 def _intermediate(trial_id: int, epoch: int, value: float) -> dict[str, Any]:

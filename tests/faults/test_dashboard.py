@@ -57,6 +57,7 @@ def studies(address: str) -> dict[str, int]:
     return {one["study_name"]: one["study_id"] for one in ask(f"{address}/api/studies")["study_summaries"]}
 
 
+@pytest.mark.core
 def test_it_serves_every_trial_with_parameters_and_epochs(address: str, oracle: StudyBox) -> None:
     known = studies(address)
     assert set(known) == {"small", "small/full"}

@@ -12,6 +12,8 @@ from scipy.stats import kendalltau, spearmanr
 
 from orchestrator.results.rank_agreement import compare
 
+pytestmark = pytest.mark.core
+
 
 def by_number(values: object) -> dict[int, float]:
     return dict(enumerate(map(float, np.asarray(values))))

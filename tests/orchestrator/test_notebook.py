@@ -14,6 +14,7 @@ from orchestrator import load_study
 from trainer.api import ConfigError
 
 
+@pytest.mark.core
 def test_a_study_is_frames_and_figures(finished: Path) -> None:
     study = load_study(finished)
     assert repr(study) == f"<study tiny: 6 trials, {len(study.evaluations)} evaluations>"

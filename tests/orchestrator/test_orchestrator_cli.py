@@ -97,6 +97,7 @@ def test_the_columns_are_the_contracts(finished: Path) -> None:
     assert list(rows(finished)[0]) == [*COLUMNS, *PROMOTED]
 
 
+@pytest.mark.core
 def test_statuses_and_order(finished: Path) -> None:
     table = rows(finished)
     assert [row["trial_id"] for row in table] == ["1", "2", "3", "4", "5", "6"]
@@ -227,6 +228,7 @@ def test_best_yaml_trains_as_it_is(finished: Path, tmp_path: Path, monkeypatch: 
         assert found[section] == same[section]
 
 
+@pytest.mark.core
 def test_optuna_sees_it_all(finished: Path) -> None:
     study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{finished / 'study.db'}")
     assert [trial.user_attrs["trial_id"] for trial in study.trials] == [1, 2, 3, 4, 5, 6]
@@ -310,6 +312,7 @@ def test_status(command: Command, finished: Path) -> None:
     assert lasting(finished) == before
 
 
+@pytest.mark.core
 def test_report_is_rebuilt_from_the_study_alone(command: Command, finished_copy: Path) -> None:
     before = rows(finished_copy)
     for name in ("trials.csv", "metrics.csv", "report.html"):

@@ -20,6 +20,8 @@ from orchestrator.study.ladder import Budget, Rung, refused_in_trials, rung_over
 from orchestrator.study.plan import Limits, Places, Plan, plan_from_plain
 from trainer.api import ConfigError, dump_yaml, known_keys, parse_yaml
 
+pytestmark = pytest.mark.core
+
 Make = Callable[..., Plan]
 
 

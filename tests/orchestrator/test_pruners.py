@@ -37,7 +37,7 @@ WANTED: list[dict[str, Any]] = [
     {"name": "hyperband", "min_resource": 1, "max_resource": 4, "reduction_factor": 2},
 ]
 EPOCHS = 4
-pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+pytestmark = [pytest.mark.core, pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")]
 
 
 def optunas_own(options: dict[str, Any]) -> optuna.pruners.BasePruner:

@@ -28,6 +28,8 @@ from orchestrator.study.state import StudyState
 from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, TrialState
 from trainer.api import LOSS, ConfigError, Metric
 
+pytestmark = pytest.mark.core
+
 KIND, RATE, DEPTH, SHARE, PAIR, EXTRA = "kind", "rate", "depth", "share", "pair", "extra"
 SPACE: Space = (
     Dimension(KIND, {"type": "categorical", "choices": ["a", "b"]}),

@@ -26,6 +26,8 @@ from orchestrator.study.state import StudyState
 from orchestrator.study.trial import COMPLETED, PAUSED, PRUNED, RUNNING, TrialState
 from trainer.api import ConfigError
 
+pytestmark = pytest.mark.core
+
 Planned = Callable[..., Plan]
 A, B, C = 0.1, 0.2, 0.3
 RISING = (10.0, 20.0, 30.0)

@@ -16,6 +16,8 @@ from reports.build import FIGURES, SECTIONS, build_report, figure, write_report
 from reports.record import Evaluation, Rung, StudyRecord
 from reports.render import figure_json
 
+pytestmark = pytest.mark.core
+
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_section_draws_every_study(name: str, record: StudyRecord) -> None:

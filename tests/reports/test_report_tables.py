@@ -17,6 +17,8 @@ from report_records import BLEU, LOSS, MAP
 from reports.record import Decision, Evaluation, StudyRecord, Trial
 from reports.tables import decisions_frame, metrics_frame, trials_frame, write_metrics_csv, write_trials_csv
 
+pytestmark = pytest.mark.core
+
 
 def written(record: StudyRecord, folder: Path) -> list[dict[str, str]]:
     write_trials_csv(record, folder / "trials.csv")

@@ -13,6 +13,8 @@ from trainer.api import metric_of
 from trainer.tasks.captioning import files
 from trainer.tasks.captioning.bleu import corpus_bleu
 
+pytestmark = pytest.mark.core
+
 WORDS = [
     "a",
     "red",

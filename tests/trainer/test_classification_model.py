@@ -41,6 +41,7 @@ def settings_of(load_from: str, name: str, **more: Any) -> ClassificationModel:
     return ClassificationModel(load_from=load_from, backbone_name=name, **more)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize(("load_from", "name", "side"), MODELS)
 def test_any_backbone_takes_channels_and_gives_classes(load_from: str, name: str, side: int, channels: int) -> None:

@@ -327,7 +327,7 @@ def test_an_older_diffusion_file_trains_and_says_what_it_assumes(tmp_path: Path)
     words = [f"{key}={value}" for key, value in small.items()]
     result = CliRunner().invoke(cli.app, ["train", "--config", str(tmp_path / "older.yaml"), *words])
     assert result.exit_code == 0, result.stderr
-    assert "data.train_split is not said: 0.9" in result.stderr
+    assert "data.train_split is not given: 0.9" in result.stderr
     assert [line["epoch"] for line in metrics_lines(tmp_path / "run")] == [1]
     said = CliRunner().invoke(cli.app, ["train", "--config", str(OLDER), *words, "training.max_iter=1"])
     assert "train_split" not in said.stderr

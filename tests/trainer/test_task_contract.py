@@ -14,6 +14,8 @@ from trainer_parts import TINY
 from trainer.api import ConfigError, Metric, tasks
 from trainer.testing import TaskContract
 
+pytestmark = pytest.mark.core
+
 
 class TestCaptioning(TaskContract):
     config = TINY

@@ -15,18 +15,18 @@ _View = tuple[int, torch.Size, tuple[int, ...], torch.dtype]
 
 
 class StateCopy:
-    """Copies of a state, in buffers on the CPU that every copy uses again; a copy is valid until the next one."""
+    """Copies of a state in buffers on the CPU, which every copy reuses; a copy is valid until the next one."""
 
     def __init__(self) -> None:
         self._buffers: dict[_Place, Tensor] = {}
 
     def take(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """A copy that nothing which happens to the state can change; tensors that were one stay one."""
+        """A copy that does not share memory with the state; tensors that share memory with each other still do."""
         seen: dict[_View, Tensor] = {}
-        found: dict[str, Any] = self._copied(state, (), seen)
+        copied: dict[str, Any] = self._copied(state, (), seen)
         if any(tensor.is_cuda for tensor in _tensors(state)):
-            torch.cuda.synchronize()  # copies from a GPU into pinned memory are under way until then
-        return found
+            torch.cuda.synchronize()  # copies from a GPU into pinned memory are not complete before
+        return copied
 
     def _copied(self, value: Any, place: _Place, seen: dict[_View, Tensor]) -> Any:
         if isinstance(value, Tensor):
@@ -35,10 +35,10 @@ class StateCopy:
                 seen[view] = self._buffer(value, place).copy_(value.detach(), non_blocking=True)
             return seen[view]
         if isinstance(value, Mapping):
-            found = copy.copy(value)  # with what a state dict carries beside its items
+            copied = copy.copy(value)  # with the attributes of a state dict
             for key, item in value.items():
-                found[key] = self._copied(item, (*place, key), seen)  # type: ignore[index]
-            return found
+                copied[key] = self._copied(item, (*place, key), seen)  # type: ignore[index]
+            return copied
         if isinstance(value, list | tuple):
             return type(value)(self._copied(item, (*place, n), seen) for n, item in enumerate(value))
         return value
@@ -52,7 +52,7 @@ class StateCopy:
 
 
 class BackgroundWriter:
-    """Does one piece of work at a time in a thread; what it raises is raised where it is waited for."""
+    """A thread for one piece of work at a time; `wait` raises what it raised."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
@@ -65,12 +65,12 @@ class BackgroundWriter:
     def start(self, work: Callable[[], None]) -> None:
         """Starts the next piece; waits for the one before it, and raises what that one raised."""
         self.wait()
-        # No daemon: a process that ends in good order ends with its file whole.
+        # No daemon: a process that ends regularly completes its file first.
         self._thread = threading.Thread(target=self._run, args=(work,), name="checkpoint")
         self._thread.start()
 
     def wait(self) -> None:
-        """Returns once nothing is under way."""
+        """Returns once nothing is being written."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None

@@ -40,7 +40,7 @@ PARTS = frozenset(
         "extras",
     )
 )
-# What `torch.load(weights_only=True)` raises on a file that is none of its own, or that would run code.
+# What `torch.load(weights_only=True)` raises on a file that it cannot read, or that would run code.
 UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64
@@ -48,9 +48,9 @@ _BLOCK = 1 << 20
 
 
 def save_checkpoint(state: Mapping[str, Any], path: Path, keep: Path | None = None) -> None:
-    """Writes beside, syncs, then moves into place; what stood there before survives any failure.
+    """Writes a temporary file, syncs it, then moves it into place; an earlier file survives any failure.
 
-    With `keep`, what stood there stays under that name, once the new one is whole.
+    With `keep`, the earlier file gets that name, once the new one is whole.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -78,20 +78,20 @@ def save_checkpoint(state: Mapping[str, Any], path: Path, keep: Path | None = No
 
 
 def check_extras(extras: Mapping[str, Any]) -> None:
-    """A `TrainingError` where what a task adds to its checkpoints could not be read again: before anything is lost."""
+    """Raises a `TrainingError` if the `extras` of a task could not be read again, before any training is lost."""
     written = io.BytesIO()
     try:
         torch.save(dict(extras), written)
         written.seek(0)
         torch.load(written, weights_only=True)
     except UNREADABLE as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"{found[1]} among them" if found else first_line(error)
+        name = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"{name[1]} among them" if name else first_line(error)
         raise TrainingError(f"extras of the task may be plain data and tensors, nothing else ({what})") from None
 
 
 def tensor_bytes(state: object) -> int:
-    """Room that the tensors of a state take."""
+    """Bytes of the tensors of a state."""
     if isinstance(state, torch.Tensor):
         return state.nbytes
     if isinstance(state, Mapping):
@@ -114,7 +114,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def keep_earlier(folder: Path) -> str:
-    """Before a run from its first epoch: the best of the run that was here stays under another name. Words on it."""
+    """Renames the best checkpoint of an earlier run in the folder; returns a line about it, empty if there is none."""
     best = folder / BEST
     if not best.is_file():
         return ""
@@ -134,22 +134,24 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checked checkpoint on the CPU; `CheckpointError` for a damaged, foreign or missing one."""
+    """A checked checkpoint on the CPU; `CheckpointError` for a damaged or missing one, or one of another program."""
     try:
         with path.open("rb") as file:
             _verify(file, path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except (OSError, *UNREADABLE) as error:
         raise CheckpointError(f"{path}: cannot be read ({first_line(error)})") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT or not found.keys() >= PARTS:
+    if not isinstance(state, dict) or state.get("format") != FORMAT or not state.keys() >= PARTS:
         raise CheckpointError(f"{path}: not a checkpoint of this program, or of another version of it")
-    return found
+    return state
 
 
 def fill_model(model: nn.Module, state: Mapping[str, Any], what: str) -> None:
-    """Takes a checkpoint's weights, averaged ones where it has them; a `CheckpointError` begins with `what` where they
+    """Loads a checkpoint's weights into a model, averaged ones where it has them.
+
+    A `CheckpointError` begins with `what` where they
     are another model's."""
     try:
         model.load_state_dict(state["average"] or state["model"])
@@ -161,8 +163,8 @@ def fill_model(model: nn.Module, state: Mapping[str, Any], what: str) -> None:
 def load_newest(folder: Path) -> tuple[dict[str, Any], Path, Sequence[str]] | None:
     """The newest valid state of a run: `last.pth`, else `previous.pth`.
 
-    Returns state, file and a word on each damaged file; None where there is none at all. Raises
-    `CheckpointError` where files exist but none is valid: never silently from scratch.
+    Returns the state, its file, and a line on each damaged file; None where there is none at all. Raises
+    `CheckpointError` where files exist but none is valid: a run never starts again silently.
     """
     damaged: list[str] = []
     for name in (LAST, PREVIOUS):
@@ -204,7 +206,7 @@ def _digest(file: Any, length: int) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":  # folders cannot be opened there, nor need they be
+    if sys.platform == "win32":  # folders cannot be opened there, and need not be synced
         return
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""Files of weights that a configuration names: whether they are there, before anything runs. Imports no torch."""
+"""Checks that the weight files which a configuration names exist, before anything runs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from trainer.config.settings import RunConfig
 from trainer.errors import DataError
 
 SAFETENSORS = ".safetensors"
-# What `torch.save` writes begins like a ZIP file, or, by versions before 1.6, like a pickle.
+# First bytes of files by `torch.save`: those of a ZIP file, before version 1.6 those of a pickle.
 _TORCH = (b"PK\x03\x04", b"\x80")
 _SAVED = (SAFETENSORS, ".bin")
-_DESCRIBED = "config.json"  # what a saved model of a hub's libraries always has
+_DESCRIBED = "config.json"  # a file that every saved model of a hub's libraries has
 
 
 def require_start(config: RunConfig, weights: Path | None) -> None:
-    """`DataError` where the file that a run starts from cannot be one; one that takes over a checkpoint needs none."""
+    """`DataError` where the weights that a run starts from cannot be read; a run from a checkpoint needs none."""
     if config.checkpoint.resume is None and config.checkpoint.weights is None:
         require_weights("model.weights", weights)
 
 
 def require_weights(key: str, path: Path | None) -> None:
-    """`DataError` where a key names a file that is not there, or that begins as no file of weights does."""
+    """`DataError` where the file that a key names is missing, or does not begin like a file of weights."""
     if path is None:
         return
     if not path.is_file():
@@ -42,7 +42,7 @@ def require_weights(key: str, path: Path | None) -> None:
 def require_model(key: str, name: str, subfolder: str | None = None, usual: str = "") -> None:
     """`DataError` where a key that takes a hub's name or a folder names a path, and no saved model is there.
 
-    It is looked for in `subfolder`, where that is said, else at the top and in the `usual` one.
+    It is looked for in `subfolder`, where that is given, else at the top and in the `usual` one.
     """
     folder = Path(name).expanduser()
     if not (folder.is_absolute() or folder.is_dir() or name.startswith((".", "~"))):

@@ -1,4 +1,4 @@
-"""Weights from files of other origin, loaded so that nothing in them can run code."""
+"""Weights from files that other programs wrote, loaded so that nothing in them can run code."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from trainer.errors import ConfigError, DataError, Problem, first_line
 def read_weights(path: Path, whole_model_of: str = "") -> dict[str, Tensor]:
     """The state dict in a file of PyTorch's or in a `.safetensors`; `model.weights` is named where there is none.
 
-    `whole_model_of`: the task whose models are backbones and nothing else; a checkpoint of it holds one, averaged where
-    it was.
+    `whole_model_of`: the task whose models are backbones and nothing else; a checkpoint of it holds one, with
+    averaged weights where it has them.
     """
     if not path.is_file():
         raise ConfigError([Problem("model.weights", f"{path}: no such file")])
-    found = content_of(path)
-    if isinstance(found, dict) and found.keys() >= PARTS:
-        if found["task"] == whole_model_of:
-            state: dict[str, Tensor] = found["average"] or found["model"]
+    content = content_of(path)
+    if isinstance(content, dict) and content.keys() >= PARTS:
+        if content["task"] == whole_model_of:
+            state: dict[str, Tensor] = content["average"] or content["model"]
             return state
         what = f"{path} is a checkpoint of this program, not a file of a backbone's weights"
         raise ConfigError([Problem("model.weights", f"{what}; start from it with checkpoint.weights={path}")])
-    given = found.get("state_dict", found) if isinstance(found, dict) else found
+    given = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(given, dict):
         raise DataError(f"{path}: expected a state dict")
     return given
 
 
 def content_of(path: Path) -> Any:
-    """What a file of either form holds; `DataError` where it is neither."""
+    """The content of a PyTorch or safetensors file; `DataError` where it is neither."""
     try:
         return _read(path)
     except (OSError, *UNREADABLE) as error:

@@ -1,4 +1,4 @@
-"""`python -m trainer`: arguments in, words out."""
+"""The commands of `python -m trainer`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def train(
     eval_interval: Annotated[int | None, typer.Option(help="= training.eval_interval")] = None,
     debug: Debug = False,
 ) -> None:
-    """Train one configuration; this is what runs where no command is named."""
+    """Train one configuration; the default command."""
     flags = {
         "checkpoint.resume": str(resume) if resume else None,
         "training.subset_size": subset_size,
@@ -55,8 +55,8 @@ def train(
 
     def work() -> int:
         settings = _settings(config, assignments, {k: v for k, v in flags.items() if v is not None})
-        said = api.parse_assignments(assignments or ())
-        return _train(settings, api.assumptions(api.read_config_file(config), settings.task, said), debug)
+        overrides = api.parse_assignments(assignments or ())
+        return _train(settings, api.assumptions(api.read_config_file(config), settings.task, overrides), debug)
 
     _ends_with(work, debug)
 
@@ -130,8 +130,8 @@ def predict(
             what = f"{output} is a folder; name a file" if output.is_dir() else f"{output.parent}: no such folder"
             raise ConfigError([Problem("--output", what)])
         pictures = output.with_suffix("") if output is not None else Path("predictions")
-        found = api.predict(checkpoint, folder, api.parse_assignments(assignments or ()))
-        rows = [_with_pictures(row, number, pictures) for number, row in enumerate(found, start=1)]
+        predictions = api.predict(checkpoint, folder, api.parse_assignments(assignments or ()))
+        rows = [_with_image_files(row, number, pictures) for number, row in enumerate(predictions, start=1)]
         if not rows:
             raise DataError(f"{folder}: nothing in it to predict for")
         table = csv_text(list(rows[0]), rows)
@@ -144,8 +144,8 @@ def predict(
     _ends_with(work, debug)
 
 
-def _with_pictures(row: Mapping[str, str | bytes], number: int, folder: Path) -> dict[str, str]:
-    """A row with the paths of its pictures, which are written on the way, in their place."""
+def _with_image_files(row: Mapping[str, str | bytes], number: int, folder: Path) -> dict[str, str]:
+    """A row with the path of a file in place of each generated image; writes the files."""
     cells: dict[str, str] = {}
     for name, value in row.items():
         if isinstance(value, bytes):
@@ -171,7 +171,7 @@ def _settings(path: Path, assignments: Sequence[str] | None, flags: dict[str, An
 
 
 def _train(config: api.RunConfig, notes: Sequence[str], debug: bool) -> int:
-    """Trains to the end, in words; what goes wrong before the first step is left to the caller."""
+    """Trains to the end and prints progress; an error before the first step is left to the caller."""
     summary = api.check_data(config)
     with sole_run(config.checkpoint.dir), RunConsole(config.training.epochs) as console, _Signals() as stop:
         for line in (*notes, summary.words, *(f"warning: {warning}" for warning in summary.warnings)):
@@ -204,7 +204,7 @@ def _ended(outcome: api.Outcome, config: api.RunConfig) -> str:
 
 
 def prepare_data(config: api.RunConfig, console: Console) -> None:
-    """Builds what the data still lacks (the built-in scenes, the cache of decoded images), with a bar."""
+    """Builds what is missing of the data (the built-in scenes, the cache of decoded images), with a progress bar."""
     bar, line = data_progress(console, "preparing the data, once")
     started = False
 
@@ -223,8 +223,10 @@ def prepare_data(config: api.RunConfig, console: Console) -> None:
 
 
 class _Signals:
-    """SIGTERM and Ctrl-C ask the run to stop at its next step; a second Ctrl-C ends it at once, as does the first
-    signal before there is anything to save."""
+    """Handles SIGTERM and Ctrl-C: the first asks the run to stop at its next step, a second Ctrl-C ends it at once.
+
+    Before there is anything to save, the first signal ends it at once, too.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -251,8 +253,8 @@ def _ends_with(work: Callable[[], int], debug: bool) -> NoReturn:
 
 
 def main() -> None:
-    """`train` is the command where none is named."""
-    # Threads that spin while they wait lose against whoever else uses the cores; read when torch is imported.
+    """Runs a command; `train` where none is named."""
+    # Threads that wait actively take time from other users of the cores; torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:]
     commands = {"train", "config", "evaluate", "predict", "--help"}

@@ -14,7 +14,7 @@ _REDRAW_SECONDS = 0.2
 
 
 class RunConsole:
-    """Draws one run to stderr, so that stdout stays free for results."""
+    """Shows one run on stderr, so that stdout stays free for results."""
 
     def __init__(self, epochs: int) -> None:
         self.console = Console(stderr=True, highlight=False)
@@ -40,8 +40,8 @@ class RunConsole:
         now = time.monotonic()
         if now - self._drawn >= _REDRAW_SECONDS:
             self._drawn = now
-            words = f"epoch {beat.epoch}/{self.epochs}"
-            self._bar.update(self._line, description=words, completed=beat.step, total=beat.steps)
+            position = f"epoch {beat.epoch}/{self.epochs}"
+            self._bar.update(self._line, description=position, completed=beat.step, total=beat.steps)
 
     def report(self, evaluation: Evaluation) -> None:
         numbers = "  ".join(f"{name} {number:.4g}" for name, number in evaluation.metrics.items())
@@ -50,10 +50,10 @@ class RunConsole:
         )
 
 
-def data_progress(console: Console, words: str) -> tuple[Progress, TaskID]:
+def data_progress(console: Console, title: str) -> tuple[Progress, TaskID]:
     """A bar for building data, to be started by its owner; silent where there is no terminal."""
     bar = Progress(
-        TextColumn(words), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TextColumn(title), BarColumn(), TextColumn("{task.completed}/{task.total}"),
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
-    return bar, bar.add_task(words, total=None)
+    return bar, bar.add_task(title, total=None)

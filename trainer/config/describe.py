@@ -1,4 +1,4 @@
-"""The configuration explained, from the schema itself: commented YAML and canonical forms of older files."""
+"""The configuration explained, from its keys: commented YAML, Markdown, older files in canonical form."""
 
 from __future__ import annotations
 
@@ -68,16 +68,22 @@ def configuration_markdown(tasks: Iterable[str] = TASKS) -> str:
 
 
 def canonical_yaml(source: Mapping[str, Any], overrides: Mapping[str, Any]) -> str:
-    """An older configuration in canonical form; only what the file said, sorted as the schema is."""
+    """An older configuration in canonical form; only the keys of the file, in the order of the schema."""
     task = task_of(source, overrides)
-    said = {**canonical_overrides(source, task, whole_file=True), **canonical_overrides(overrides, task), "task": task}
+    values = {
+        **canonical_overrides(source, task, whole_file=True),
+        **canonical_overrides(overrides, task),
+        "task": task,
+    }
     nested: dict[str, Any] = {}
-    for path in [path for path in known_keys(task) if path in said] + [p for p in said if p not in known_keys(task)]:
+    for path in [path for path in known_keys(task) if path in values] + [
+        p for p in values if p not in known_keys(task)
+    ]:
         *parents, name = path.split(".")
         node = nested
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[name] = str(said[path]) if isinstance(said[path], Path) else said[path]
+        node[name] = str(values[path]) if isinstance(values[path], Path) else values[path]
     return "".join(f"# {line}\n" for line in assumptions(source, task, overrides)) + dump_yaml(nested)
 
 

@@ -1,6 +1,6 @@
-"""What may stand in a configuration: every dotted key with its kind, bounds, default, meaning and roles.
+"""The keys of a configuration: every dotted key with its kind, bounds, default, meaning and roles.
 
-Read off the typed configuration, so that nothing is said twice. Imports no torch.
+Read off the typed configuration, so that each is declared once. Imports no torch.
 """
 
 from __future__ import annotations
@@ -101,13 +101,13 @@ def section_class(annotation: Any) -> type[BaseModel] | None:
 
 
 def _walk_sections(model: type[BaseModel], prefix: str) -> list[tuple[str, bool]]:
-    found: list[tuple[str, bool]] = []
+    sections: list[tuple[str, bool]] = []
     for name, info in model.model_fields.items():
         section = section_class(info.annotation)
         if section is not None:
             nullable = type(None) in get_args(info.annotation)
-            found += [(prefix + name, nullable), *_walk_sections(section, f"{prefix}{name}.")]
-    return found
+            sections += [(prefix + name, nullable), *_walk_sections(section, f"{prefix}{name}.")]
+    return sections
 
 
 def _walk(model: type[BaseModel], prefix: str, roles: frozenset[Role]) -> list[tuple[str, Key]]:
@@ -186,26 +186,26 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[Any, ...]]:
     return simple.get(annotation, "list"), ()
 
 
-def _bounds(found: Mapping[type, Any], kind: Kind) -> tuple[float | None, float | None]:
-    """Finite search bounds from validation bounds; an open end is moved inside by the smallest useful step."""
+def _bounds(bounds: Mapping[type, Any], kind: Kind) -> tuple[float | None, float | None]:
+    """Finite search bounds from validation bounds; an open bound is moved inwards by the smallest useful step."""
     step = 1.0 if kind == "int" else 1e-9
     low = high = None
-    if annotated_types.Ge in found:
-        low = float(found[annotated_types.Ge].ge)
-    elif annotated_types.Gt in found:
-        low = float(found[annotated_types.Gt].gt) + step
-    if annotated_types.Le in found:
-        high = float(found[annotated_types.Le].le)
-    elif annotated_types.Lt in found:
-        high = float(found[annotated_types.Lt].lt) - step
+    if annotated_types.Ge in bounds:
+        low = float(bounds[annotated_types.Ge].ge)
+    elif annotated_types.Gt in bounds:
+        low = float(bounds[annotated_types.Gt].gt) + step
+    if annotated_types.Le in bounds:
+        high = float(bounds[annotated_types.Le].le)
+    elif annotated_types.Lt in bounds:
+        high = float(bounds[annotated_types.Lt].lt) - step
     return low, high
 
 
-def _constraint(found: Mapping[type, Any]) -> str:
+def _constraint(bounds: Mapping[type, Any]) -> str:
     signs = {"Ge": ("ge", "≥"), "Gt": ("gt", ">"), "Le": ("le", "≤"), "Lt": ("lt", "<")}
-    words = []
-    for kind, item in found.items():
+    parts = []
+    for kind, item in bounds.items():
         if kind.__name__ in signs:
             attribute, sign = signs[kind.__name__]
-            words.append(f"{sign} {getattr(item, attribute):g}")
-    return ", ".join(words)
+            parts.append(f"{sign} {getattr(item, attribute):g}")
+    return ", ".join(parts)

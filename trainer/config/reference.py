@@ -1,4 +1,4 @@
-"""A user's own task, `task: package.module:object`: found, imported, and looked at before anything runs.
+"""A user's own task, `task: package.module:object`: imported, and checked before anything runs.
 
 The object carries three parts: `Config`, a subclass of `RunConfig`; `Files`, a `TaskFiles`; `Task`, a `Task`. Each is
 a class, or the text `"module:object"` of one, so that planning need not import torch.
@@ -30,33 +30,33 @@ def is_reference(name: str) -> bool:
 
 
 def read_reference(name: str) -> tuple[Any, Any, Any]:
-    """The parts of the task behind a reference: config, files, task. `ConfigError` with everything that is wrong."""
+    """The parts of the task behind a reference: config, files, task. `ConfigError` with all mistakes."""
     task = _resolved(name, name)
-    found = {}
+    parts = {}
     problems: list[Problem] = []
     for part, methods in PARTS.items():
         try:
-            found[part] = _part(name, task, part, methods)
+            parts[part] = _part(name, task, part, methods)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return found["Config"], found["Files"], found["Task"]
+    return parts["Config"], parts["Files"], parts["Task"]
 
 
 def _part(name: str, task: Any, part: str, methods: Sequence[str]) -> Any:
-    said = getattr(task, part, None)
-    if said is None:
+    declared = getattr(task, part, None)
+    if declared is None:
         raise _wrong(f"{name} has no {part}; a task carries {', '.join(PARTS)}")
-    if part == "Task" and isinstance(said, str):
-        return _Late(name, said)  # it may import torch: when it is wanted
-    value = _resolved(said, name) if isinstance(said, str) else said
+    if part == "Task" and isinstance(declared, str):
+        return _Late(name, declared)  # it may import torch: only when it is needed
+    value = _resolved(declared, name) if isinstance(declared, str) else declared
     check_part(name, part, value, methods)
     return value
 
 
 def check_part(name: str, part: str, value: Any, methods: Sequence[str]) -> None:
-    """`ConfigError` where a part is not what it should be."""
+    """`ConfigError` where a part of a task lacks what it must have."""
     if part == "Config":
         if not (isinstance(value, type) and issubclass(value, RunConfig)):
             raise _wrong(f"Config of {name} is {value!r}, not a subclass of trainer.api.RunConfig")
@@ -112,7 +112,7 @@ def _resolved(reference: str, name: str) -> Any:
 def _imported(module: str, name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)  # as `python -m` has it; slots and loading processes are given the same path
+        sys.path.append(here)  # as `python -m` does; slots and loading processes get the same path
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

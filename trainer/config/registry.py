@@ -1,6 +1,6 @@
-"""The tasks by name, and those of a user's own by reference. Everything that looks one up comes through `find_task`.
+"""The table of the built-in tasks; `find_task` looks up one of them, or a user's own task by its reference.
 
-To add one here: a folder, a line in `TASKS`, and `tests/trainer/test_task_contract.py` greets it.
+To add a task: a folder, a line in `TASKS`; `tests/trainer/test_task_contract.py` then tests it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trainer.config.reference import is_reference, read_reference
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """A task's parts, each an object or where it is, `"module:object"`, loaded when it is wanted.
+    """A task's parts, each an object or its place, `"module:object"`, imported when it is needed.
 
     `config` is a `RunConfig`, `files` a `TaskFiles`, `task` a `Task`. The first two of a built-in task import no torch.
     """
@@ -44,7 +44,7 @@ TASKS: dict[str, TaskEntry] = {
 def find_task(name: str) -> TaskEntry:
     """A built-in task by its name, or one of the user's by `"package.module:object"`.
 
-    `ConfigError` says what a reference lacks; `KeyError` is for a name that is neither (`resolve.task_of` checks).
+    `ConfigError` says what is wrong with a reference; `KeyError` is for any other name (`resolve.task_of` checks).
     """
     if is_reference(name) and name not in TASKS:
         return TaskEntry(*read_reference(name))

@@ -1,4 +1,4 @@
-"""Older spellings of keys and the canonical keys that they became. The only place that knows them."""
+"""Older names of keys, and the canonical keys that took their place. The only file that knows them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Converter = Callable[[Any], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Rename:
-    """`old` stood in one of the earlier vocabularies; `convert` gives canonical key → value."""
+    """An older name of a key; `convert` gives canonical key → value."""
 
     old: str
     convert: Converter
@@ -27,7 +27,7 @@ def _to(new: str, values: Mapping[Any, Any] | None = None) -> Converter:
 
 
 def _mapped(value: Any, values: Mapping[Any, Any]) -> Any:
-    """`values[value]`, where 1 does not pass for true."""
+    """`values[value]`, where 1 does not count as true."""
     same = [new for old, new in values.items() if type(old) is type(value) and old == value]
     return same[0] if same else value
 
@@ -147,13 +147,13 @@ RENAMES: dict[str, Rename] = {
 
 
 def _noise_or_rate(value: Any) -> dict[str, Any]:
-    """In an older diffusion file `scheduler` is the noise's, and the one that trains is always DDPM."""
+    """In an older diffusion file `scheduler` is the noise scheduler, which in training is always DDPM."""
     if isinstance(value, str) and value.lower() in ("ddpm", "ddpmscheduler"):
         return {}
     return {"training.scheduler.type": _mapped(value, _SCHEDULERS)}
 
 
-# What a spelling means in the older files of one task only: task → spelling → row.
+# Names with a meaning of their own in the older files of one task: task → name → row.
 TASK_RENAMES: dict[str, dict[str, Rename]] = {
     "diffusion": {
         row.old: row
@@ -166,11 +166,11 @@ TASK_RENAMES: dict[str, dict[str, Rename]] = {
         )
     },
 }
-# Keys of which an older file of a task need not say any, and what is told then.
+# Keys of which an older file of a task may have none, and what is reported then.
 LEFT_OPEN: dict[str, tuple[frozenset[str], str]] = {
     "diffusion": (
         frozenset({"data.val_split", "data.train_split", "dataset.val_part"}),
-        "data.train_split is not said: 0.9, so that data.val_split = 0.1 of the images are only validated on",
+        "data.train_split is not given: 0.9, so that data.val_split = 0.1 of the images are only validated on",
     ),
 }
 
@@ -178,43 +178,43 @@ Pairs = list[tuple[str, Any]]
 
 
 def combined(pairs: Pairs, problems: list[Problem], whole_file: bool) -> Pairs:
-    """Older keys that mean something only together, as canonical pairs; all others as they are.
+    """Canonical pairs for older keys that have a meaning only together; all other pairs as they are.
 
-    `use_ema` switches `ema_decay`; `lr_mode: finetune` makes `finetune_lr` count, which in a whole file counts for
-    nothing without it; `optimizer.lr_type: split` gives the pretrained part a rate of its own, a tenth of the
-    other where none is named; `save_every_epoch: false` leaves the word to `save_every_n_epochs`.
+    `use_ema` switches `ema_decay`; `lr_mode: finetune` makes `finetune_lr` effective, which in a whole file has no
+    effect without it; `optimizer.lr_type: split` gives the pretrained part a rate of its own, a tenth of the
+    other where none is named; `save_every_epoch: false` leaves `save_every_n_epochs` to decide.
     """
-    said = dict(pairs)
+    given = dict(pairs)
     gone: set[str] = set()
     more: Pairs = []
-    if isinstance(said.get("training.use_ema"), bool):
-        decay = said.get("training.ema_decay") or 0.9999
+    if isinstance(given.get("training.use_ema"), bool):
+        decay = given.get("training.ema_decay") or 0.9999
         gone |= {"training.use_ema", "training.ema_decay"}
-        more.append(("training.ema_decay", decay if said["training.use_ema"] else None))
-    if "training.lr_mode" in said:
+        more.append(("training.ema_decay", decay if given["training.use_ema"] else None))
+    if "training.lr_mode" in given:
         gone |= {"training.lr_mode", "training.finetune_lr"}
-        finetuned = _one_of(said, "training.lr_mode", ("finetune", "continue"), problems) == "finetune"
-        more.append((ENCODER_LR, said.get("training.finetune_lr", 1e-5) if finetuned else None))
+        finetuned = _one_of(given, "training.lr_mode", ("finetune", "continue"), problems) == "finetune"
+        more.append((ENCODER_LR, given.get("training.finetune_lr", 1e-5) if finetuned else None))
     elif whole_file:
         gone.add("training.finetune_lr")
-    if "optimizer.lr_type" in said:
+    if "optimizer.lr_type" in given:
         gone.add("optimizer.lr_type")
-        if said["optimizer.lr_type"] not in _ONE_RATE:
-            _one_of(said, "optimizer.lr_type", ("split", "single"), problems)
-        if _lacks_second_rate(said):
-            more.append((ENCODER_LR, _tenth(said)))
-    if said.get("training.save_every_epoch") is False and "training.save_every_n_epochs" in said:
+        if given["optimizer.lr_type"] not in _ONE_RATE:
+            _one_of(given, "optimizer.lr_type", ("split", "single"), problems)
+        if _lacks_second_rate(given):
+            more.append((ENCODER_LR, _tenth(given)))
+    if given.get("training.save_every_epoch") is False and "training.save_every_n_epochs" in given:
         gone.add("training.save_every_epoch")
     return [(key, value) for key, value in pairs if key not in gone] + more
 
 
 def assumed(pairs: Pairs, task: str) -> list[str]:
-    """What an older file left open and was taken in its place, in words."""
-    said = dict(pairs)
-    keys, words = LEFT_OPEN.get(task, (frozenset(), ""))
-    lines = [words] if keys and not keys & said.keys() else []
-    if _lacks_second_rate(said):
-        rate = f"{ENCODER_LR} = {_tenth(said)}, a tenth of the other"
+    """Lines for the user: what an older file left open, and what is assumed."""
+    given = dict(pairs)
+    keys, line = LEFT_OPEN.get(task, (frozenset(), ""))
+    lines = [line] if keys and not keys & given.keys() else []
+    if _lacks_second_rate(given):
+        rate = f"{ENCODER_LR} = {_tenth(given)}, a tenth of the other"
         lines.append(f"optimizer.lr_type: split names no second rate: {rate}")
     return lines
 
@@ -222,27 +222,27 @@ def assumed(pairs: Pairs, task: str) -> list[str]:
 _ONE_RATE = ("single", "same", "shared", "uniform", None)
 
 
-def _one_of(said: Mapping[str, Any], key: str, known: tuple[str, ...], problems: list[Problem]) -> Any:
-    if said[key] not in known:
-        problems.append(Problem(key, f"must be {' or '.join(known)}, not {said[key]!r}"))
-    return said[key]
+def _one_of(given: Mapping[str, Any], key: str, known: tuple[str, ...], problems: list[Problem]) -> Any:
+    if given[key] not in known:
+        problems.append(Problem(key, f"must be {' or '.join(known)}, not {given[key]!r}"))
+    return given[key]
 
 
-def _lacks_second_rate(said: Mapping[str, Any]) -> bool:
-    named = said.keys() & {ENCODER_LR, "optimizer.encoder_lr", "training.lr_mode"}
-    return said.get("optimizer.lr_type") == "split" and not named
+def _lacks_second_rate(given: Mapping[str, Any]) -> bool:
+    named = given.keys() & {ENCODER_LR, "optimizer.encoder_lr", "training.lr_mode"}
+    return given.get("optimizer.lr_type") == "split" and not named
 
 
-def _tenth(said: Mapping[str, Any]) -> Any:
-    """A tenth of the rate that is said; what is no number is left to the check of its own key."""
-    rate = next((said[key] for key in LR_SPELLINGS if key in said), DEFAULT_LR)
+def _tenth(given: Mapping[str, Any]) -> Any:
+    """A tenth of the given rate; a value that is no number is left to the check of its own key."""
+    rate = next((given[key] for key in LR_SPELLINGS if key in given), DEFAULT_LR)
     try:
         return float(rate) / 10.0
     except (TypeError, ValueError):
         return None
 
 
-# The canonical key took over values of the older one: `training.precision: 16-mixed` is accepted too.
+# Values of the older key that the canonical key accepts, too: `training.precision: 16-mixed`.
 CANONICAL_VALUES: dict[str, Mapping[Any, Any]] = {
     "training.precision": {**_PRECISIONS, 32: "fp32"},
     "training.scheduler.type": _SCHEDULERS,

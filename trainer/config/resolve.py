@@ -26,29 +26,29 @@ from trainer.errors import ConfigError, Problem
 
 _OLDER_SECTIONS = frozenset(old[: dot.start()] for old in RENAMES for dot in re.finditer(r"\.", old))
 _KINDS: dict[str, tuple[type, ...]] = {"bool": (bool,), "str": (str,), "path": (str, Path), "list": (list, tuple)}
-# Most values are of these types, and then nothing more need be asked of them.
+# Most values are of these types: fast paths for them.
 _PLAIN = frozenset((type(None), bool, int, float, str))
 _USUAL: dict[str, type] = {"bool": bool, "str": str, "path": str}
 _NUMBER = re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 Dotted = dict[str, Any]
 
 
-def parse_assignments(words: Iterable[str]) -> Dotted:
+def parse_assignments(assignments: Iterable[str]) -> Dotted:
     """`key=value` words of a command line → dotted overrides; values are read as YAML."""
-    found: Dotted = {}
+    overrides: Dotted = {}
     problems: list[Problem] = []
-    for word in words:
-        key, sign, text = word.partition("=")
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
         key = key.strip()
         if not sign or not key:
-            problems.append(Problem(word, "expected key=value, for example training.batch_size=16"))
-        elif key in found:
+            problems.append(Problem(assignment, "expected key=value, for example training.batch_size=16"))
+        elif key in overrides:
             problems.append(Problem(key, "is set twice on the command line"))
         else:
-            found[key] = parse_yaml(text, word)
+            overrides[key] = parse_yaml(text, assignment)
     if problems:
         raise ConfigError(problems)
-    return found
+    return overrides
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -57,12 +57,12 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if value is None:
         value = {}
     if not isinstance(value, dict):
-        raise ConfigError([Problem(str(path), f"expected a mapping of keys, found {_words(value)}")])
+        raise ConfigError([Problem(str(path), f"expected a mapping of keys, found {_shortened(value)}")])
     return cast(dict[str, Any], value)
 
 
 def task_of(*layers: Mapping[str, Any]) -> str:
-    """The task that the last layer to name one names: built in, or a reference that holds one."""
+    """The task that the last layer names which names one: a built-in task, or a reference that can be imported."""
     named = [layer["task"] for layer in layers if "task" in layer]
     if not named:
         raise ConfigError([Problem("task", f"is missing; name one of: {', '.join(TASKS)}")])
@@ -77,18 +77,18 @@ def task_of(*layers: Mapping[str, Any]) -> str:
 def canonical_overrides(layer: Mapping[str, Any], task: str, whole_file: bool = False) -> Dotted:
     """One layer (nested, dotted or mixed, in any accepted spelling) as canonical dotted keys.
 
-    A `whole_file` is read as its own set-up read it; an override means what it says. Raises `ConfigError` with
-    every unknown key, misplaced section, wrong kind, or key said twice.
+    A `whole_file` is read as the older program read it; an override is taken literally. Raises `ConfigError` with
+    every unknown key, misplaced section, wrong kind, or key given twice.
     """
     problems: list[Problem] = []
-    found = _collect(layer, task, problems, whole_file)
+    dotted = _collect(layer, task, problems, whole_file)
     if problems:
         raise ConfigError(problems)
-    return found
+    return dotted
 
 
 def assumptions(source: Mapping[str, Any], task: str, *layers: Mapping[str, Any]) -> list[str]:
-    """What an older file left open, and the layers over it too, and what was taken in its place."""
+    """Lines for the user: what an older file and the layers over it left open, and what is assumed."""
     return assumed([pair for layer in (source, *layers) for pair in _flatten(layer, "", task, [])], task)
 
 
@@ -107,7 +107,7 @@ def resolve_config(source: Mapping[str, Any], *layers: Mapping[str, Any]) -> Run
 
 
 def load_config(path: Path, *layers: Mapping[str, Any]) -> RunConfig:
-    """`resolve_config` of a file; each mistake that is not an override's names the file."""
+    """`resolve_config` of a file; each mistake outside the overrides names the file."""
     try:
         return resolve_config(read_config_file(path), *layers)
     except ConfigError as error:
@@ -116,21 +116,21 @@ def load_config(path: Path, *layers: Mapping[str, Any]) -> RunConfig:
 
 
 def _at(path: Path, problem: Problem, overridden: set[str]) -> Problem:
-    # Of what several keys of a section say together nobody knows which is wrong: the file is not blamed alone.
-    said = any(key == problem.where or key.startswith(f"{problem.where}.") for key in overridden)
-    if said or str(path) in problem.where:
+    # Where several keys of a section do not fit together, the wrong one may be in the file or in an override.
+    overridden_here = any(key == problem.where or key.startswith(f"{problem.where}.") for key in overridden)
+    if overridden_here or str(path) in problem.where:
         return problem
     return Problem(f"{path}: {problem.where}", problem.what)
 
 
 def _put_over(merged: Dotted, layer: Dotted, task: str) -> None:
-    """A later layer over earlier ones: a section set to null takes its keys along, and a key brings it back."""
+    """A later layer over earlier ones: a section set to null removes its keys, and a later key brings it back."""
     parts = sections(task)
     for key, value in layer.items():
         if key in parts:  # null or {}: a section
             below = [known for known in merged if known.startswith(f"{key}.")]
             if below and value == {}:
-                continue  # there with keys of its own already
+                continue  # the section is there, with keys of its own
             for earlier in below:
                 del merged[earlier]
         for section in _sections_above(key):
@@ -146,7 +146,7 @@ def _sections_above(key: str) -> tuple[str, ...]:
 def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem], whole_file: bool) -> Dotted:
     """Canonical key → value; mistakes are appended to `problems` and left out."""
     keys, parts = known_keys(task), sections(task)
-    found: Dotted = {}
+    collected: Dotted = {}
     spelt: dict[str, str] = {}
     for spelling, value in combined(_flatten(layer, "", task, problems), problems, whole_file):
         as_it_is = spelling in keys and spelling not in CANONICAL_VALUES
@@ -164,8 +164,8 @@ def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem], whole
             elif not (parts.get(key) and converted in (None, {})):
                 problems.append(Problem(spelling, f"unknown key{_suggest(spelling, task)}"))
                 continue
-            found[key] = converted
-    return found
+            collected[key] = converted
+    return collected
 
 
 def _flatten(layer: Mapping[str, Any], prefix: str, task: str, problems: list[Problem]) -> list[tuple[str, Any]]:
@@ -178,10 +178,10 @@ def _flatten(layer: Mapping[str, Any], prefix: str, task: str, problems: list[Pr
             continue
         if path in parts and not isinstance(value, Mapping):
             if value is None and not parts[path]:
-                continue  # an empty section in YAML says nothing
+                continue  # an empty section in YAML has no effect
             if value is not None:
                 example = next(key for key in keys if key.startswith(f"{path}."))
-                what = f"is a section, not a value ({_words(value)}); set one of its keys, such as {example}"
+                what = f"is a section, not a value ({_shortened(value)}); set one of its keys, such as {example}"
                 problems.append(Problem(path, what))
                 continue
         if (value is None or value == {}) and path not in parts and _is_older_section(path):
@@ -204,7 +204,7 @@ def _is_older_section(path: str) -> bool:
 def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
     """Checks a value's kind; numbers may come as text, whole floats may stand for integers."""
     if value is None:
-        return ("" if key.nullable else f"must be {_kind_words(key)}, not null"), None
+        return ("" if key.nullable else f"must be {_kind_text(key)}, not null"), None
     if any(value is single for single in key.also) or type(value) is _USUAL.get(key.kind):
         return "", value
     if key.kind in ("int", "float") and not isinstance(value, bool):
@@ -214,10 +214,10 @@ def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
     if key.kind == "choice":
         fits = any(value == choice and type(value) is type(choice) for choice in key.choices)
         return (
-            "" if fits else f"must be {_kind_words(key)}, not {_words(value)}{_nearest(str(value), key.choices)}"
+            "" if fits else f"must be {_kind_text(key)}, not {_shortened(value)}{_nearest(str(value), key.choices)}"
         ), value
     fits = isinstance(value, _KINDS.get(key.kind, ()))
-    return ("" if fits else f"must be {_kind_words(key)}, not {_words(value)}"), value
+    return ("" if fits else f"must be {_kind_text(key)}, not {_shortened(value)}"), value
 
 
 def _number(value: Any) -> int | float | None:
@@ -249,8 +249,10 @@ def _validate(task: str, merged: Dotted, problems: list[Problem]) -> RunConfig |
             where = ".".join(str(part) for part in item["loc"])
             what = item["msg"].removeprefix("Value error, ")
             given = item["input"]
-            told = isinstance(given, dict | list) or (item["type"] == "value_error" and str(given) in what.split())
-            value = "" if told else f", not {_words(given)}"
+            shown_already = isinstance(given, dict | list) or (
+                item["type"] == "value_error" and str(given) in what.split()
+            )
+            value = "" if shown_already else f", not {_shortened(given)}"
             problems.append(Problem(where or "configuration", f"{what[0].lower()}{what[1:]}{value}"))
         return None
 
@@ -277,16 +279,16 @@ def _nearest(word: str, known: Iterable[Any], cutoff: float = 0.5) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _kind_words(key: Key) -> str:
-    words = {
+def _kind_text(key: Key) -> str:
+    names = {
         "int": "a whole number", "float": "a number", "bool": "true or false", "str": "text",
         "path": "a path", "list": "a list",
     }  # fmt: skip
-    base = f"one of {', '.join(map(str, key.choices))}" if key.kind == "choice" else words[key.kind]
+    base = f"one of {', '.join(map(str, key.choices))}" if key.kind == "choice" else names[key.kind]
     base = " or ".join([base, *(str(single).lower() for single in key.also)])
     return f"{base} or null" if key.nullable else base
 
 
-def _words(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-# What a key is to a study and to a run.
+# What a key means to a study and to a run.
 Role = Literal[
     "budget",  # a budget sets it: epochs, images, their size
     "study",  # the same for all trials of a study: none may set it

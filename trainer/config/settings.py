@@ -121,7 +121,7 @@ class OptimizerSettings(Section):
         return betas
 
     def arguments(self) -> dict[str, Any]:
-        """What the optimizer's constructor gets beside the rate: only what was said."""
+        """Arguments of the optimizer's constructor beside the rate: only those that are set."""
         names = _TAKES[self.type] | {"weight_decay"}
         return {name: getattr(self, name) for name in sorted(names) if getattr(self, name) is not None}
 
@@ -129,9 +129,9 @@ class OptimizerSettings(Section):
 ScheduleName = Literal["reduce_on_plateau", "step", "cosine", "one_cycle", "constant"]
 
 
-def schedule_name(usual: ScheduleName) -> Any:
-    """The schedule's name, with a task's own usual one."""
-    return setting(usual, "how the learning rate changes over `training.schedule_epochs`")
+def schedule_name(default: ScheduleName) -> Any:
+    """The setting for the schedule's name, with a task's own default."""
+    return setting(default, "how the learning rate changes over `training.schedule_epochs`")
 
 
 class SchedulerSettings(Section):
@@ -275,7 +275,7 @@ class RunConfig(Section):
     )
     data: DataSettings
     training: TrainingSettings = TrainingSettings()
-    # Their folders are paths of the moment, not of the import.
+    # Made when the configuration is: their folders depend on the current directory.
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 

@@ -1,4 +1,4 @@
-"""YAML as people mean it: `1e-4` is a number, a key stands once, and nothing in a file can run code."""
+"""YAML with three differences: `1e-4` is a number, a repeated key is an error, and nothing in a file can run code."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _FLOAT = re.compile(
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML follows YAML 1.1, where `1e-4` has no dot and is therefore a string."""
+    """A loader that reads `1e-4` as a number; in YAML 1.1, which PyYAML follows, it has no dot and is a string."""
 
 
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # libyaml's where it is there
-    """Puts quotes around text that `_Loader` would take for a number."""
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # libyaml's where it is installed
+    """A dumper that quotes text which `_Loader` would read as a number."""
 
 
 for _side in (_Loader, _Dumper):
@@ -36,7 +36,7 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[An
     seen: set[Any] = set()
     for key_node, _ in node.value:
         if key_node.tag == "tag:yaml.org,2002:merge":
-            continue  # `<<: *other` brings defaults, which its own keys may repeat
+            continue  # `<<: *other` gives defaults, which the mapping's own keys may repeat
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str | int | float | bool):
             raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
@@ -80,7 +80,7 @@ def read_yaml(path: Path) -> Any:
 def dump_yaml(value: Any) -> str:
     """YAML that `parse_yaml` reads back to the same value, keys in the order given."""
     text = _dumped(value, allow_unicode=True)
-    # Unicode's own line breaks come back as other ones, unless they are escaped.
+    # Unicode's own line breaks are read back as other ones unless they are escaped.
     return _dumped(value, allow_unicode=False) if any(sign in text for sign in "\x85\u2028\u2029") else text
 
 

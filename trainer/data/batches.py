@@ -37,7 +37,7 @@ class EpochBatches(Sampler[list[RowKey]]):
 
 
 class _Rows(Dataset[Batch]):
-    """Gives a `RowSource` the face that `DataLoader` knows; whole batches are fetched at once."""
+    """A `RowSource` as a dataset for `DataLoader`, which fetches whole batches at once."""
 
     def __init__(self, source: RowSource) -> None:
         self.source = source
@@ -54,13 +54,13 @@ def _as_fetched(batch: Any) -> Any:
 
 
 def share_of_cores() -> int:
-    """How many cores are for this process: a slot says so by the number of its threads."""
+    """The number of cores for this process: a slot sets it as the number of threads."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, torch.get_num_threads())
 
 
 def loader_processes(asked: int) -> int:
-    """How many loading processes are used: none on Windows, and no more than there are cores for."""
+    """The number of loading processes: none on Windows, and no more than there are cores."""
     return 0 if sys.platform == "win32" else min(asked, share_of_cores())
 
 
@@ -77,7 +77,7 @@ def build_loader(
         pin_memory=pin_memory,
         prefetch_factor=prefetch_factor if workers else None,
         persistent_workers=workers > 0,
-        # The loader draws a base seed; from a generator of its own, so that the run's stays untouched.
+        # The loader draws a base seed, from a generator of its own, so that the run's generator is unchanged.
         generator=torch.Generator(),
     )
 
@@ -86,7 +86,7 @@ def close_loader(loader: DataLoader[Batch]) -> None:
     """Ends a loader's processes now rather than at some garbage collection."""
     iterator = loader._iterator
     if iterator is not None and hasattr(iterator, "_shutdown_workers"):
-        # A loading process that someone's SIGTERM ended is said as an error, also where it was to end anyway.
+        # PyTorch reports a loading process that a SIGTERM ended as an error, even one that is about to end.
         with warnings.catch_warnings(), suppress(RuntimeError):
             warnings.simplefilter("ignore")
             iterator._shutdown_workers()

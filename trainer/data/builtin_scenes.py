@@ -26,12 +26,12 @@ def scenes_spec(scenes: ScenesSettings | None, named_files: bool) -> ScenesSpec 
 
 
 def drawn_files(spec: ScenesSpec) -> SceneFiles:
-    """Where the scenes lie once they are drawn."""
+    """The paths of the scenes once they are drawn."""
     return scene_files(spec, cache_dir())
 
 
 def draw_scenes(spec: ScenesSpec | None, progress: OnProgress | None = None) -> None:
-    """Makes sure of the scenes, where there are any; `DataError` where they cannot be written."""
+    """Draws the scenes if they are missing; `DataError` where they cannot be written."""
     if spec is None:
         return
     try:
@@ -41,12 +41,12 @@ def draw_scenes(spec: ScenesSpec | None, progress: OnProgress | None = None) -> 
 
 
 def prepare(spec: ScenesSpec | None, open_all: Callable[[], object], progress: OnProgress | None = None) -> None:
-    """Builds what the data still lack: the scenes, and with `open_all` the caches of what a run reads; `DataError` with
+    """Builds what is missing: the scenes, and with `open_all` the caches of what a run reads; `DataError` with
     all that cannot be read."""
     draw_scenes(spec, progress)
     open_all()
 
 
 def scenes_words(spec: ScenesSpec, keys: str) -> str:
-    """What is trained on, and by which keys to name other data."""
+    """A description of the data, and of the keys that name other data."""
     return f"built-in shapes scenes ({spec.images} images of {spec.size_px} px); name {keys} to use your own"

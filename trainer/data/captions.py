@@ -1,4 +1,4 @@
-"""Captions as files: a folder of images and a CSV with the header image,caption. Imports no torch."""
+"""Captions in files: a folder of images and a CSV with the header image,caption. Imports no torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CaptionTable:
 
 @dataclass(frozen=True)
 class Stamp:
-    """What tells one state of the files from another. `caption_file` may be a folder of them."""
+    """The state of the files of captions and images. `caption_file` may be a folder of caption files."""
 
     images_dir: Path
     caption_file: Path
@@ -52,7 +52,7 @@ def _read(stamp: Stamp) -> CaptionTable:
 
 
 def _rows(caption_file: Path) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
-    """Captions by the name of their image, and what could not be used."""
+    """Captions by the name of their image, and a line on each unusable row."""
     wrong: list[str] = []
     by_image: dict[str, list[str]] = {}
     for row, cells in csv_rows(caption_file, HEADER):
@@ -67,7 +67,7 @@ def _rows(caption_file: Path) -> tuple[Mapping[str, Sequence[str]], Sequence[str
 def usable_captions(
     by_image: Mapping[str, Sequence[str]], wrong: Sequence[str], stamp: Stamp, noun: str
 ) -> CaptionTable:
-    """The images that are there with their captions, whatever kind of file they were read from.
+    """The existing images with their captions, whatever kind of file these were read from.
 
     `by_image`: names in the images' folder; `wrong`: what could not be used, each a `noun`. `DataError` says both,
     unless they are skipped; then images that do not decode are left out too.

@@ -1,4 +1,4 @@
-"""Folders of images as files: what is in them, what can be read, how large it is. Imports no torch."""
+"""Folders of images: their files, states, sizes, and which can be read. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from joblib import Parallel, delayed
 from PIL import Image
 
-from trainer.errors import DataError, listed
+from trainer.errors import DataError, listed, plural
 from trainer.store.cache_folder import cache_dir
 from trainer.store.image_cache import decode
 from trainer.store.text import write_whole
@@ -22,19 +22,19 @@ from trainer.store.text import write_whole
 SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
 })  # fmt: skip
-# Images too, but of kinds that are not read: their absence should not go unnoticed.
+# Image formats that are not read: files of them are reported.
 OTHER_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef", ".arw", ".exr"})
 _log = logging.getLogger(__name__)
 FileStat = tuple[str, int, int]
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> list[str]:
-    """The files of a folder and of those in it, by name as seen from it; hidden ones are nobody's images."""
+    """The files in and below a folder, as sorted relative names, without hidden ones."""
     return sorted(name for name, _, _ in stats_below(folder, suffixes))
 
 
 def stats_below(folder: Path, suffixes: Collection[str]) -> Iterator[FileStat]:
-    """The same with their states, in no order."""
+    """The files in and below a folder with their states, in no order."""
     for stat in file_stats(folder):
         hidden = any(part.startswith(".") for part in stat[0].split("/"))
         if not hidden and Path(stat[0]).suffix.lower() in suffixes:
@@ -44,25 +44,25 @@ def stats_below(folder: Path, suffixes: Collection[str]) -> Iterator[FileStat]:
 def images_in(folder: Path, policy: str) -> list[str]:
     """The image files in and below a folder, by name; `DataError` where there is none.
 
-    Under the policy `skip` those that cannot be read are left out, and said.
+    Under the policy `skip` those that cannot be read are left out, with a warning.
     """
     names = files_below(folder, SUFFIXES)
     if not names:
         raise DataError(f"{folder}: no image in it ({', '.join(sorted(SUFFIXES))})")
     bad = unreadable(names, folder, fingerprint(stats_of(folder, names))) if policy == "skip" else frozenset()
     if bad:
-        words = listed(sorted(bad), "unreadable image")
+        unreadable_files = listed(sorted(bad), "unreadable image")
         if len(bad) == len(names):
-            raise DataError(f"{folder}: {words}, and no other in it")
-        _log.warning("%s: %s left out (data.bad_samples=skip)", folder, words)
+            raise DataError(f"{folder}: {unreadable_files}, and no other in it")
+        _log.warning("%s: %s left out (data.bad_samples=skip)", folder, unreadable_files)
     return [name for name in names if name not in bad]
 
 
 def file_stats(folder: Path, prefix: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[FileStat]:
-    """Name, size and time of change of every file below a folder: what tells one state of it from another.
+    """The state of a folder: name, size and time of change of every file below it.
 
     A folder may be a link to one elsewhere; one that leads back to a folder above it (`above`: device and inode) is
-    passed over.
+    skipped.
     """
     own = folder.stat()
     here = above | {(own.st_dev, own.st_ino)}
@@ -77,9 +77,9 @@ def file_stats(folder: Path, prefix: str = "", above: frozenset[tuple[int, int]]
 
 
 def table_fingerprint(folder: Path, table: Path, named: Callable[[], Iterable[str]]) -> str:
-    """What tells one state of a table from another, and of the images in `folder` that it names.
+    """A digest of the state of a table and of the images in `folder` that it names.
 
-    `named` finds their names in it: asked once for each content, because large tables take long to read.
+    `named` reads their names from it, once for each content, because large tables take long to read.
     """
     digest = hashlib.sha256(table.read_bytes()).hexdigest()
     names = _remembered("names", digest[:32], lambda: list(dict.fromkeys(named())))
@@ -87,9 +87,9 @@ def table_fingerprint(folder: Path, table: Path, named: Callable[[], Iterable[st
 
 
 def fingerprint(images: Iterable[FileStat], annotated: str = "") -> str:
-    """A digest of images, by name, size and time of change, and of what is annotated on them.
+    """A digest of images, by name, size and time of change, and of their annotations.
 
-    Other files in the folder, which may be a person's own, with what a study writes, are no part of the data.
+    Other files in the folder, of the user or of a study, are not part of the data.
     """
     digest = hashlib.sha256(annotated.encode())
     digest.update(json.dumps(sorted(images)).encode())
@@ -97,16 +97,23 @@ def fingerprint(images: Iterable[FileStat], annotated: str = "") -> str:
 
 
 def stats_of(folder: Path, names: Iterable[str]) -> Iterator[FileStat]:
-    """The states of those that are there."""
+    """The states of those files that exist."""
     for name in names:
-        with suppress(OSError, ValueError):  # one that is not there is told where it is read
+        with suppress(OSError, ValueError):  # a missing one is reported where it is read
             stat = (folder / name).stat()
             yield name, stat.st_size, stat.st_mtime_ns
 
 
-def image_name(said: str) -> str:
+def left_out(number: int, *kinds: str) -> list[str]:
+    """A warning that so many unusable entries, of one of these kinds, were left out; nothing for none."""
+    nouns = [plural(kind, number) for kind in kinds]
+    named = " or ".join(filter(None, (", ".join(nouns[:-1]), nouns[-1])))
+    return [f"{number} unusable {named} left out (data.bad_samples=skip)"] if number else []
+
+
+def image_name(written: str) -> str:
     """The name of an image in a table, however it is written: `./a.png` is `a.png`."""
-    return PurePosixPath(said.strip()).as_posix() if said.strip() else ""
+    return PurePosixPath(written.strip()).as_posix() if written.strip() else ""
 
 
 def existing(names: Iterable[str], folder: Path) -> tuple[list[str], list[str]]:
@@ -114,30 +121,30 @@ def existing(names: Iterable[str], folder: Path) -> tuple[list[str], list[str]]:
     with os.scandir(folder) as entries:
         there = {entry.name for entry in entries if entry.is_file()}
     here = {name: name in there or (("/" in name) and (folder / name).is_file()) for name in names}
-    return [name for name, found in here.items() if found], [name for name, found in here.items() if not found]
+    return [name for name, exists in here.items() if exists], [name for name, exists in here.items() if not exists]
 
 
 def unreadable(names: Sequence[str], folder: Path, fingerprint: str) -> frozenset[str]:
-    """Files that do not decode, found once for each state of the data and remembered in the cache folder."""
-    found = _remembered("unreadable", fingerprint, lambda: _undecodable(names, folder))
-    return frozenset(found)
+    """Files that do not decode, determined once for each state of the data and kept in the cache folder."""
+    failing = _remembered("unreadable", fingerprint, lambda: _undecodable(names, folder))
+    return frozenset(failing)
 
 
 def sizes(names: Sequence[str], folder: Path, fingerprint: str) -> dict[str, tuple[int, int]]:
-    """Width and height of each file from its header, (0, 0) where it has none; remembered likewise."""
-    found = _remembered("sizes", fingerprint, lambda: _measured(names, folder))
-    return {name: (width, height) for name, (width, height) in found.items()}
+    """Width and height of each file from its header, (0, 0) where it has none; kept in the cache folder, too."""
+    kept = _remembered("sizes", fingerprint, lambda: _measured(names, folder))
+    return {name: (width, height) for name, (width, height) in kept.items()}
 
 
 def _remembered(what: str, fingerprint: str, find: Callable[[], Any]) -> Any:
     path = cache_dir() / what / f"{fingerprint}.json"
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
-    found = find()
-    with suppress(OSError):  # without a cache folder it is found out again next time
+    result = find()
+    with suppress(OSError):  # without a cache folder it is computed again next time
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(found))
-    return found
+        write_whole(path, json.dumps(result))
+    return result
 
 
 def _undecodable(names: Sequence[str], folder: Path) -> list[str]:
@@ -154,8 +161,8 @@ def _decodes(path: Path) -> bool:
 
 
 def _measured(names: Sequence[str], folder: Path) -> dict[str, tuple[int, int]]:
-    found = Parallel(n_jobs=-1, prefer="threads")(delayed(_size)(folder / name) for name in names)
-    return dict(zip(names, found, strict=True))
+    measured = Parallel(n_jobs=-1, prefer="threads")(delayed(_size)(folder / name) for name in names)
+    return dict(zip(names, measured, strict=True))
 
 
 def _size(path: Path) -> tuple[int, int]:

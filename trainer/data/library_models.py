@@ -1,4 +1,4 @@
-"""What torchvision and timm offer by name, read off their source text: importing them would import torch."""
+"""Models and transforms of torchvision and timm by name, read from their source: importing them would import torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def backbone_names(package: str) -> frozenset[str]:
 
 
 def no_backbone(package: str, name: str) -> str:
-    """The words for a name that a package has no classification model of, with the nearest one that it has."""
+    """The message for a model name that a package does not have, with the nearest one that it has."""
     close = difflib.get_close_matches(name.partition(".")[0], backbone_names(package), n=1, cutoff=0.5)
     return f"{package} has no classification model {name}{f'; did you mean {close[0]}?' if close else ''}"
 
@@ -64,13 +64,13 @@ def unfit(name: str) -> str:
 
 
 def _folder(package: str) -> Path:
-    found = find_spec(package)
-    assert found is not None and found.origin is not None, f"{package} is a dependency"  # noqa: PT018
-    return Path(found.origin).parent
+    spec = find_spec(package)
+    assert spec is not None and spec.origin is not None, f"{package} is a dependency"  # noqa: PT018
+    return Path(spec.origin).parent
 
 
 def _bases(name: str, classes: Mapping[str, ast.ClassDef]) -> Iterator[str]:
-    """A class and what it is made from, as far as it stands in the package."""
+    """A class and its base classes, as far as they are in the package."""
     yield name
     for base in classes[name].bases if name in classes else ():
         if isinstance(base, ast.Name):

@@ -1,4 +1,4 @@
-"""The data of a run as loaders, rebuilt where progressive resizing changes the size of the images."""
+"""The loaders of a run, rebuilt where progressive resizing changes the size of the images."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Loaders:
         self.resize(size_at(config, epoch))
 
     def use(self, model: nn.Module) -> None:
-        """From now on batches hold what the frozen part of the model makes of the images, where that is kept."""
+        """From now on batches hold the outputs of the model's frozen part, where these are cached."""
         self._model = model
         self._precompute()
 
     def resize(self, size: int) -> None:
-        """Makes the batches come at this size from now on."""
+        """Rebuilds the loaders for another image size."""
         if size == self.size:
             return
         self.close()

@@ -1,4 +1,4 @@
-"""Which images a run trains and validates on: nested, deterministic, and split by image.
+"""The images that a run trains and validates on: nested, deterministic, and split by image.
 
 Order: usable images → `max_samples` → `data_fraction` → split → permutation → prefix. A smaller subset is
 therefore a prefix of a larger one, and no image ever stands on both sides of the split. Where the data come
@@ -37,7 +37,7 @@ class Selection:
 
     @property
     def used(self) -> Indices:
-        """Every image that is looked at."""
+        """All images that are used."""
         return np.concatenate([self.train, self.val])
 
     def summary(
@@ -82,7 +82,7 @@ def select(config: RunConfig, n_images: int, held_out: int = 0) -> Selection:
 
 
 def asked_too_much(config: RunConfig, chosen: Selection) -> list[str]:
-    """Says where a larger subset was asked for than there are images."""
+    """Warnings where a larger subset was asked for than there are images."""
     asked = config.training.subset_size
     if asked is None or asked <= len(chosen.train):
         return []

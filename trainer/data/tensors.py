@@ -1,4 +1,4 @@
-"""Images and token lists as tensors, as several tasks make them."""
+"""Tensors of images and of token lists, as several tasks need them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalise(images: Tensor) -> Tensor:
-    """uint8 [batch, side, side, 3] → float [batch, 3, side, side] with ImageNet's mean and deviation."""
+    """Images normalised by ImageNet's statistics: uint8 [batch, side, side, 3] → float [batch, 3, side, side]."""
     mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255.0
     std = torch.tensor(IMAGENET_STD, device=images.device) * 255.0
-    return images.float().sub_(mean).div_(std).permute(0, 3, 1, 2)  # in place: half the time
+    return images.float().sub_(mean).div_(std).permute(0, 3, 1, 2)  # in place: takes half the time
 
 
 def padded(captions: Sequence[Sequence[int]], pad: int) -> Tensor:
-    """Token lists → [captions, longest], padded at the end."""
+    """Token lists as one tensor [captions, longest], padded at the end."""
     longest = max(len(caption) for caption in captions)
     table = np.full((len(captions), longest), pad, dtype=np.int64)
     for row, caption in enumerate(captions):

@@ -1,4 +1,4 @@
-"""Words and their numbers, in JSON."""
+"""The vocabulary of captions: words and their numbers, kept as JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tokenize(caption: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """`word_to_idx` numbers its words from 0, in that order, the four special words among them."""
+    """Words and their numbers: `word_to_idx` numbers them in order from 0, with the four special words."""
 
     word_to_idx: dict[str, int]
     freq_threshold: int
@@ -37,11 +37,11 @@ class Vocabulary:
     def encode(self, caption: str) -> list[int]:
         """Token numbers of a caption between <START> and <END>."""
         unknown = self.word_to_idx[UNKNOWN]
-        words = [self.word_to_idx.get(word, unknown) for word in tokenize(caption)]
-        return [self.word_to_idx[START], *words, self.word_to_idx[END]]
+        numbers = [self.word_to_idx.get(word, unknown) for word in tokenize(caption)]
+        return [self.word_to_idx[START], *numbers, self.word_to_idx[END]]
 
     def decode(self, numbers: Sequence[int]) -> str:
-        """Words up to <END>, joined by blanks, special words left out."""
+        """Words up to <END>, joined by spaces, without special words."""
         words = self.words
         end = self.word_to_idx[END]
         kept = list(numbers[: numbers.index(end)] if end in numbers else numbers)
@@ -65,8 +65,8 @@ def build_vocabulary(captions: Iterable[str], freq_threshold: int) -> Vocabulary
 def vocabulary_for(captions: Sequence[str], freq_threshold: int, vocab_path: Path | None) -> Vocabulary:
     """The vocabulary of a training split: from `vocab_path` or the cache where it exists, else built and saved.
 
-    In the cache it is addressed by the captions themselves and the threshold, so that trials share it and
-    another data set never meets it.
+    In the cache its name is made of the captions and the threshold, so that trials share it and another data
+    set never gets it.
     """
     if vocab_path is not None and vocab_path.exists():
         return load_vocabulary(vocab_path, freq_threshold)
@@ -88,8 +88,8 @@ def load_vocabulary(path: Path, freq_threshold: int) -> Vocabulary:
     if raw[:1] == b"\x80" or path.suffix in {".pkl", ".pickle"}:
         raise DataError(f"{path}: looks like a pickle, which can run code and is not opened; a vocabulary is JSON")
     try:
-        found = json.loads(raw)
-        word_to_idx, threshold = found["word_to_idx"], found["freq_threshold"]
+        content = json.loads(raw)
+        word_to_idx, threshold = content["word_to_idx"], content["freq_threshold"]
         ordered = dict(sorted(word_to_idx.items(), key=lambda item: item[1]))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: expected JSON with word_to_idx and freq_threshold") from None

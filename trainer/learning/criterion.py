@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def _bce(output: Tensor, target: Tensor, **options: Any) -> Tensor:
-    # Logarithms of probabilities overflow in half precision: PyTorch refuses this one under autocast.
+    # Logarithms of probabilities overflow in half precision: PyTorch refuses this loss under autocast.
     with torch.autocast(output.device.type, enabled=False):
         return F.binary_cross_entropy(output.float(), target.float(), **options)
 

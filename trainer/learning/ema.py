@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 class WeightAverage:
     """Averages after every optimizer step, with decay min(`decay`, (1 + t) / (10 + t)) at step t, so that the
-    first steps do not hold on to random weights. Buffers (BatchNorm's statistics) are copied, not averaged.
+    first steps do not keep the random weights. Buffers (BatchNorm's statistics) are copied, not averaged.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -27,7 +27,7 @@ class WeightAverage:
             torch._foreach_lerp_(self._averaged, self._live, 1.0 - decay)
 
     def for_evaluation(self) -> nn.Module:
-        """The averaged model, with the buffers that the live one has now."""
+        """The averaged model, with the present buffers of the trained one."""
         for averaged, live in self._buffers:
             averaged.copy_(live)
         return self.model

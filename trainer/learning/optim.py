@@ -101,7 +101,7 @@ class Schedule:
             self.stale, self._factor_set = 0, math.nan
 
     def new_rung(self) -> None:
-        """On another budget losses are not comparable: the counters start afresh, the rate stays."""
+        """Resets the counters, not the rate: losses on another budget are not comparable."""
         self.best, self.stale = math.inf, 0
 
     def state_dict(self) -> dict[str, Any]:

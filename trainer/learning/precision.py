@@ -43,7 +43,7 @@ class Precision:
 
     def autocast(self) -> AbstractContextManager[None]:
         if self.dtype is None:
-            return nullcontext()  # entered at every batch; a switched-off autocast is not free
+            return nullcontext()  # entered at every batch; a disabled autocast is not free
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def scaler(self) -> GradScaler:
@@ -51,7 +51,7 @@ class Precision:
 
 
 def decide_precision(asked: str, device: torch.device) -> Precision:
-    """Once a run: `auto` is bf16 where the GPU computes in it, else fp16 with a scaler, and fp32 on a CPU."""
+    """The precision: `auto` is bf16 where the GPU computes in it, else fp16 with a scaler, and fp32 on a CPU."""
     if device.type == "cpu":
         if asked == "fp16":
             what = "fp16 needs a GPU; on a CPU use bf16, fp32 or auto"

@@ -1,4 +1,4 @@
-"""Randomness that can be continued: per-sample numbers without state, and the state of every generator."""
+"""Random numbers that can be continued: stateless ones for each sample, and the state of every generator."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _mix(value: Any) -> NDArray[np.uint64]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """What is drawn inside leaves no trace in PyTorch's generator on the CPU."""
+    """A context in which draws do not change PyTorch's generator on the CPU."""
     before = torch.get_rng_state()
     try:
         yield
@@ -69,7 +69,7 @@ def _mixed(value: Tensor) -> Tensor:
 
 
 def _shifted(value: Tensor, places: int) -> Tensor:
-    """To the right without the sign."""
+    """A logical shift to the right: zeros come in, not the sign."""
     return (value >> places) & ((1 << (64 - places)) - 1)
 
 
@@ -106,7 +106,7 @@ def capture() -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any]) -> None:
-    """Puts every generator back to a captured state; CUDA's only where as many devices are there."""
+    """Restores every generator to a captured state; CUDA's only where the number of devices is the same."""
     torch.set_rng_state(state["torch"].cpu())
     python = state["python"]
     random.setstate((python["version"], tuple(python["internal"]), python["gauss"]))
@@ -125,7 +125,7 @@ def restore(state: dict[str, Any]) -> None:
 
 @contextmanager
 def untouched() -> Iterator[None]:
-    """Leaves every generator as it was, whatever draws within: a network that is made only to be filled."""
+    """A context after which every generator is as before, for making a network whose weights are loaded next."""
     before = capture()
     try:
         yield

@@ -39,7 +39,7 @@ class EarlyStopping:
         return ""
 
     def new_rung(self) -> None:
-        """On another budget losses are not comparable: the counters start afresh."""
+        """Resets the counters: losses on another budget are not comparable."""
         self.best, self.stale, self.overfitting = math.inf, 0, 0
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Using a trained model: the metric on a data set, predictions for a folder."""
+"""The use of a trained model: metrics on a data set, predictions for a folder."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def evaluate_checkpoint(path: Path, overrides: Mapping[str, Any], everything: bo
     loader = build_loader(rows.val, batches, num_workers=0, prefetch_factor=1, pin_memory=False)
     try:
         with torch.inference_mode(), precision.autocast():
-            found = task.evaluate(model, (to_device(batch, precision.device) for batch in loader))
+            scores = task.evaluate(model, (to_device(batch, precision.device) for batch in loader))
     finally:
         close_loader(loader)
-    return given_scores(config.task, found).metrics
+    return given_scores(config.task, scores).metrics
 
 
 def predict_folder(path: Path, folder: Path, overrides: Mapping[str, Any]) -> Iterable[Mapping[str, str | bytes]]:
-    """At least one row for each image, or prompt, of a folder; a cell of `bytes` is a PNG."""
+    """Predictions for a folder: at least one row for each image or prompt; a cell of `bytes` is a PNG."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     _, task, model, precision = _load(path, overrides)
@@ -46,15 +46,15 @@ def predict_folder(path: Path, folder: Path, overrides: Mapping[str, Any]) -> It
 
 
 def names_other_data(task: str, overrides: Mapping[str, Any]) -> bool:
-    """Whether overrides name files or built-in data: what stands there need not be the data trained on."""
+    """Whether overrides name files or built-in data, which need not be the data that the model was trained on."""
     keys = known_keys(task)
-    said = [key for key in canonical_overrides(overrides, task) if key.startswith("data.")]
-    return any(key.startswith("data.scenes") or keys[key].kind == "path" for key in said)
+    data_keys = [key for key in canonical_overrides(overrides, task) if key.startswith("data.")]
+    return any(key.startswith("data.scenes") or keys[key].kind == "path" for key in data_keys)
 
 
 def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[RunConfig, Task, torch.nn.Module, Precision]:
     state = load_checkpoint(path)
-    config = resolve_config(state["config"], _as_it_stands(state), overrides)
+    config = resolve_config(state["config"], _overrides_for_use(state), overrides)
     _check_same_model(state["config"], config, canonical_overrides(overrides, config.task))
     device = decide_device(config.device)
     task = task_for(config, state["extras"])
@@ -62,14 +62,14 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[RunConfig, Task, to
     fill_model(model, state, f"{path}: its weights do not fit its own configuration")
     asked = config.training.precision
     if asked == "fp16" and device.type == "cpu":
-        asked = "auto"  # what a GPU trained can be used without one
+        asked = "auto"  # a model trained on a GPU can be used without one
     return config, task, model.to(device).eval(), decide_precision(asked, device)
 
 
-def _as_it_stands(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What a finished run's configuration says of using it: at the size that it was last trained and judged at."""
+def _overrides_for_use(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides under which a checkpoint's model is used: at the image size of its last training and evaluation."""
     last = size_at(resolve_config(state["config"]), max(1, state["progress"]["epoch"]))
-    # Each image is looked at once: nothing is gained by keeping it.
+    # Each image is read once: a cache would gain nothing.
     return {
         "checkpoint.resume": None, "device": "auto", "data.cache_gb": 0.0,
         "data.image_size": last, "training.resize_schedule": None,

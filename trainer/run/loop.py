@@ -42,7 +42,7 @@ def train_until(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> 
         ending = _train_epochs(run, until_epoch, hooks, writer)
         _report(run, hooks, writer)
     except BaseException as error:
-        with suppress(WriteError):  # of the two errors, the one that ended the run is told
+        with suppress(WriteError):  # of two errors, the one that ended the run is raised
             _report(run, hooks, writer)
         if not isinstance(error, torch.OutOfMemoryError):
             raise
@@ -64,7 +64,7 @@ def _train_epochs(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -
 
 
 def _save(run: Run, hooks: Hooks, writer: RunWriter, best: bool = False) -> None:
-    """Starts the next checkpoint, once the one before is whole and what waited for it is reported."""
+    """Starts to write the next checkpoint, once the previous one is whole and its evaluation reported."""
     _report(run, hooks, writer)
     started = time.monotonic()
     writer.save(run, best=best)
@@ -72,7 +72,7 @@ def _save(run: Run, hooks: Hooks, writer: RunWriter, best: bool = False) -> None
 
 
 def _report(run: Run, hooks: Hooks, writer: RunWriter) -> None:
-    """Waits for the checkpoint under way, then reports its evaluation: none that a lost file would take back."""
+    """Waits until the checkpoint is written, then reports its evaluation, so that no reported one is ever lost."""
     evaluations, run.unreported = run.unreported, []
     started = time.monotonic()
     writer.wait()
@@ -115,7 +115,7 @@ def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
     """Trains what is left of the epoch; False where it was interrupted and its checkpoint written."""
     progress, training = run.progress, run.config.training
     done, steps = _enter_epoch(run, hooks, writer), run.steps_per_epoch
-    # Read once: between two steps every look-up shows on a small model.
+    # Read once: with a small model every look-up between two steps is measurable.
     span, last_step = run.config.schedule_epochs, training.max_iter
     read_every, save_every = run.config.logging.every_n_steps, run.config.checkpoint.every_n_steps
     recent: list[torch.Tensor] = []  # summed losses of the last steps, still on the device
@@ -150,7 +150,7 @@ def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
 
 
 def _enter_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> int:
-    """Makes ready for the running epoch, where it begins or where it was left; returns its steps already done."""
+    """Prepares the running epoch, from its beginning or where it was interrupted; returns the steps already done."""
     progress = run.progress
     run.model.train()
     run.loaders.resize(size_at(run.config, progress.epoch + 1))
@@ -164,7 +164,7 @@ def _enter_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> int:
 
 
 def _grouped(batches: Iterator[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
-    """Batches in groups of `size`; the last may be shorter, and is weighted by what it holds."""
+    """Batches in groups of `size`; the last may be shorter, and is weighted by its own samples."""
     if size == 1:
         return zip(batches, strict=False)  # tuples of one, without a step of Python between
     return iter(lambda: tuple(itertools.islice(batches, size)), ())
@@ -173,11 +173,11 @@ def _grouped(batches: Iterator[Batch], size: int) -> Iterator[tuple[Batch, ...]]
 def _train_group(run: Run, group: tuple[Batch, ...], grad_clip: float, hooks: Hooks) -> torch.Tensor:
     """One optimizer step; returns the summed loss, still on the device.
 
-    Only the gradients can be had with less memory: what the optimizer's own step takes hangs on the model alone.
+    Only the gradients can be computed with less memory: that of the optimizer's own step depends on the model alone.
     """
     weight = weight_of(run.config.task, group)
     run.progress.weight += weight
-    share = run.share_of(weight)  # as the gradient of the sum: cheaper than to divide it
+    share = run.share_of(weight)  # the gradient of the sum: cheaper than dividing the loss
     loss = fitting(run, "training", hooks, lambda: _gradients(run, group, share))
     optimizer_step(run.optimizer, run.scaler, run.parameters, grad_clip)
     return loss
@@ -201,7 +201,7 @@ def _in_parts(run: Run, batches: Iterable[Batch], largest: int) -> Iterable[Batc
 
 
 def _read_losses(run: Run, recent: list[torch.Tensor]) -> None:
-    """Reads the losses since the last time: the one place in an epoch where the device is waited for."""
+    """Reads the losses since the last time: the only place in an epoch that waits for the device."""
     if not recent:
         return
     values = torch.stack(recent).tolist()
@@ -252,8 +252,8 @@ def _scores(run: Run) -> Scores:
     model = run.for_evaluation()
     batches = _in_parts(run, run.loaders.val, run.progress.val_micro_batch)
     with torch.inference_mode(), run.precision.autocast():
-        found = run.task.evaluate(model, (to_device(batch, run.device) for batch in batches))
-    return given_scores(run.config.task, found)
+        scores = run.task.evaluate(model, (to_device(batch, run.device) for batch in batches))
+    return given_scores(run.config.task, scores)
 
 
 def _record(run: Run, epoch: int, train_loss: float, scores: Scores, took: float) -> Evaluation:
@@ -281,7 +281,7 @@ def _improves(run: Run, evaluation: Evaluation) -> bool:
 
 
 def _judge(run: Run, evaluation: Evaluation, train_loss: float, improved: bool) -> None:
-    """Feeds schedule, early stopping and the mark of the best evaluation.
+    """Passes an evaluation to schedule and early stopping, and notes whether it is the best.
 
     Only evaluations on the interval count here: one that an end forced must leave no trace, so that stopping
     and resuming equals training straight through.

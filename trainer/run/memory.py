@@ -1,4 +1,4 @@
-"""Too little memory: a batch goes through in parts, and the size that fitted is kept for runs of the same kind.
+"""What happens when memory is too small: a batch is computed in parts; the size that fits is kept for similar runs.
 
 A step or an evaluation that runs out of memory is done again from its beginning with half the micro-batch, until it
 fits. Gradients accumulate over the parts, so the effective batch stays what it was.
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from trainer.run.run import Run
 
 Phase = Literal["training", "evaluation"]
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 _HINTS = Hints("micro_batches.json")
 
 
-def fitting(run: Run, phase: Phase, hooks: Hooks, work: Callable[[], Found]) -> Found:
-    """What `work` returns, done again with smaller micro-batches for as long as memory does not suffice.
+def fitting(run: Run, phase: Phase, hooks: Hooks, work: Callable[[], Result]) -> Result:
+    """The result of `work`, repeated with smaller micro-batches until memory suffices.
 
-    Raises `OutOfMemory` where not even one sample fits. Random numbers are not drawn back: with dropout the repeated
+    Raises `OutOfMemory` where not even one sample fits. Random generators are not reset: with dropout the repeated
     step draws others, as it would in any case for parts of another shape.
     """
     halved = False
@@ -36,34 +36,34 @@ def fitting(run: Run, phase: Phase, hooks: Hooks, work: Callable[[], Found]) -> 
         try:
             result = work()
         except torch.OutOfMemoryError as error:
-            words = str(error).splitlines()[0]
+            message = str(error).splitlines()[0]
         else:
             if halved:
                 _remember(run, phase)
             return result
         # Outside the handler, where the error no longer holds the tensors of the frames that it went through.
-        _halve(run, phase, words, hooks)
+        _halve(run, phase, message, hooks)
         halved = True
 
 
 def recall(run: Run, hooks: Hooks) -> None:
-    """Starts with the sizes that runs of the same kind found; asked once for each size of images.
+    """Starts with the sizes that similar runs found, looked up once for each image size.
 
-    That it was asked stands in the checkpoint: what other runs find later does not change a run that is resumed.
+    The checkpoint notes the look-up: what other runs find later does not change a run that is resumed.
     """
     if run.progress.recalled_px == run.loaders.size:
         return
     run.progress.recalled_px = run.loaders.size
     known = _known_sizes()
     for phase in ("training", "evaluation"):
-        found = known.get(_kind(run, phase))
-        if found is not None and 0 < found < _size(run, phase):
-            _set_size(run, phase, found)
-            hooks.say(f"{phase} in micro-batches of {found}: larger ones did not fit into memory in a run like this")
+        size = known.get(_kind(run, phase))
+        if size is not None and 0 < size < _size(run, phase):
+            _set_size(run, phase, size)
+            hooks.say(f"{phase} in micro-batches of {size}: larger ones did not fit into memory in a run like this")
             _warn_of_difference(run, phase, hooks)
 
 
-def _halve(run: Run, phase: Phase, words: str, hooks: Hooks) -> None:
+def _halve(run: Run, phase: Phase, message: str, hooks: Hooks) -> None:
     size, where = _size(run, phase), " in evaluation" if phase == "evaluation" else ""
     if phase == "training":
         run.optimizer.zero_grad(set_to_none=True)
@@ -72,7 +72,7 @@ def _halve(run: Run, phase: Phase, words: str, hooks: Hooks) -> None:
         torch.cuda.empty_cache()
     if size <= 1:
         raise OutOfMemory(
-            f"out of memory{where} with batches of {_batch_size(run, phase)} even one sample at a time ({words}); "
+            f"out of memory{where} with batches of {_batch_size(run, phase)} even one sample at a time ({message}); "
             "try a smaller data.image_size or a smaller model: a smaller training.batch_size would not help"
         )
     half = (size + 1) // 2
@@ -87,7 +87,7 @@ def _halve(run: Run, phase: Phase, words: str, hooks: Hooks) -> None:
 
 
 def _warn_of_difference(run: Run, phase: Phase, hooks: Hooks) -> None:
-    """Where parts do not add up to the whole batch, it is said: statistics of a batch, and random draws."""
+    """Warns where the parts do not add up to the whole batch: batch statistics, random draws."""
     if phase == "evaluation":
         return
     run.model.train()  # a frozen part stays in evaluation mode and makes no difference
@@ -106,7 +106,7 @@ def _warn_of_difference(run: Run, phase: Phase, hooks: Hooks) -> None:
 def _dropout_of(module: nn.Module) -> float:
     if isinstance(module, nn.modules.dropout._DropoutNd):
         return module.p
-    functional = getattr(module, "dropout", 0.0)  # as LSTMs and the layers of transformers keep theirs
+    functional = getattr(module, "dropout", 0.0)  # as LSTMs and transformer layers have it
     return functional if isinstance(functional, float) else 0.0
 
 
@@ -116,7 +116,7 @@ def _batch_size(run: Run, phase: Phase) -> int:
 
 
 def _size(run: Run, phase: Phase) -> int:
-    """Most samples that go through at a time."""
+    """The largest number of samples computed at a time."""
     progress, loaders = run.progress, run.loaders
     if phase == "training":
         return progress.micro_batch or min(_batch_size(run, phase), loaders.batches.n_rows)
@@ -131,7 +131,7 @@ def _set_size(run: Run, phase: Phase, size: int) -> None:
 
 
 def _kind(run: Run, phase: Phase) -> str:
-    """A name for all that the memory of a run hangs on."""
+    """A key for everything that the memory of a run depends on."""
     config, device = run.config.plain(), "cpu"
     if run.device.type == "cuda":
         properties = torch.cuda.get_device_properties(run.device)

@@ -1,4 +1,4 @@
-"""The checkpoint that `checkpoint.resume` names, and what a run that goes on in another folder takes along."""
+"""The checkpoint that `checkpoint.resume` names, and the files that a run takes to another folder."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 def load_for_resume(path: Path) -> tuple[dict[str, Any], Path, Sequence[str]]:
-    """State, the file that it came from, and a word on each damaged file passed over.
+    """The state, its file, and a line on each damaged file that was skipped.
 
     A folder stands for its newest checkpoint; a damaged `last.pth` for the one before it.
     """
     if path.is_dir() or path.name == LAST:
         folder = path if path.is_dir() else path.parent
-        found = load_newest(folder)
-        if found is None:
+        newest = load_newest(folder)
+        if newest is None:
             raise CheckpointError(f"{path}: no such checkpoint")
-        return found
+        return newest
     return load_checkpoint(path), path, ()
 
 
 def taken_along(run: Run, source: Path, say: Callable[[str], None]) -> dict[str, Path]:
-    """The files, by name, with which `checkpoint.dir` begins where a run goes on from another folder's checkpoint.
+    """Files by name that `checkpoint.dir` begins with where a run continues from another folder.
 
-    `last.pth` is the checkpoint itself, `best.pth` that of the best evaluation so far; where it is not to be had this
-    is said, and no other file stands in for it. Nothing for a run that stays in its folder, or keeps no checkpoints.
+    `last.pth` is the checkpoint itself, `best.pth` that of the best evaluation so far; where it is missing a
+    warning says so, and no other file takes its place. None for a run that stays in its folder or keeps no checkpoints.
     """
     source, folder = source.absolute(), run.config.checkpoint.dir
     real = source.resolve()
@@ -53,7 +53,7 @@ def taken_along(run: Run, source: Path, say: Callable[[str], None]) -> dict[str,
 
 
 def _is_best(run: Run, path: Path) -> bool:
-    """Whether a file is the checkpoint of an evaluation of this very run than which none on the interval was better."""
+    """Whether a file is the checkpoint of an evaluation of this run that is unbeaten on the interval."""
     try:
         state = load_checkpoint(path)
     except CheckpointError:
@@ -62,7 +62,7 @@ def _is_best(run: Run, path: Path) -> bool:
 
 
 def _same_past(run: Run, state: Mapping[str, Any]) -> bool:
-    """Whether a state is this run's own, just after its last evaluation: seconds and all agree."""
+    """Whether a state is this run's own, just after its last evaluation, equal even in its seconds."""
     past = [_mark(Evaluation(**evaluation)) for evaluation in state["history"]]
     if not past or state["task"] != run.config.task or state["progress"]["step"] != state["history"][-1]["step"]:
         return False
@@ -70,12 +70,12 @@ def _same_past(run: Run, state: Mapping[str, Any]) -> bool:
 
 
 def _mark(evaluation: Evaluation) -> tuple[float, ...]:
-    """What no two runs have in common; other metrics may be NaN, which equals nothing."""
+    """The numbers by which an evaluation is recognised; other metrics may be NaN, which equals nothing."""
     return evaluation.epoch, evaluation.step, evaluation.rung, evaluation.seconds, evaluation.value
 
 
 def _unbeaten(run: Run, index: int) -> bool:
-    """An evaluation that an end forced may be better than the best on the interval, and is then in `best.pth`."""
+    """Whether an evaluation is the best; one forced by the end of a run may beat the best on the interval."""
     evaluation, progress = run.history[index], run.progress
     if evaluation.rung != progress.rung:
         return False

@@ -1,4 +1,4 @@
-"""Wires one run: seed, device, task, data, model, optimizer, and the state to continue from."""
+"""One run in memory: seed, device, task, data, model, optimizer, and the state to continue from."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Progress:
 
     `batches` and `losses` (the summed loss of each optimizer step) belong to the epoch that is running.
     `micro_batch` and `val_micro_batch` are samples at a time where memory is short, 0 for whole batches;
-    `recalled_px` is the size of images for which other runs' findings were looked up.
+    `recalled_px` is the image size for which the results of other runs were looked up.
     """
 
     epoch: int = 0
@@ -89,7 +89,7 @@ class Run:
         self.moves_batches = self.device.type != "cpu"
 
     def share_of(self, weight: float) -> Tensor:
-        """One part of `weight`, on the device; the same tensor at every step."""
+        """1 / `weight` as a tensor on the device, the same one at every step."""
         if weight != self._share_weight:
             self._share.fill_(1.0 / weight)
             self._share_weight = weight
@@ -104,7 +104,7 @@ class Run:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def state(self) -> dict[str, Any]:
-        """Everything that training goes on from: tensors and plain data only."""
+        """Everything that training continues from: tensors and plain data only."""
         return {
             "format": FORMAT,
             "task": self.config.task,
@@ -135,7 +135,7 @@ class Run:
         randomness.restore(state["random"])
 
     def enter_rung(self, rung: int, comparable: bool) -> None:
-        """The best starts afresh on another rung; so do the counters where losses there are not `comparable`."""
+        """Resets the best value on another rung, and where losses are not `comparable` the counters, too."""
         if rung == self.progress.rung:
             return
         self.progress.rung = rung
@@ -146,7 +146,7 @@ class Run:
             self.stopping.new_rung()
 
     def climb(self, config: RunConfig, rung: int) -> None:
-        """Goes on under a higher rung's configuration with what is in memory: model, optimizer, counters."""
+        """Continues under a higher rung's configuration with model, optimizer and counters in memory."""
         check_same(self.config.plain(), config, climbs=True)
         comparable = same_conditions(self.config.plain(), config)
         self.config = config
@@ -196,7 +196,7 @@ def open_run(
 ) -> Run:
     """A run from its first epoch, or from a checkpoint's state.
 
-    `free` are further keys that may differ from the checkpoint's configuration; `progress` hears of caches as they
+    `free` are further keys that may differ from the checkpoint's configuration; `progress` is called while caches
     are built. `weights` is the state of another run's checkpoint, of which a first epoch takes the model alone.
     """
     comparable = state is None or same_conditions(state["config"], config)
@@ -234,10 +234,10 @@ def open_run(
         average=WeightAverage(model, training.ema_decay) if training.ema_decay is not None else None,
     )
     if training.compile:
-        model.compile()  # in place: names in the checkpoint stay what they are
+        model.compile()  # in place: the names in the checkpoint stay the same
     if state is not None:
         run.load_state(state)
-    loaders.use(model)  # only now are its weights what they will be
+    loaders.use(model)  # only now does it have its final weights
     if state is None:
         check_extras(task.extras())
     run.enter_rung(rung, comparable)

@@ -1,4 +1,4 @@
-"""A run kept in memory between calls, so that continuing it reloads nothing. Importing it imports no torch."""
+"""Sessions: runs kept in memory between calls. Importing this file imports no torch."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Session:
         try:
             return train_until(self.run, until_epoch, hooks, self.writer)
         except DataError as error:
-            raise DataError(_own_words(str(error))) from None
+            raise DataError(_without_traceback(str(error))) from None
 
     def climb(self, config: RunConfig, rung: int) -> None:
-        """Goes on under the configuration of a higher rung: other images, another size, more epochs."""
+        """Continues under the configuration of a higher rung: other images, another size, more epochs."""
         self.run.climb(config, rung)
 
     def close(self) -> None:
@@ -48,24 +48,24 @@ def open_session(
 
     `rung` counts from 1 and is written beside each evaluation; on a higher one than the checkpoint's, subset and
     size may differ. `free` are further keys that may differ from the
-    checkpoint's. A damaged checkpoint is said through `hooks.say` and the one before it is used.
+    checkpoint's. A damaged checkpoint is reported through `hooks.say`, and the one before it is used.
     """
     from trainer.checkpoints.files import load_checkpoint, load_newest
     from trainer.run.resume import load_for_resume, taken_along
     from trainer.run.run import open_run
     from trainer.run.writer import RunWriter
 
-    found = None
+    loaded = None
     if config.checkpoint.resume is not None:
-        found = load_for_resume(config.checkpoint.resume)
+        loaded = load_for_resume(config.checkpoint.resume)
     elif resume:
-        found = load_newest(config.checkpoint.dir)
-    state, source = (found[0], found[1]) if found else (None, None)
+        loaded = load_newest(config.checkpoint.dir)
+    state, source = (loaded[0], loaded[1]) if loaded else (None, None)
     weights = None
     if state is None and config.checkpoint.weights is not None:
         weights = load_checkpoint(config.checkpoint.weights)
         hooks.say(f"starts from the weights of {config.checkpoint.weights}")
-    for line in found[2] if found else ():
+    for line in loaded[2] if loaded else ():
         hooks.say(f"warning: {line}")
     if state is not None:
         hooks.say(f"continues from {source} (epoch {state['progress']['epoch']})")
@@ -77,8 +77,8 @@ def open_session(
     return Session(run, writer)
 
 
-def _own_words(message: str) -> str:
-    """An error that crossed from a loading process drags its traceback along; its last line is what it said."""
+def _without_traceback(message: str) -> str:
+    """The message of an error from a loading process, which comes with a traceback: its last line."""
     if "Original Traceback" not in message:
         return message
     return re.sub(r"^[\w.]+: ", "", message.strip().splitlines()[-1])

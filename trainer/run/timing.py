@@ -21,7 +21,7 @@ _LONGEST_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class EpochTiming:
-    """Seconds of an epoch with its evaluation, the 10th and the 90th percentile of the steps laid over an epoch; and
+    """Seconds of an epoch with its evaluation, from the 10th and the 90th percentile of the steps; and
     of opening the run before it."""
 
     low: float

@@ -11,7 +11,7 @@ from trainer.outcome import Evaluation
 
 
 class Tracker(Protocol):
-    """Receives every evaluation once, and between them, every `logging.every_n_steps`, numbers of the running epoch."""
+    """A tracker: gets each evaluation once, and every `logging.every_n_steps` the running epoch's numbers."""
 
     def log(self, evaluation: Evaluation) -> None: ...
     def log_step(self, step: int, numbers: Mapping[str, float]) -> None: ...
@@ -19,7 +19,7 @@ class Tracker(Protocol):
 
 
 class TensorBoardTracker:
-    """One scalar a metric, at the optimizer step of the evaluation."""
+    """TensorBoard: one scalar for each metric, at the optimizer step of the evaluation."""
 
     def __init__(self, config: RunConfig) -> None:
         try:
@@ -43,7 +43,7 @@ class TensorBoardTracker:
 
 
 class WandbTracker:
-    """One run of a project; `WANDB_MODE=offline` keeps it on this machine."""
+    """Weights & Biases: one run of a project; `WANDB_MODE=offline` keeps it on this machine."""
 
     def __init__(self, config: RunConfig) -> None:
         try:
@@ -87,7 +87,7 @@ class Trackers:
             tracker.log(evaluation)
 
     def log_step(self, step: int, loss: float, rate: float) -> None:
-        """The mean loss of the epoch so far and the rate, after an optimizer step."""
+        """Logs the mean loss of the epoch so far and the rate, after an optimizer step."""
         for tracker in self._trackers:
             tracker.log_step(step, {"running_loss": loss, "running_lr": rate})
 

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: checkpoints, `metrics.jsonl`, samples."""
+"""The files of a run: checkpoints, `metrics.jsonl`, samples."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 
 class RunWriter:
-    """Writes for one run. An epoch stands in `metrics.jsonl` once: on a resume the file is rewritten from the
+    """Writes the files of one run. Each epoch is in `metrics.jsonl` once: on a resume the file is rewritten from the
     checkpoint's own history, so that what was written after that checkpoint is written again.
 
-    `continued_from` is the checkpoint that the run goes on from; without one it starts afresh. `along` are the files,
-    by name, that a run continued from another folder begins with. `replaced` are words on an earlier run's checkpoints,
-    where it takes their place.
+    `continued_from` is the checkpoint that the run continues from; without one it starts from its first epoch.
+    `along` are the files, by name, that a run continued from another folder begins with. `replaced` is a line on an
+    earlier run's checkpoints, where this run takes their place.
     """
 
     def __init__(
@@ -73,17 +73,17 @@ class RunWriter:
 
     def rewrite(self, history: list[Evaluation]) -> None:
         """Makes `metrics.jsonl` hold exactly this history."""
-        with _said(self.log_folder):
+        with _write_errors(self.log_folder):
             self._write_metrics(history)
 
     def stepped(self, run: Run) -> None:
-        """Tells the trackers how the running epoch goes."""
+        """Gives the trackers the numbers of the running epoch."""
         if self.trackers:
             self.trackers.log_step(run.progress.step, run.mean_loss(), run.rate())
 
     def evaluated(self, evaluation: Evaluation, scores: Scores, improved: bool) -> None:
         """Appends the evaluation's line and keeps its samples."""
-        with _said(self.log_folder):
+        with _write_errors(self.log_folder):
             self.trackers.log(evaluation)
             if self.config.logging.save_metrics:
                 with (self.log_folder / METRICS).open("a", encoding="utf-8") as file:
@@ -94,12 +94,12 @@ class RunWriter:
     def save(self, run: Run, best: bool = False) -> None:
         """Writes `last.pth`; an improvement also becomes `best.pth`, a due epoch `checkpoint_epoch_N.pth`.
 
-        Returns once the state is copied; the files are whole after `wait`, which raises what went wrong with them.
+        Returns once the state is copied; the files are whole after `wait`, which raises an error of writing them.
         """
         checkpoint = self.config.checkpoint
         if not checkpoint.save:
             return
-        self.wait()  # what is being written lies in the same buffers
+        self.wait()  # what is being written is in the same buffers
         epoch, every = run.progress.epoch, checkpoint.every_n_epochs
         names = [BEST] if best else []
         if every is not None and run.progress.batches == 0 and epoch and epoch % every == 0:
@@ -117,15 +117,15 @@ class RunWriter:
         self._background.wait()
 
     def close(self) -> None:
-        """Ends what is under way and what the trackers hold open."""
-        with suppress(WriteError):  # whoever closes without waiting has something worse to tell
+        """Ends the writing and closes the trackers."""
+        with suppress(WriteError):  # a caller that closes without waiting is raising another error
             self.wait()
         self.trackers.close()
 
     def _write(self, state: dict[str, Any], names: list[str]) -> None:
         last = rotate_and_save(state, self.folder)
         self.last_checkpoint = str(last)
-        with _said(self.folder):
+        with _write_errors(self.folder):
             for name in names:
                 copy_checkpoint(last, self.folder / name)
 
@@ -135,15 +135,15 @@ class RunWriter:
             write_whole(self.log_folder / METRICS, text)
 
     def _remove_checkpoints(self) -> None:
-        """An earlier run's checkpoints must never be taken for this run's."""
+        """Removes an earlier run's checkpoints, which must never be taken for this run's."""
         for name in (LAST, PREVIOUS, BEST):
             (self.folder / name).unlink(missing_ok=True)
 
 
 def write_samples(folder: Path, epoch: int, scores: Scores, improved: bool) -> None:
-    """`last.json` and, of an improvement, `best.json`, with the pictures that they name beside them.
+    """`last.json` and, of an improvement, `best.json`, with the image files that they name.
 
-    A picture is named by its content, so that each of the files always names its own; what none names is removed.
+    An image file is named by its content, so that each JSON file always names its own; unnamed ones are removed.
     """
     folder.mkdir(exist_ok=True)
     kept = [{name: _as_file(folder, value) for name, value in sample.items()} for sample in scores.samples]
@@ -159,7 +159,7 @@ def write_samples(folder: Path, epoch: int, scores: Scores, improved: bool) -> N
 
 
 def _as_file(folder: Path, value: Any) -> Any:
-    """The name of a picture's file, which is written where it is not there yet; anything else as it is."""
+    """The name of an image's file, which is written if missing; anything else as it is."""
     if not isinstance(value, bytes):
         return value
     name = f"{hashlib.sha256(value).hexdigest()[:16]}.png"
@@ -169,8 +169,8 @@ def _as_file(folder: Path, value: Any) -> Any:
 
 
 @contextmanager
-def _said(folder: Path) -> Iterator[None]:
-    """A file that cannot be written becomes an error that names it; checkpoints are whole or not there at all."""
+def _write_errors(folder: Path) -> Iterator[None]:
+    """Turns an `OSError` into a `WriteError` that names the file; checkpoints are whole or not there at all."""
     try:
         yield
     except OSError as error:

@@ -73,7 +73,7 @@ class ArrayStore:
     """Rows by number, read-only. A damaged row is noticed, and the whole store made again.
 
     `build` gives the rows in order, in blocks; it is called only where the file is not there or not whole.
-    `progress` hears of the rows as they are built, and while another process builds them.
+    `progress` is called as rows are built, and while another process builds them.
     Raises `NoRoomError`, and `OSError` where the folder cannot be written.
     """
 
@@ -93,12 +93,14 @@ class ArrayStore:
         self.refresh()
 
     def __getitem__(self, row: int) -> Block:
-        if _identity_of(os.fstat(self._file.fileno())) != self._identity:  # changed under our hands: a cut map kills
+        if (
+            _identity_of(os.fstat(self._file.fileno())) != self._identity
+        ):  # the file was changed: reading a shortened map kills the process
             self.refresh()
         if not self._checked[row]:
             self._check(row)
-        found: Block = self._rows[row]
-        return found
+        values: Block = self._rows[row]
+        return values
 
     def refresh(self) -> None:
         """Looks whether the file is still the one that was opened; opens or builds it where it is not."""
@@ -107,7 +109,7 @@ class ArrayStore:
                 self._open()
             except (OSError, _DamagedError):
                 self._make(None)
-        with suppress(OSError):  # the time of use says what to remove first; of change it must not touch
+        with suppress(OSError):  # the access time decides what is removed first; the time of change must stay
             os.utime(self.path, ns=(time.time_ns(), self.path.stat().st_mtime_ns))
 
     def _check(self, row: int) -> None:
@@ -116,7 +118,7 @@ class ArrayStore:
         try:
             self._make(row)
         except BaseException:
-            self.path.unlink(missing_ok=True)  # or the next run would stumble over it
+            self.path.unlink(missing_ok=True)  # or the next run would fail on it
             raise
         if not self._fits(row):
             raise OSError(f"{self.path}: damaged again as soon as it was made: is the disk sound?")
@@ -126,7 +128,7 @@ class ArrayStore:
         return bool(self._checked[row])
 
     def _make(self, damaged: int | None) -> None:
-        """Builds the file, unless another process has done so: there it opens, with the `damaged` row made good."""
+        """Builds the file, unless another process has built it meanwhile, with the `damaged` row repaired."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with locked(self.path.with_name(f".{self.path.name}.lock"), lambda: self._tell(0)):
             with suppress(OSError, _DamagedError):
@@ -157,7 +159,7 @@ class ArrayStore:
                     sums += [zlib.crc32(row.data) for row in whole]
                     file.write(whole.data)
                     self._tell(len(sums))
-                assert len(sums) == self.layout.rows, "more or fewer rows than were said"
+                assert len(sums) == self.layout.rows, "not as many rows as the layout has"
                 table = np.array(sums, dtype=_CRC).tobytes()
                 file.seek(0)
                 file.write(_header(self.layout, zlib.crc32(table)) + table)
@@ -190,8 +192,8 @@ class ArrayStore:
 
 
 def _header(layout: Layout, table_sum: int) -> bytes:
-    said = json.dumps({"format": FORMAT, **asdict(layout), "sums": table_sum}, sort_keys=True).encode()
-    line = said + b"\n%08x\n" % zlib.crc32(said)
+    content = json.dumps({"format": FORMAT, **asdict(layout), "sums": table_sum}, sort_keys=True).encode()
+    line = content + b"\n%08x\n" % zlib.crc32(content)
     assert len(line) <= _BLOCK, "a header of one block"
     return line.ljust(_BLOCK, b"\0")
 
@@ -210,7 +212,7 @@ def _identity_of(status: os.stat_result) -> tuple[int, ...]:
 def make_room(path: Path, needed: int, limit: int) -> None:
     """Removes stores beside `path`, the longest unused first, until `needed` more bytes are within the limit.
 
-    Who still reads one of them keeps it until it lets go. `NoRoomError` where even an empty folder has no room.
+    A process that reads one of them keeps it until it closes it. `NoRoomError` where even an empty folder has no room.
     """
     if needed > limit:
         raise NoRoomError(f"{needed / 1e9:.3g} GB are needed, {limit / 1e9:.3g} GB allowed")

@@ -1,4 +1,4 @@
-"""CSV tables: read with every way in which they cannot be read, and written. Imports no torch."""
+"""CSV tables, read and written. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_rows(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Row number (the header is row 1) and cells; `DataError` where encoding, header or quotes are wrong."""
+    """The rows of a CSV table, each with its number (the header is row 1).
+
+    `DataError` where encoding, header or quotes are wrong.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -22,10 +25,10 @@ def csv_rows(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]
         raise DataError(f"{path}, row {line}: not UTF-8 text") from None
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        said = [cell.strip() for cell in next(rows, [])]
-        if said != list(header):
-            found = ",".join(said)[:80] or "nothing"
-            raise DataError(f"{path}: the header must be {','.join(header)}; found {found}")
+        names = [cell.strip() for cell in next(rows, [])]
+        if names != list(header):
+            first = ",".join(names)[:80] or "nothing"
+            raise DataError(f"{path}: the header must be {','.join(header)}; found {first}")
         for row, cells in enumerate(rows, start=2):
             if cells:
                 yield row, cells
@@ -36,12 +39,12 @@ def csv_rows(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]
 def csv_text(header: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
     """A table as CSV. Texts that a spreadsheet would run get a leading apostrophe; numbers stay numbers."""
     lines = [_csv_line(header), *(_csv_line([row[name] for name in header]) for row in rows)]
-    return "".join(lines).encode("utf-8", "backslashreplace").decode()  # a file's name need not be Unicode
+    return "".join(lines).encode("utf-8", "backslashreplace").decode()  # a file name need not be valid Unicode
 
 
 def _csv_line(cells: Iterable[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(map(_harmless, cells))  # quotes what holds either line end
+    csv.writer(line, lineterminator="\r\n").writerow(map(_harmless, cells))  # quotes cells that hold either line ending
     return f"{line.getvalue()[:-2]}\n"
 
 

@@ -1,4 +1,4 @@
-"""What a frozen part of a model makes of the data is kept between runs: what such a cache must be named by."""
+"""Digests of models, by which caches of what frozen parts compute are named."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def weights_digest(module: nn.Module) -> str:
 
 
 def model_digest(module: nn.Module) -> str:
-    """The same of a model of a hub's libraries, with its configuration: the same weights may be used otherwise.
+    """The digest of a hub model's weights and configuration: the same weights may be used in another way.
 
-    Where it came from, and which version of a library wrote it, makes no other model of it.
+    Where it came from and which version of a library wrote it do not count.
     """
     config = getattr(module, "config", None)
-    said = {} if config is None else config.to_dict() if hasattr(config, "to_dict") else dict(config)
-    told = {key: value for key, value in said.items() if not key.startswith("_") and key not in _NO_MODEL}
-    text = json.dumps(told, sort_keys=True, default=str)
+    settings = {} if config is None else config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    relevant = {key: value for key, value in settings.items() if not key.startswith("_") and key not in _NO_MODEL}
+    text = json.dumps(relevant, sort_keys=True, default=str)
     return hashlib.blake2b(f"{weights_digest(module)} {text}".encode(), digest_size=16).hexdigest()
 
 
 def computed_by(device: torch.device) -> list[str | int]:
-    """What else decides about the last bit of a number: other threads and other devices add in another order."""
+    """What else the last bit of a number depends on: other threads and other devices add in another order."""
     return [torch.__version__, device.type, torch.get_num_threads()]

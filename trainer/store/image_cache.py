@@ -1,7 +1,7 @@
 """Decoded images, shared by all runs.
 
 A study trains the same images at the same size again and again: they are decoded once, into a store on disk that
-every process maps (`arraystore`).
+every process maps (`arrays.py`).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from trainer.store.cache_folder import cache_dir
 
 Pixels = NDArray[np.uint8]
 MEMORY_LIMIT_BYTES = 1 << 30
-TRANSFORM = 3  # goes up whenever `decode` would give other pixels
-# Pillow's names by number of channels: the colours, and whether opacity comes beside them.
+TRANSFORM = 3  # increased whenever `decode` would give other pixels
+# Pillow's modes by number of channels: the colours, and opacity where it is asked for.
 MODES = {1: ("L",), 2: ("L", "A"), 3: ("RGB",), 4: ("RGB", "A")}
 _BLOCK_IMAGES = 16
 _STORES_HELD = 8  # sizes of progressive resizing, rungs of a ladder, features of both sides
 
 
 def decode(path: Path, size_px: int, channels: int = 3) -> Pixels:
-    """An image file squeezed to a square of `size_px`, as one of `MODES`; `DataError` names an unreadable file.
+    """An image file resized to a square of `size_px`, as one of `MODES`; `DataError` names an unreadable file.
 
     Returns uint8 [size_px, size_px, channels]. Colours are the same with and without opacity beside them, also where
     nothing of them shows: whether a run pastes its images must not change those that it validates on.
@@ -54,7 +54,7 @@ def decode(path: Path, size_px: int, channels: int = 3) -> Pixels:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits as grey of 8; Pillow's own conversion would make everything above 255 white."""
+    """A grey image of 16 bits with 8; Pillow's own conversion would make everything above 255 white."""
     if image.mode == "F":
         raise ValueError("floating-point grey has no fixed range: save it with 8 or 16 bits")
     if not image.mode.startswith("I"):
@@ -63,7 +63,10 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 class Images(Protocol):
-    """Decoded images by index. `cached`: all of them come from a store; `note`: what to tell about where from."""
+    """Decoded images by index.
+
+    `cached`: all of them come from a store; `note`: a line for the user on where they come from.
+    """
 
     paths: Sequence[Path]
     size_px: int
@@ -160,14 +163,14 @@ def shared_images(
     except DataError as error:
         raise DataError(_all_unreadable(files, size_px, channels, str(error))) from None
     except (NoRoomError, OSError) as error:
-        said = f"{len(rows)} images are not cached at {size_px} px but decoded in every run ({error}; data.cache_gb)"
-        return _in_memory(key, paths, size_px, channels, said)
+        note = f"{len(rows)} images are not cached at {size_px} px but decoded in every run ({error}; data.cache_gb)"
+        return _in_memory(key, paths, size_px, channels, note)
     took = f"{len(rows)} images decoded at {size_px} px in {store.built_seconds:.1f} s, for all runs"
     return CachedImages(paths, rows, size_px, store, took if fresh and store.built_seconds else "")
 
 
 def _all_unreadable(files: Sequence[Path], size_px: int, channels: int, first: str) -> str:
-    """What cannot be read of the files, of which one is known to be such, in words."""
+    """A message that names all unreadable files, where one of them is known."""
 
     def fails(path: Path) -> bool:
         try:
@@ -193,7 +196,7 @@ def shared_store(
     limit = int(limit_gb * 1e9)
     held = KEPT.stores.get(layout.key)
     if held is not None:
-        held.build, held.progress, held.limit_bytes = build, progress, limit  # of the run that asks now
+        held.build, held.progress, held.limit_bytes = build, progress, limit  # those of the present run
         held.refresh()
         return held
     store = ArrayStore(cache_dir() / kind, layout, build, limit, progress)
@@ -204,12 +207,12 @@ def shared_store(
 
 
 def held_store(key: str) -> ArrayStore | None:
-    """The store of this key where this process has it open."""
+    """The store of this key, if this process has it open."""
     return KEPT.stores.get(key)
 
 
 def _in_memory(key: str, paths: Sequence[Path], size_px: int, channels: int, note: str) -> DecodedImages:
-    """One data set and size at a time stay in memory; what one run decoded serves the next in this process."""
+    """Images decoded in memory, one data set and size at a time, for this run and the next ones of this process."""
     held = KEPT.decoded.get(key)
     if held is None or held.paths != paths or held.note != note:
         KEPT.decoded.clear()
@@ -218,7 +221,7 @@ def _in_memory(key: str, paths: Sequence[Path], size_px: int, channels: int, not
 
 
 def file_stamp(path: Path) -> tuple[str, int, int]:
-    """What tells one state of a file from another; a file that is not there has a stamp too."""
+    """The state of a file: path, size and time of change; a missing file has a state, too."""
     try:
         status = path.stat()
     except OSError:
@@ -227,13 +230,13 @@ def file_stamp(path: Path) -> tuple[str, int, int]:
 
 
 def images_key(files: Sequence[Path], size_px: int, channels: int = 3) -> str:
-    """Names what decoding these files gives: path, size and time of change of each, and how they are decoded."""
-    said = [TRANSFORM, PIL.__version__, MODES[channels], size_px, [file_stamp(path) for path in files]]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    """The key of these files when decoded: from the state of each, and how they are decoded."""
+    content = [TRANSFORM, PIL.__version__, MODES[channels], size_px, [file_stamp(path) for path in files]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
 class _Decoding:
-    """Decodes files in blocks, in their order, on all cores: Pillow lets go of the interpreter while it works."""
+    """Decodes files in blocks, in their order, on all cores: Pillow releases the interpreter lock while it works."""
 
     def __init__(self, files: Sequence[Path], size_px: int, channels: int) -> None:
         self.files, self.size_px, self.channels = files, size_px, channels

@@ -1,4 +1,4 @@
-"""Exclusive locks on files: one to wait for, and one that says at once that another has it."""
+"""Exclusive locks on files: one to wait for, and one that is refused at once where another process holds it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TRIES = 100
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the system lets go of it when the process ends, however it ends.
+    """Holds an exclusive lock on `path`; the system releases it when the process ends, however it ends.
 
     `waiting` is called again and again while another process holds it.
     """
     with path.open("w") as file:
-        # Without locks work may be done twice; whoever asks for one still moves its result into place whole.
+        # Without locks work may be done twice; but every result is still moved into place in one step.
         with suppress(OSError, ImportError):
             import fcntl  # POSIX only
 
@@ -62,7 +62,7 @@ def sole_run(folder: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                with suppress(OSError):  # while it is held: whoever locks it after that sees that it is gone
+                with suppress(OSError):  # while it is held: a process that locks it after that sees that it is gone
                     if _lies_at(file, folder / RUN_LOCK):
                         (folder / RUN_LOCK).unlink()
     finally:
@@ -103,7 +103,7 @@ def _lies_at(file: IO[str], path: Path) -> bool:
 
 
 def _taken(file: IO[str]) -> bool:
-    """Takes the lock; False where another process has it, True also where the system knows no locks."""
+    """Takes the lock; False where another process has it, True also where the system has no locks."""
     with suppress(ImportError):
         import fcntl  # POSIX only
 

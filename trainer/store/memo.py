@@ -1,5 +1,5 @@
-"""What was found out once and saves finding it out again: small tables in the cache folder, by a key for all that the
-finding hangs on. Only hints: a table that cannot be read or written costs no more than finding out again."""
+"""Small tables in the cache folder with results that are expensive to find again, each under a key made of everything
+that the result depends on. A table that cannot be read or written only costs the time to find its results again."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ MOST_KEPT = 1000  # the oldest are forgotten
 
 
 class Hints:
-    """One table, newest last."""
+    """One table of results by key, newest last."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def read(self) -> dict[str, Any]:
-        """Everything that is known; nothing where the file is missing or damaged."""
+        """The whole table; empty where the file is missing or damaged."""
         with suppress(OSError, ValueError):
-            found = json.loads((cache_dir() / self._name).read_text(encoding="utf-8"))
-            if isinstance(found, dict):
-                return found
+            table = json.loads((cache_dir() / self._name).read_text(encoding="utf-8"))
+            if isinstance(table, dict):
+                return table
         return {}
 
-    def keep(self, found: Mapping[str, Any]) -> None:
-        """Adds what was found, or puts it in the place of what was known."""
-        kept = {key: value for key, value in self.read().items() if key not in found} | dict(found)
+    def keep(self, results: Mapping[str, Any]) -> None:
+        """Adds results, or replaces earlier ones of the same keys."""
+        kept = {key: value for key, value in self.read().items() if key not in results} | dict(results)
         with suppress(OSError, TrainingError):
             path = cache_dir() / self._name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,5 +40,5 @@ class Hints:
 
 
 def hint_key(about: Mapping[str, Any]) -> str:
-    """A key for all that a finding hangs on: plain data."""
+    """A key for everything that a result depends on, given as plain data."""
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -11,7 +11,7 @@ METRICS, SAMPLES = "metrics.jsonl", "samples"
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Replaces a small file in one move; a text as UTF-8."""
+    """Replaces a small file in one step; a text is written as UTF-8."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

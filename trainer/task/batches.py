@@ -1,4 +1,4 @@
-"""A batch of rows: where it comes from, how it is split, and its way onto the device."""
+"""Batches of rows: their source, their parts, and their transfer to the device."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class RowSource(Protocol):
 
 
 def part_sizes(samples: int, largest: int) -> list[int]:
-    """Sizes of the fewest parts of at most `largest` samples, as even as can be: a rest of one sample would leave
-    BatchNorm without statistics."""
+    """Sizes of the fewest parts of at most `largest` samples, as even as possible.
+
+    A last part of one sample would leave BatchNorm without statistics."""
     parts = -(-samples // largest)
     size, more = divmod(samples, parts)
     return [size + 1] * more + [size] * (parts - more)

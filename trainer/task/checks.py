@@ -1,4 +1,4 @@
-"""What a task gives back, held against its contract: a slip in a task of one's own is said with its place, in words."""
+"""Checks of what the methods of a task return: a mistake in a user's own task is reported with its method."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _WEIGHT = operator.itemgetter("weight")
 
 
 def given(task: str, method: str, value: Any, kind: type[Kind]) -> Kind:
-    """What a method of a task gave, which must be of a kind; `TaskError` otherwise."""
+    """The value that a method of a task returned, of the type that it must have; `TaskError` otherwise."""
     if not isinstance(value, kind):
-        refuse(task, method, f"{words_on(value)}, not {_article(kind.__name__)}")
+        refuse(task, method, f"{described(value)}, not {_article(kind.__name__)}")
     return value
 
 
 def given_scores(task: str, value: Any) -> Scores:
-    """What `evaluate` gave, with its metrics as plain numbers, whatever they were computed with."""
+    """The scores that `evaluate` returned, with their metrics as plain Python numbers."""
     scores = given(task, "evaluate", value, Scores)
     return replace(scores, metrics={name: _number(task, name, metric) for name, metric in scores.metrics.items()})
 
 
 def given_loss(task: str, value: Any) -> Any:
-    """What `loss` gave: a tensor without dimensions."""
+    """The loss that `loss` returned: a tensor without dimensions."""
     if getattr(value, "ndim", None) != 0 or not hasattr(value, "backward"):
-        refuse(task, "loss", f"{words_on(value)}, not a tensor of one number, the sum over a batch")
+        refuse(task, "loss", f"{described(value)}, not a tensor of one number, the sum over a batch")
     return value
 
 
 def weight_of(task: str, batches: Sequence[Mapping[str, Any]]) -> float:
-    """What the losses of some batches are divided by together."""
+    """The summed weight of some batches, by which their losses are divided."""
     try:
         weight: float = sum(map(_WEIGHT, batches))
     except KeyError:
@@ -49,16 +49,16 @@ def refuse(task: str, method: str, what: str) -> NoReturn:
 
 
 def _number(task: str, name: str, value: Any) -> float:
-    found: float | None = None
+    number: float | None = None
     with suppress(TypeError, ValueError, RuntimeError):
-        found = None if isinstance(value, str | bytes) else float(value)
-    if found is None:
-        refuse(task, "evaluate", f"{words_on(value)} for {name}, not a number")
-    return found
+        number = None if isinstance(value, str | bytes) else float(value)
+    if number is None:
+        refuse(task, "evaluate", f"{described(value)} for {name}, not a number")
+    return number
 
 
-def words_on(value: Any) -> str:
-    """A value's kind, and what there is of it in short: a tensor's shape, a small thing itself."""
+def described(value: Any) -> str:
+    """A short description of a value: its type, and its shape or, if it is short, its text."""
     kind = _article(type(value).__name__)
     shape = getattr(value, "shape", None)
     if shape is not None:

@@ -1,4 +1,4 @@
-"""What most tasks do alike, for a user's own task to inherit from. Importing it imports no torch."""
+"""Default methods of a task, for a user's own task to inherit. Importing it imports no torch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class FilesDefaults:
-    """The methods of `TaskFiles` that need not be written where there is nothing to build, and nothing to spare."""
+    """Default methods of `TaskFiles`: nothing to build, no cheaper evaluation, no further checks."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
 
     @staticmethod
     def prepare(config: Any, progress: Callable[[int, int], None]) -> None:
-        """The data are whole."""
+        """Nothing to build."""
 
     @staticmethod
     def try_out(config: Any) -> None:
-        """The configuration has said all."""
+        """Nothing more to check."""
 
 
 class TaskDefaults:
-    """The methods of a `Task` that need not be written where nothing is frozen, every parameter has the same rate,
+    """Default methods of a `Task` in which nothing is frozen, every parameter has the same rate,
     and every entry of a batch but its weight has one row for each sample, of which the weight is the number."""
 
     def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
@@ -43,7 +43,7 @@ class TaskDefaults:
         return Parts([parameter for parameter in model.parameters() if parameter.requires_grad])
 
     def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
-        """Every entry by its rows."""
+        """Splits every entry by its rows."""
         from trainer.task.batches import batches_of, part_sizes, parts_of
 
         samples = batch["weight"]
@@ -55,9 +55,9 @@ class TaskDefaults:
         return batches_of({**pieces, "weight": sizes})
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:
-        """Not every task has something to predict for a folder."""
+        """`ConfigError`: this task does not predict."""
         raise ConfigError([Problem("predict", "this task predicts nothing for a folder: it has no predict of its own")])
 
     def extras(self) -> dict[str, Any]:
-        """The weights say all."""
+        """The weights are enough."""
         return {}

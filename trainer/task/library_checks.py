@@ -40,20 +40,20 @@ def run_checks(checks: Iterable[Check]) -> None:
     """
     problems: list[Problem] = []
     for subject, check in checks:
-        known = json.dumps(subject, default=str, sort_keys=True)
+        key = json.dumps(subject, default=str, sort_keys=True)
         began = monotonic()
-        failed_at, mistakes = VERDICTS.failed.get(known, (-math.inf, ()))
+        failed_at, mistakes = VERDICTS.failed.get(key, (-math.inf, ()))
         if began - failed_at < _PATIENCE_SECONDS:
             problems += mistakes
-        elif known not in VERDICTS.passed:
+        elif key not in VERDICTS.passed:
             try:
                 check()
-                VERDICTS.passed.add(known)
+                VERDICTS.passed.add(key)
             except ConfigError as error:
                 problems += error.problems
                 now = monotonic()
                 if now - began > _LONG_SECONDS:
-                    VERDICTS.failed[known] = now, error.problems
+                    VERDICTS.failed[key] = now, error.problems
     if problems:
         raise ConfigError(problems)
 

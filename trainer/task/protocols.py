@@ -1,6 +1,6 @@
-"""What a task is: the two contracts that every folder in `trainer/tasks` fulfils.
+"""The two protocols of a task, which every folder in `trainer/tasks` fulfils.
 
-`TaskFiles` looks at the data as files, without torch: checks them, counts them, names them.
+`TaskFiles` deals with the data as files, without torch: checks them, counts them, names them.
 `Task` is the training half: rows, model, loss, evaluation, predictions. The loop knows only this.
 """
 
@@ -51,8 +51,8 @@ LOSS = Metric("loss", "loss", "minimize")
 class DataSummary:
     """The data of one configuration in numbers. Rows are what an epoch visits (captions, boxes, images).
 
-    `targets` is what a model has to tell of an image, in words, where that hangs on the data or on how they are read:
-    the values of runs that differ in it cannot be compared.
+    `targets` describes what a model has to predict, where that depends on the data or on how they are read: the values
+    of runs that differ in it cannot be compared.
     """
 
     train_split_images: int
@@ -84,22 +84,22 @@ class TaskFiles(Protocol):
 
     @staticmethod
     def prepare(config: Any, progress: Callable[[int, int], None]) -> None:
-        """Builds what the data still lacks; `progress(done, of)` while it does."""
+        """Builds what is missing of the data; calls `progress(done, of)` meanwhile."""
         ...
 
     @staticmethod
     def try_out(config: Any) -> None:
-        """`ConfigError` for what only the libraries that train can tell, in seconds; this one may import torch."""
+        """`ConfigError` for mistakes that only the training libraries can find, within seconds; may import torch."""
         ...
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What an evaluation found: named numbers (`val_loss` always), and samples for a person to look at.
+    """The result of an evaluation: named numbers (`val_loss` always), and samples for a person to look at.
 
     A sample may have `image` (a file), `references` and `predictions` (texts), boxes, and `generated`, an image that
-    the model made: the `bytes` of a PNG, which whoever keeps the samples writes beside them, its name in their place.
-    `matrix` counts what was taken for what: `labels`, and `counts` with a row for each true label and a column for each
+    the model made: the `bytes` of a PNG, which are written to a file, and replaced by its name, where samples are kept.
+    `matrix` is a confusion matrix: `labels`, and `counts` with a row for each true label and a column for each
     predicted one.
     """
 
@@ -112,7 +112,7 @@ class Scores:
 class Rows:
     """The data of a run, ready to be batched.
 
-    `cached`: every row comes from a store, so that loading processes would only cost; `notes`: what to tell about it.
+    `cached`: every row comes from a store, so that loading processes would not help; `notes`: lines for the user.
     """
 
     train: RowSource
@@ -165,7 +165,7 @@ class Task(Protocol):
         ...
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
-        """Scores over validation batches; called in evaluation mode, without gradients, under autocast."""
+        """The scores over validation batches; called in evaluation mode, without gradients, under autocast."""
         ...
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:

@@ -54,20 +54,23 @@ class Opened(typing.NamedTuple):
 
 
 class TaskContract:
-    """The tests; `config` is a configuration as YAML has it, or override `configuration` to make its data first."""
+    """The contract tests of a task.
+
+    `config` is a configuration as in YAML; override `configuration` where its data must be made first.
+    """
 
     config: ClassVar[Mapping[str, Any]]
     _settings: ClassVar[Any]
     _opened: ClassVar[Opened]
 
     def configuration(self, folder: Path) -> Mapping[str, Any]:
-        """The configuration to test; `folder` is empty, for data that must lie somewhere."""
+        """The configuration to test; `folder` is empty, for data files."""
         return self.config
 
     def inputs(self, folder: Path) -> list[str]:
-        """Writes what `predict` is shown into a folder, and returns the stems of names in the order of its answers.
+        """Writes inputs of `predict` into a folder; returns the stems of their names in the order of its predictions.
 
-        An empty list: the task predicts nothing. As it stands: two images, two texts beside them, and something else.
+        An empty list: the task predicts nothing. By default: two images, two texts beside them, and something else.
         """
         for name in ("b", "a"):
             Image.new("RGB", (50, 30), (200, 10, 10)).save(folder / f"{name}.png")
@@ -80,9 +83,9 @@ class TaskContract:
         """The configuration, resolved, with its data prepared; once for all tests of a class."""
         cls = type(self)
         if "_settings" not in vars(cls):
-            said = self.configuration(tmp_path_factory.mktemp("data"))
+            configuration = self.configuration(tmp_path_factory.mktemp("data"))
             run = {"checkpoint.dir": str(tmp_path_factory.mktemp("run")), "device": "cpu"}
-            cls._settings = resolve_config(said, run)
+            cls._settings = resolve_config(configuration, run)
             prepare_data(cls._settings, lambda _done, _of: None)
         return cls._settings
 
@@ -149,7 +152,7 @@ class TaskContract:
 
     def test_the_loss_is_a_sum_with_gradients_for_every_trained_parameter(self, opened: Opened) -> None:
         task, rows, model = opened
-        model.eval()  # without dropout two halves are one whole
+        model.eval()  # without dropout two halves add up to the whole
         whole = task.loss(model, rows.train.__getitems__([(1, n) for n in range(4)]))
         halves = [task.loss(model, rows.train.__getitems__([(1, n), (1, n + 1)])) for n in (0, 2)]
         assert float(whole.detach()) == pytest.approx(float(sum(half.detach() for half in halves)), rel=1e-4)
@@ -220,10 +223,10 @@ class TaskContract:
         if not expected:
             return
         with torch.inference_mode():
-            found = list(reborn.predict(twin, tmp_path, torch.device("cpu")))
-        names = dict.fromkeys(str(next(iter(row.values()))) for row in found)
+            rows_predicted = list(reborn.predict(twin, tmp_path, torch.device("cpu")))
+        names = dict.fromkeys(str(next(iter(row.values()))) for row in rows_predicted)
         assert [Path(name).stem for name in names] == expected
-        for value in (value for row in found for value in row.values()):
+        for value in (value for row in rows_predicted for value in row.values()):
             assert isinstance(value, str) or Image.open(io.BytesIO(value)).format == "PNG"
 
     def test_everything_is_all_usable_images(self, settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is in a scene: shapes, where they stand, what lies behind them. Plain data, no pixels.
+"""The content of a scene: shapes, their places, and the ground behind them. Plain data, no pixels.
 
 A scene is a function of (seed, index) alone. Lengths are fractions of the picture's side, y points down.
 """
@@ -24,7 +24,7 @@ SHADES = ("light", "dark")
 RADII = {"small": (0.12, 0.135), "large": (0.2, 0.22)}
 MARGIN = 0.05
 GRAIN = 0.05  # amplitude of the camera's noise
-SHAPE_COUNTS = (1, 1, 1, 1, 2, 2, 2, 2, 2, 3)  # drawn from evenly: the weights of one, two and three shapes
+SHAPE_COUNTS = (1, 1, 1, 1, 2, 2, 2, 2, 2, 3)  # drawn from uniformly: the weights of one, two and three shapes
 
 # Simple scenes' shapes: their centres are the places that captions name.
 SIMPLE_PLACES = ((0.5, 0.5), (0.35, 0.5), (0.65, 0.5), (0.5, 0.35), (0.5, 0.65))
@@ -84,7 +84,7 @@ class Scene:
 
 
 def stream(seed: int, *name: object) -> random.Random:
-    """Random numbers for one purpose, independent of every other purpose and of what was drawn before."""
+    """A random generator for one purpose, independent of all others and of earlier draws."""
     return random.Random(":".join(map(str, ("scenes", seed, *name))))
 
 
@@ -113,7 +113,7 @@ def scene_at(seed: int, index: int, simple: bool = False) -> Scene:
 
 
 def class_scene_at(seed: int, kind: str, index: int, simple: bool = False) -> Scene:
-    """Picture number `index` of the class `kind`: one shape of that kind, anything else left to chance."""
+    """Image number `index` of the class `kind`: one shape of that kind, everything else at random."""
     rng = stream(seed, "class", kind, index)
     if simple:
         return _simple_scene(rng, kind)

@@ -1,4 +1,4 @@
-"""A scene as pixels: ground, scratches, shapes, noise. Also the pixels that each shape covers."""
+"""Draws a scene: ground, scratches, shapes, noise, and which pixels each shape covers."""
 
 import math
 import random
@@ -32,7 +32,7 @@ def draw(scene: Scene, size_px: int, noise: random.Random) -> Picture:
     for scratch in scene.scratches:
         _add_scratch(canvas, scratch, dark=scene.backdrop.shade == "light")
     masks = tuple(_add_shape(canvas, shape, scene.backdrop.shade) for shape in scene.shapes)
-    # Two even distributions added up are close enough to camera noise, and the same everywhere.
+    # The sum of two uniform distributions is close enough to camera noise, and the same on every platform.
     grain = np.frombuffer(noise.randbytes(2 * canvas.size), dtype=np.uint8).reshape(2, *canvas.shape)
     canvas += (grain.astype(np.float32).sum(axis=0) - 255.0) * np.float32(scene.grain)
     pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Makes a set of scenes once and finds it again: a folder in the cache, whole or not there at all."""
+"""Sets of scenes in the cache folder, each made once, and whole or not there at all."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from trainer.store.locks import locked
 
 
 def scene_files(spec: ScenesSpec, cache_dir: Path) -> SceneFiles:
-    """Where the scenes of `spec` lie under `cache_dir` once made. Makes nothing, looks at nothing."""
+    """The paths of the scenes of `spec` under `cache_dir`, whether they exist or not."""
     return files_in(cache_dir / spec.key)
 
 
@@ -43,7 +43,7 @@ def ensure_scenes(spec: ScenesSpec, cache_dir: Path, progress: Callable[[int, in
 
 
 def _build(spec: ScenesSpec, files: SceneFiles, progress: Callable[[int, int], None]) -> None:
-    """Draw into a folder beside the final one and move it into place, so that no reader meets half a set."""
+    """Draw into a folder beside the final one and move it into place, so that no reader finds half a set."""
     parent = files.folder.parent
     for leftover in parent.glob(f".{spec.key}.*.tmp"):  # of a killed process: this one holds the lock
         shutil.rmtree(leftover, ignore_errors=True)
@@ -64,7 +64,7 @@ def _move_into_place(fresh: Path, spec: ScenesSpec, files: SceneFiles) -> None:
     try:
         fresh.rename(files.folder)
     except OSError:
-        # Where locks do nothing (some network file systems) another process can be first: its files serve.
+        # Where locks have no effect (some network file systems) another process can be first: its files serve.
         if not is_whole(spec, files):
             raise
     finally:

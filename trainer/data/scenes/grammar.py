@@ -12,7 +12,7 @@ from trainer.data.scenes.content import Scene, Shape, pick, stream
 FORWARD = {"row": "left of", "column": "above"}
 BACKWARD = {"row": "right of", "column": "below"}
 
-# Each tuple is drawn from evenly, so repetition is weight.
+# Each tuple is drawn from uniformly, so repetition is weight.
 OPENINGS = ("", "", "", "", "", "", "", "there is ")
 SIZED = (True, False, False)
 FORMS = ("forward", "forward", "forward", "forward", "forward", "and", "backward")

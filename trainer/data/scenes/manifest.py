@@ -1,4 +1,4 @@
-"""The last file written into a set of scenes: without it, or at odds with it, the set is not whole."""
+"""The manifest of a set of scenes, written last: a set without it, or unlike it, is not whole."""
 
 import hashlib
 import json

@@ -1,9 +1,9 @@
-"""What to generate, and where it lies once generated."""
+"""The specification of a set of scenes, and the paths of its files."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-# Goes up whenever the same spec would give other files, so that no cache mixes two generators.
+# Increased whenever the same spec would give other files, so that no cache mixes two generators.
 GENERATOR_VERSION = 2
 
 KINDS = ("circle", "cross", "square", "star", "triangle")
@@ -18,7 +18,7 @@ class ScenesError(OSError, RuntimeError):
 
 @dataclass(frozen=True)
 class ScenesSpec:
-    """Which scenes to draw. The same spec gives the same files; more `images` only adds to them.
+    """A set of scenes to draw. The same spec gives the same files; more `images` only adds to them.
 
     `size_px` is the side of every (square) picture. `class_images` is the number of single-object pictures
     in each class folder; 0 stands for a fifth of `images`, so that the five folders hold as many pictures
@@ -68,7 +68,7 @@ class ScenesSpec:
 
     @property
     def key(self) -> str:
-        """Folder name that tells this spec from every other, and one generator version from the next."""
+        """A folder name of its own for each spec and each version of the generator."""
         return (
             f"scenes-v{GENERATOR_VERSION}-{self.images}x{self.size_px}px-seed{self.seed}"
             f"-{self.captions_per_image}captions-{self.images_per_class}perclass{'-simple' if self.simple else ''}"
@@ -102,5 +102,5 @@ def files_in(folder: Path) -> SceneFiles:
 
 
 def is_validation(index: int) -> bool:
-    """Whether scene `index` belongs to the validation annotations; never depends on how many there are."""
+    """Whether scene `index` belongs to the validation annotations; does not depend on their number."""
     return index % 5 == 1

@@ -85,7 +85,7 @@ class CaptioningTask:
         words = batch["words"]
         seen, known = seen_in(batch)
         loss = self._loss_of(model(seen, words, known), words)
-        # The sum of gradients is the whole batch's, also where only a part of it is here.
+        # Scaled for the gradient of the whole batch, also where this is only a part of it.
         whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
         return with_reduction(loss, whole, self.config.criterion.reduction)
 
@@ -138,8 +138,8 @@ class CaptioningTask:
 
     def _captions(self, model: Captioner, image: Tensor) -> list[str]:
         evaluation = self.config.evaluation
-        found = beam_search(model.decoder, image, self._words(), evaluation.beam_size, evaluation.max_length)
-        return [self._words().decode(numbers) for numbers in found]
+        hypotheses = beam_search(model.decoder, image, self._words(), evaluation.beam_size, evaluation.max_length)
+        return [self._words().decode(numbers) for numbers in hypotheses]
 
     def _loss_of(self, logits: Tensor, words: Tensor) -> Tensor:
         criterion = self.config.criterion
@@ -153,7 +153,7 @@ class CaptioningTask:
 
 
 def seen_in(batch: Batch) -> tuple[Tensor, bool]:
-    """What the model sees in a batch: its images, or the maps that its frozen encoder made of them (True)."""
+    """The model's input from a batch: images, or feature maps of its frozen encoder (True)."""
     if "features" in batch:
         return batch["features"].float(), True
     return normalise(batch["images"]), False

@@ -24,7 +24,7 @@ _LIST = "names of torchvision.transforms.v2 with their arguments"
 
 
 class AugmentationSchedule(Section):
-    """The chance p that an image is augmented, over the part t of `training.schedule_epochs` that has gone by.
+    """The chance p that an image is augmented, after the part t of `training.schedule_epochs`.
 
     p(t) = end_p + (start_p − end_p) · (e^(−k·t) − e^(−k)) / (1 − e^(−k)), where k is `exponent_factor` and
     t = (epoch − 1) / (schedule_epochs − 1): start_p in the first epoch, end_p in the last; k = 0 is the straight line.

@@ -1,4 +1,4 @@
-"""The pictures of a classification run as decoded images, and those that they are pasted onto. Imports no torch."""
+"""Decoded images of a classification run, and the backgrounds that they are pasted onto. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.tasks.classification.config import ClassificationConfig
 
 
 def background_files(config: ClassificationConfig) -> tuple[Path, ...]:
-    """The pictures that training images are pasted onto; none where that is off."""
+    """The backgrounds that training images are pasted onto; none where that is off."""
     data = config.data
     if not data.insert_background_p or data.backgrounds_dir is None or config.training.overfit:
         return ()
@@ -30,8 +30,8 @@ def stamp_of(paths: Sequence[Path]) -> str:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The images of a run, and those that they are pasted onto, where there are any."""
+class SourceImages:
+    """The images of a run, and the backgrounds that they are pasted onto, where there are any."""
 
     images: Images
     backgrounds: Images | None
@@ -51,23 +51,23 @@ def source_px(config: ClassificationConfig, side: int) -> int:
 
 
 def opacity_channels(config: ClassificationConfig) -> int:
-    """Channels in which images are decoded: with their opacity, too, where they are pasted."""
+    """The number of channels in decoded images: with opacity where they are pasted."""
     channels = config.model.in_channels
     return channels + 1 if background_files(config) and channels in (1, 3) else channels
 
 
-def open_pictures(
+def open_source_images(
     config: ClassificationConfig,
     paths: Sequence[Path],
     used: Iterable[int],
     side: int,
     progress: OnProgress | None = None,
-) -> Pictures:
-    """The pictures of a run at `side` pixels, larger by `source_scale`."""
+) -> SourceImages:
+    """The images of a run at `side` pixels, larger by `source_scale`."""
     backgrounds, limit, px = background_files(config), config.data.cache_gb, source_px(config, side)
     images = shared_images(paths, used, px, limit, progress, opacity_channels(config))
     if not backgrounds:
-        return Pictures(images, None)
+        return SourceImages(images, None)
     colours = 1 if config.model.in_channels < 3 else 3
     behind = shared_images(backgrounds, range(len(backgrounds)), px, limit, progress, colours)
-    return Pictures(images, behind)
+    return SourceImages(images, behind)

@@ -22,7 +22,7 @@ from trainer.tasks.detection.model_settings import DetectionCriterion, Detection
 
 
 class AugmentSettings(Section):
-    """Training images only, and none of it in overfit mode."""
+    """Augmentation of training images; off in overfit mode."""
 
     hflip_p: float = setting(0.5, "chance of a mirror image", ge=0.0, le=1.0)
     vflip_p: float = setting(0.0, "chance of an image upside down", ge=0.0, le=1.0)
@@ -126,7 +126,7 @@ class DetectionConfig(RunConfig):
             near = " or ".join(str(side) for side in (lower, lower + stride) if side)
             return [f"data.image_size={size} must be a multiple of the model's largest stride, {stride}: {near}"]
         if model.pretrained or DETECTORS[model.name].one_level:
-            return []  # its queries are not chosen from the places
+            return []  # its queries are not chosen from the places of the maps
         places = sum((size // step) ** 2 for step in strides)
         if model.num_queries > places:
             what = f"model.num_queries={model.num_queries} is more than the {places} places of the feature maps"

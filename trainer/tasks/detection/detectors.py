@@ -1,6 +1,6 @@
-"""The detectors by name. A further one is a name and a row here. Imports no torch.
+"""The table of detectors. To add one: a name and a row here. Imports no torch.
 
-Each row says how the library's configuration is made from ours, and what the library leaves to its users.
+Each row says how the library's configuration is made from ours, and what the library leaves to the user.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Arguments = dict[str, Any]
 class Detector:
     """One kind of detector. Its name is the library's `model_type`.
 
-    `sizes` are the configuration's arguments that a pretrained model brings along, `losses` those that it does
+    `sizes` are the configuration's arguments that come from a pretrained model, `losses` those that it does
     not. `one_level`: only the backbone's last feature map is used. `no_object`: the last logit means that there
     is none, and scores are a softmax; without, each class has its own sigmoid. `imagenet`: pixels are scaled by
     ImageNet's mean and deviation, else to [0, 1]. `xavier`: random linear layers are drawn as in the paper, with
@@ -37,7 +37,7 @@ class Detector:
 
 
 def backbone_arguments(model: DetectionModel, levels: int) -> Arguments:
-    """The ResNet of RT-DETR (a deep stem, then stages of stride 4, 8, 16, …), in the library's words."""
+    """The ResNet of RT-DETR (a deep stem, then stages of stride 4, 8, 16, …), as arguments of the library."""
     stages = len(model.backbone_depths)
     return {
         "model_type": "rt_detr_resnet",

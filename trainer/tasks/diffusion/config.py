@@ -25,7 +25,7 @@ from trainer.data.library_models import backbone_names, no_backbone
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings, VaeSettings
 
 MULTIPLE_PX = 8  # image sizes are multiples of it
-_COSINE_SIGNAL = 1e-9  # about: its last level adds 0.999 of what can be added, whatever their number
+_COSINE_SIGNAL = 1e-9  # approximately: its last level adds 0.999 of what can be added, for any number of levels
 
 
 def _as_tuple(value: object) -> object:
@@ -155,7 +155,7 @@ class NoiseSettings(Section):
 
     @property
     def least_signal(self) -> float:
-        """The share of the signal's variance at the last level: the product of what each level leaves of it."""
+        """The share of the signal's variance at the last level: the product of the shares that each level leaves."""
         if self.beta_schedule == "squaredcos_cap_v2":
             return _COSINE_SIGNAL
         power = 2.0 if self.beta_schedule == "scaled_linear" else 1.0

@@ -1,4 +1,4 @@
-"""The configuration of what a diffusion run makes latents and vectors with: the VAE and the text encoder."""
+"""The configuration of the VAE and the text encoder of a diffusion run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _hub_or_folder(value: str) -> str:
 
 
 class VaeSettings(Section):
-    """What makes latents of images; frozen."""
+    """The autoencoder of latents; frozen."""
 
     type: Literal["pretrained", "builtin"] = setting(
         "pretrained",

@@ -9,12 +9,12 @@ from trainer.errors import DataError, listed
 
 
 def prompts_in(folder: Path) -> list[tuple[str, str]]:
-    """Name and words of each text file in and below a folder, by name; `DataError` where there is none, or one
-    without words."""
+    """The name and the text of each text file in and below a folder, by name; `DataError` where there is none, or an
+    empty one."""
     names = files_below(folder, {".txt"})
     if not names:
         raise DataError(f"{folder}: no prompt in it (*.txt, one prompt a file)")
-    found: list[tuple[str, str]] = []
+    prompts: list[tuple[str, str]] = []
     wrong: list[str] = []
     for name in names:
         try:
@@ -22,9 +22,9 @@ def prompts_in(folder: Path) -> list[tuple[str, str]]:
         except (OSError, UnicodeDecodeError):
             text = ""
         if text:
-            found.append((name, text))
+            prompts.append((name, text))
         else:
             wrong.append(name)
     if wrong:
         raise DataError(f"{folder}: {listed(wrong, 'file')} without readable words")
-    return found
+    return prompts

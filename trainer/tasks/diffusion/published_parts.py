@@ -1,4 +1,4 @@
-"""Published parts: where their weights are, what is said when they cannot be had, and one copy a process."""
+"""Published models: fetching, the error where that fails, and one copy a process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOADED = Loaded()  # of this process
 
 
 def shared_part(key: Hashable, folder: Path, make: Callable[[], Part]) -> Part:
-    """A frozen part, loaded once for all runs of this process; anew where the files of its folder have changed."""
+    """A frozen part, loaded once for all runs of this process, and again where the files of its folder have changed."""
     state = tuple(sorted(file_stats(folder))) if folder.is_dir() else ()
     whole = (key, state)
     if whole not in LOADED.parts:
@@ -46,7 +46,7 @@ def shared_part(key: Hashable, folder: Path, make: Callable[[], Part]) -> Part:
 
 
 def subfolder_of(name: str, usual: str) -> str | None:
-    """Where in a folder a part is: in its usual subfolder, or at the top. A hub's name says nothing about it."""
+    """The subfolder of a part in a folder: its usual one, or None for the top; None for a hub's name."""
     folder = Path(name)
     inside = folder.is_dir() and not (folder / "config.json").is_file() and (folder / usual / "config.json").is_file()
     return usual if inside else None
@@ -54,7 +54,7 @@ def subfolder_of(name: str, usual: str) -> str | None:
 
 @contextmanager
 def explained(section: str, name: str, what: str) -> Iterator[None]:
-    """What goes wrong in fetching and reading becomes one error that says what else to do."""
+    """Turns errors of fetching and reading into one `ConfigError` with advice."""
     where = f"{section}.pretrained_model_name"
     fix = f"give a folder with config.json and weights with {where}=FOLDER (and {section}.subfolder where it is "
     fix += f"not at the top), or use the built-in one with {section}.type=builtin"
@@ -71,8 +71,8 @@ def explained(section: str, name: str, what: str) -> Iterator[None]:
 def fetched(get: Callable[..., Part], name: str, **options: Any) -> Part:
     """What a library's `get` loads from a folder, from its cache of the hub, or else from the hub.
 
-    Asked first, the hub would have to answer for every file of every run although nothing is wanted of it; and where it
-    was found silent a moment ago it is not asked again, which takes the libraries half a minute for each part.
+    Otherwise the hub would have to answer for every file of every run, although nothing is fetched; and where it
+    did not answer a moment ago it is not asked again, which takes the libraries half a minute for each part.
     """
     try:
         return get(name, local_files_only=True, **options)
@@ -83,7 +83,7 @@ def fetched(get: Callable[..., Part], name: str, **options: Any) -> Part:
 
 
 def _unreached(error: BaseException | None) -> bool:
-    """Whether an error comes of a hub that does not answer, whatever the libraries made of it on the way."""
+    """Whether an error was caused by a hub that does not answer."""
     while error is not None:
         if isinstance(error, load("huggingface_hub.errors:LocalEntryNotFoundError")):
             return True
@@ -93,7 +93,7 @@ def _unreached(error: BaseException | None) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the libraries' bars and advice, and the hub's count of its attempts."""
+    """Turns off progress bars and warnings of the libraries and the hub."""
     modules = [load(f"{name}.utils:logging") for name in ("transformers", "diffusers", "huggingface_hub")]
     levels = [module.get_verbosity() for module in modules]
     bars = [module for module in modules if hasattr(module, "disable_progress_bar")]
@@ -103,7 +103,7 @@ def quiet() -> Iterator[None]:
         module.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice of one library to another
+            warnings.simplefilter("ignore")  # warnings of one library for another
             yield
     finally:
         for module, level in zip(modules, levels, strict=True):

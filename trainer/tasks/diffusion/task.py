@@ -34,7 +34,7 @@ from trainer.tasks.diffusion.prompts import prompts_in
 from trainer.tasks.diffusion.rows import Plain, Shown, Texts, TrainRows, ValRows, Words, parted
 from trainer.tasks.diffusion.text import BUILTIN_LENGTH, LearnedText, Text, text_of
 
-SAMPLE_STREAM, FRECHET_STREAM = (1 << 41) + 1, (1 << 41) + 2  # apart from every epoch and from validation
+SAMPLE_STREAM, FRECHET_STREAM = (1 << 41) + 1, (1 << 41) + 2  # differ from every epoch and from validation
 _KEYS = 2.0**53
 
 
@@ -47,7 +47,7 @@ class DiffusionTask:
         self.frozen = FrozenParts(config, extras)
         words = extras["vocabulary"] if extras else None
         self.vocabulary = Vocabulary(dict(words["word_to_idx"]), words["freq_threshold"]) if words else None
-        self.side_px = config.data.image_size  # of the images that are made
+        self.side_px = config.data.image_size  # of generated images
         self.kept_texts: KeptTexts | None = None
         self.frechet: Frechet | None = None
 
@@ -106,7 +106,7 @@ class DiffusionTask:
         loss = self._errors(
             model, self._latents(batch), self._text(model, batch), batch["levels"], batch["noise"]
         ).sum()
-        # The sum of gradients is the whole batch's, also where only a part of it is here.
+        # Scaled for the gradient of the whole batch, also where this is only a part of it.
         whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
         return with_reduction(loss, whole, self.config.criterion.reduction)
 
@@ -136,7 +136,7 @@ class DiffusionTask:
         return Scores(metrics, self._samples(model, files, references))
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:
-        """An image for each text file of a folder, the same for the same words wherever they stand."""
+        """An image for each text file of a folder; the same text always gives the same image."""
         prompts = prompts_in(folder)
         size = self.config.training.val_batch_size or self.config.training.batch_size
         for first in range(0, len(prompts), size):
@@ -165,7 +165,7 @@ class DiffusionTask:
         return latents
 
     def _text(self, model: nn.Module, batch: Batch) -> Text:
-        """What a batch says of its captions, as the model attends to it."""
+        """The text of a batch that the model attends to."""
         if "words" in batch:
             learned: Text = model.text(batch["words"])  # type: ignore[operator]
             return learned
@@ -174,12 +174,12 @@ class DiffusionTask:
         return text_of(vectors.to(device))
 
     def _text_of(self, model: nn.Module, captions: Sequence[str]) -> Text:
-        """The same of captions that need not be in the data."""
+        """The text of captions that need not be in the data."""
         kept = self.kept_texts
         texts = kept if kept is not None and kept.has(captions) else self._texts()
         device = _device_of(model)
-        found = texts.batch(captions)
-        return self._text(model, {k: v.to(device) if isinstance(v, Tensor) else v for k, v in found.items()})
+        batch = texts.batch(captions)
+        return self._text(model, {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()})
 
     def _errors(self, model: nn.Module, latents: Tensor, text: Text, levels: Tensor, noise: Tensor) -> Tensor:
         """The criterion of each image, a mean over its latents: [batch]."""
@@ -237,7 +237,7 @@ def _device_of(model: nn.Module) -> torch.device:
 
 
 def as_png(pixels: Tensor) -> bytes:
-    """uint8 [height, width, 3] as a PNG."""
+    """An image, uint8 [height, width, 3], as a PNG."""
     file = io.BytesIO()
     Image.fromarray(pixels.numpy()).save(file, "PNG", optimize=True)
     return file.getvalue()
