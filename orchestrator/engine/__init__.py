@@ -1,1 +1,1 @@
-"""The loop of a study, and the one writer of it."""
+"""The main loop of a study, and the ledger, which alone writes to it."""

@@ -1,4 +1,4 @@
-"""Checkpoints of trials that are over or rest, kept within the study's limit: most likely to go on first."""
+"""The limit on the disk space of checkpoints: those of finished and paused trials are deleted, least useful first."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, TrialSta
 
 
 class CheckpointKeeper:
-    """Deletes what is least likely to be wanted again: never the best trial's, a running or a promoted run's."""
+    """Deletes checkpoints above the limit; never those of the best trial, of a running trial or of a promoted run."""
 
     def __init__(self, plan: Plan) -> None:
         self.limit_bytes = plan.limits.max_checkpoint_gb * 1e9
         self.files, self.metric = plan.files, plan.metric
-        self._sizes: dict[int, tuple[int, int]] = {}  # bytes, and after which epoch they were counted
+        self._sizes: dict[int, tuple[int, int]] = {}  # by trial: bytes, and the epoch after which they were counted
 
     def trim(self, state: StudyState) -> list[TrialState]:
         """Brings the folder under the limit; returns the trials that lost their checkpoints."""
         over = [trial for trial in self.expendable(state) if trial.checkpoint]
         for trial in state.in_order():
-            # A trial that climbs writes larger files, or more of them.
-            settled = self._sizes.get(trial.number, (0, -1))[1] == trial.epochs
-            if (trial.is_final or trial.status == PAUSED) and trial.origin is None and not settled:
+            # Counted again after more epochs: there may be more or larger files.
+            counted = self._sizes.get(trial.number, (0, -1))[1] == trial.epochs
+            if (trial.is_final or trial.status == PAUSED) and trial.origin is None and not counted:
                 self._sizes[trial.number] = (checkpoint_bytes(self._files(trial)), trial.epochs)
         total = sum(size for size, _ in self._sizes.values())
         dropped = []
@@ -43,8 +43,8 @@ class CheckpointKeeper:
         return dropped
 
     def expendable(self, state: StudyState) -> list[TrialState]:
-        """Trials in the order in which their checkpoints go: pruned ones, then completed ones, failed ones (which
-        may be retried), and those that rest and may go on; the lowest rung and the worst first, the best never."""
+        """Trials in the order in which their checkpoints are deleted: pruned, completed, failed (which may be retried),
+        then paused (which may continue); of these the lowest rung and the worst value first; never the best trial."""
         best = {trial.number for trial in ranked(state, self.metric)[:1]}
         able = [t for t in state.in_order() if t.origin is None and t.number not in best]
         order = {PRUNED: 0, COMPLETED: 1, FAILED: 2, PAUSED: 3}
@@ -56,6 +56,6 @@ class CheckpointKeeper:
 
 
 def checkpoint_bytes(files: Sequence[Path]) -> int:
-    """Room that files take; two names of one file (a checkpoint that is last and best) count once."""
+    """The size of files; two names of one file (a checkpoint that is both the last and the best) count once."""
     stats = {(s.st_dev, s.st_ino): s.st_size for s in (path.stat() for path in files)}
     return sum(stats.values())

@@ -1,4 +1,4 @@
-"""The driver: the one loop of a study.
+"""The driver: the main loop of a study.
 
 until nothing is left to do, a limit is reached, or a signal asks to stop:
     for each free slot:   policy.next → a new trial, or one to continue or to resume → a slice for a slot
@@ -36,7 +36,7 @@ _NO_NEW_SLICES = ("limit", "disk")
 
 @dataclass
 class Stop:
-    """Set from a signal handler: which signal, and how often."""
+    """The signal that asked to stop, and how often; called by the signal handler."""
 
     number: int = 0
     times: int = 0
@@ -47,7 +47,7 @@ class Stop:
 
 @dataclass
 class Driver:
-    """Runs the stage of a ledger over the slots. `clock` is monotonic, so that the wall clock may jump."""
+    """Runs the stage of a ledger on the slots. `clock` is monotonic: changes of the wall clock do not matter."""
 
     ledger: Ledger
     slots: Slots
@@ -90,11 +90,11 @@ class Driver:
         return self.ending
 
     def seconds(self) -> float:
-        """How long the study has run over all calls."""
+        """How long the study has run in all calls."""
         return self.seconds_before + self.clock() - self._started
 
     def _keep_time(self) -> None:
-        """Writes the time spent now and then, so that a kill does not give it back."""
+        """Writes the time spent from time to time, so that it also counts after a kill."""
         if self.clock() - self._time_kept > _TIME_KEPT_SECONDS:
             self._time_kept = self.clock()
             self.ledger.spends(self.seconds())
@@ -115,7 +115,7 @@ class Driver:
         return ""
 
     def _judge_interrupted(self) -> None:
-        """A kill may have come between an evaluation, or a duplicate, and its judgement: it is given now."""
+        """Makes the decisions that a kill prevented: about a last evaluation, or about a duplicate."""
         for trial in self.stage.state.with_status(RUNNING, PAUSED):
             if trial.origin is not None:
                 origin = self.stage.state.trials[trial.origin]
@@ -140,7 +140,7 @@ class Driver:
         busy = {slot.busy_with for slot in self.slots.slots if slot.busy_with is not None}
         step = self.stage.policy.next(self.stage.state, busy)
         if step is None or (self.ending == "failures" and not isinstance(step, Continue)):
-            return False  # after too many failures what runs is finished, nothing new begins
+            return False  # after too many failures, running trials are finished, but none is started
         if isinstance(step, Continue):
             self._submit(self.stage.state.trials[step.number], step.until_epoch, free)
         elif isinstance(step, Climb):
@@ -150,13 +150,13 @@ class Driver:
         return True
 
     def _open(self, step: Ask) -> None:
-        """Opens a trial; the policy's next step then trains it, unless it is over already."""
+        """Opens a trial; the policy's next step then trains it, unless it has ended already."""
         trial = self.ledger.opens(step.index)
         if trial is not None and trial.failure_kind:
             self._give_up(self._failures.give_up(trial.failure_kind, trial.failure_line, self.stage.state))
 
     def _submit(self, trial: TrialState, until_epoch: int, free: list[Slot]) -> None:
-        """Gives a trial's next slice to a slot: the one that still holds it, if any."""
+        """Gives a trial's next slice to a slot: the one that still has it in memory, if there is one."""
         if trial.status == PAUSED:
             self.ledger.resumes(trial)
         try:
@@ -182,7 +182,7 @@ class Driver:
         self._write_inputs(folder, trial, config)
 
     def _write_inputs(self, folder: RunFolder, trial: TrialState, config: Mapping[str, Any]) -> None:
-        """What a trial trains, for people: written anew where it enters a rung, and while the slot begins."""
+        """Writes a trial's configuration for people, again on every new rung; the slot is already working meanwhile."""
         if not folder.overrides.exists() or trial.epochs == self.stage.entered_at(trial):
             write_whole(folder.config, dump_yaml(config))
             write_whole(folder.overrides, f"{as_json(dict(trial.overrides))}\n")
@@ -230,14 +230,14 @@ class Driver:
             self._fail(trial, event.kind, f"{event.line}, {times + 1} times")
 
     def _fail(self, trial: TrialState, kind: str, line: str) -> None:
-        if kind == "disk":  # no fault of the trial: it waits for room with its last checkpoint
+        if kind == "disk":  # not the trial's fault: it is paused with its last checkpoint until there is space
             self._takes_no_more("disk", line)
             return
         self.ledger.fails(trial, kind, line)
         self._give_up(self._failures.give_up(kind, line, self.stage.state))
 
     def _takes_no_more(self, ending: Ending, why: str) -> None:
-        """No new slices; those under way end with their epoch."""
+        """Starts no new slices; running ones end after their epoch."""
         self.ending, self.why = ending, why
         for slot in self.slots.slots:
             slot.rest()
@@ -248,7 +248,7 @@ class Driver:
             self.ledger.watcher.line(f"no new trials: {why}")
 
     def _wind_down(self) -> Ending:
-        """Asks every slot to checkpoint and end; what is not done in time, or at a second Ctrl-C, is killed."""
+        """Asks every slot to write a checkpoint and end; kills those that do not in time, or at a second Ctrl-C."""
         for slot in self.slots.slots:
             slot.stop()
         deadline = self.clock() + _STOP_SECONDS

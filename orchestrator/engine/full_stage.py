@@ -1,4 +1,4 @@
-"""Full training: the best trials at full budget, each in one or more seeds."""
+"""The stage of full training: the best trials at full budget, each with one or more seeds."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from orchestrator.study.trial import TrialState
 
 @dataclass(frozen=True)
 class Promotion:
-    """One run to promote: a trial of the search, trained in full under one seed; from fresh weights, or from those of
-    the checkpoint `weights`, a path as seen from the study's folder."""
+    """One promoted run: the configuration of a trial of the search, trained in full with one seed. It starts from new
+    weights, or from the checkpoint `weights`, a path relative to the study's folder."""
 
     trial_id: int
     seed_index: int
@@ -27,6 +27,8 @@ class Promotion:
 
 
 class FullStage:
+    """The promoted runs as a `Stage`: those of earlier calls, and the new ones among `promotions`."""
+
     kind: Literal["search", "full"] = "full"
 
     def __init__(self, plan: Plan, state: StudyState, promotions: Sequence[Promotion]) -> None:

@@ -1,7 +1,7 @@
 """The ledger of a stage: the only writer of its trials.
 
-Whoever knows that something happened to a trial (the driver, `retry`, `close`) says so here. It becomes a change of the
-trial's state, one line with its reason, and a record in the study, in this order.
+Code that knows of an event of a trial (the driver, `retry`, `close`) calls a method here. It changes the trial's state,
+adds a line with the reason, and writes a record to the study, in this order.
 
     asked ──opens──► running ──────pauses──────► paused
                       │   ▲                        │  │
@@ -30,7 +30,7 @@ from trainer.api import Evaluation, Outcome
 
 @dataclass
 class Ledger:
-    """Keeps one stage's books; `keeper` holds the checkpoints of trials that rest within the study's limit."""
+    """Records all events of one stage; `keeper` keeps its checkpoints within the study's limit."""
 
     stage: Stage
     study: OptunaStudy
@@ -42,7 +42,7 @@ class Ledger:
         self._doubt = Doubt(self.stage.plan)
 
     def opens(self, index: int | None) -> TrialState | None:
-        """Opens a trial; one whose configuration is known takes the earlier result. None: nothing left to propose."""
+        """Opens a trial; a known configuration takes the earlier result. None where nothing is left to propose."""
         state = self.stage.state
         trial = self.stage.new_trial(index)
         if trial is None:
@@ -67,17 +67,17 @@ class Ledger:
         self.stage.state.trials[trial.number] = trial
 
     def takes_over(self, trial: TrialState, origin: TrialState) -> None:
-        """Gives a duplicate its original's result, as it is now."""
+        """Copies the current result of the original trial to its duplicate."""
         trial.take_result(origin)
         reason = f"{trial.status}: the same configuration as trial {origin.trial_id}"
         self._record(trial, f"{trial.label} {reason}")
 
     def retries(self, old: TrialState, new: TrialState, from_checkpoint: bool) -> None:
-        """A failed trial is tried again as a new one; what its checkpoints hold, if it has any, is known already."""
+        """A failed trial is retried as a new one; from a checkpoint, it keeps the evaluations up to there."""
         new.status = PAUSED
         if from_checkpoint:
             new.rung, new.step, new.spared, new.results = old.rung, old.step, dict(old.spared), dict(old.results)
-            # A promoted run stands once in reports, as its retry; a trial of the search beside it, with its own time.
+            # In reports the retry replaces a promoted run; of a search both trials are shown, each with its own times.
             known = (one if new.source_trial else one.untimed() for one in old.evaluations.values())
             new.evaluations = {one.epoch: one for one in known}
             self.study.evaluated(new, *new.evaluations)
@@ -101,7 +101,7 @@ class Ledger:
     def evaluated(
         self, trial: TrialState, evaluation: Evaluation, slot: str, ended_at: float, opening: float = 0.0
     ) -> None:
-        """An evaluation came from `slot`, `ended_at` seconds after the study began; `opening` the trial took before."""
+        """An evaluation of `slot`, `ended_at` seconds after the study's start; opening the trial took `opening`."""
         if evaluation.epoch in trial.evaluations:
             return
         parts = (opening, evaluation.evaluation_seconds, evaluation.checkpoint_seconds)
@@ -117,14 +117,14 @@ class Ledger:
         self.watcher.changed(self.stage, trial, final=False)
 
     def ends(self, trial: TrialState, outcome: Outcome) -> None:
-        """A slice came to its end."""
+        """A slice ended normally, or because it was told to stop."""
         trial.checkpoint = self.stage.plan.files.relative(outcome.checkpoint)
         trial.device = f"{outcome.device}, {outcome.precision}"
-        if outcome.ending != "interrupted":  # then its checkpoint is there; the policy resumes it
+        if outcome.ending != "interrupted":  # an interrupted trial has its checkpoint, and the policy resumes it
             self.judges(trial, _why_ended(outcome, trial, self.stage.until_epoch(trial)))
 
     def judges(self, trial: TrialState, stopped_because: str = "") -> None:
-        """Asks the policy what becomes of a trial after its newest evaluation."""
+        """Asks the policy for its decision about a trial after its last evaluation."""
         stage = self.stage
         verdict = decide(stage.policy, trial, stage.state, stage.rungs, stopped_because)
         if not verdict.reason:
@@ -136,26 +136,26 @@ class Ledger:
         self._record(trial, f"{trial.label} {status}{verdict.reason}")
 
     def pauses_all(self, why: str) -> None:
-        """What runs is paused until the next call."""
+        """Pauses all running trials until the next call."""
         for trial in self.stage.state.with_status(RUNNING):
             if trial.origin is None:
                 trial.status = PAUSED
                 self._record(trial, f"{trial.label} paused after epoch {trial.epochs}: {why}")
 
     def closes_all(self) -> None:
-        """The study is closed: what could continue is pruned."""
+        """The study is closed: prunes all trials that could continue."""
         for trial in self.stage.state.with_status(PAUSED, RUNNING):
             trial.status = PRUNED
             trial.keep_untold()
             self._record(trial, f"{trial.label} pruned after epoch {trial.epochs}: the study was closed")
 
     def wastes(self, trial: TrialState, slot: str, begin: float, end: float, kind: str) -> None:
-        """Between two times a slot worked on a trial for nothing; it is written with the trial's next change."""
-        # A list of its own: the one before may be what was written last, and is compared with.
+        """A slot worked on a trial from `begin` to `end` without a result; written with the trial's next change."""
+        # A new list, because the old one may be part of the last record, which the next one is compared with.
         trial.wasted = [*trial.wasted, [slot, round(begin, 2), round(end, 2), kind]]
 
     def tries_again(self, trial: TrialState, line: str) -> None:
-        """A slice was lost with its process and is tried again."""
+        """A slice was lost with its process and is retried."""
         trial.retries += 1
         self._record(trial, f"{trial.label} {line}")
 
@@ -165,19 +165,19 @@ class Ledger:
         self._record(trial, f"{trial.label} {trial.failure_words}")
 
     def spends(self, seconds: float) -> None:
-        """How long the study has run over all calls."""
+        """Writes how long the study has run in all calls."""
         self.study.spent(seconds)
 
     def shows(self, artifact_ids: Mapping[int, str], about: Mapping[str, Any]) -> None:
-        """Files to show with trials in the dashboard."""
+        """Shows files with trials in the dashboard."""
         self.study.attach(artifact_ids, about)
 
     def notes(self, text: str, signature: str) -> None:
-        """The study's note in the dashboard."""
+        """Writes the study's note in the dashboard."""
         self.study.annotate(text, signature)
 
     def _record(self, trial: TrialState, line: str) -> None:
-        """One line for every change of a trial's state: in the log, in the study, in the CSV."""
+        """Records a change of a trial's state with its line: in the study, in the log and in the CSV."""
         state = self.stage.state
         state.decide(trial, line)
         self.study.decided(trial)
@@ -190,7 +190,7 @@ class Ledger:
             self._trim(self.keeper)
 
     def _trim(self, keeper: CheckpointKeeper) -> None:
-        """Deletes checkpoints beyond the limit; a paused trial that loses its own cannot continue."""
+        """Deletes checkpoints above the limit; a paused trial without its checkpoint cannot continue and is pruned."""
         for trial in keeper.trim(self.stage.state):
             self.study.dropped(trial)
             self.watcher.line(f"checkpoints of {trial.label} deleted (--max-checkpoint-gb)")
@@ -200,7 +200,7 @@ class Ledger:
 
 
 def _why_ended(outcome: Outcome, trial: TrialState, epochs: int) -> str:
-    """Why a run came to its end before its last epoch; empty where it did not."""
+    """Why a run ended before its last epoch; empty where it did not."""
     if outcome.ending == "early":
         return outcome.reason
     return "training.max_iter was reached" if outcome.ending == "finished" and trial.epochs < epochs else ""

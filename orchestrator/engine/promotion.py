@@ -1,4 +1,4 @@
-"""Full training of the best trials: which are promoted, and which of them is best."""
+"""Promotion: the choice of the trials for full training, and messages about promoted runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trainer.api import ConfigError, Problem
 
 
 def chosen(plan: Plan, search: StudyState, top: int, seeds: int, full: StudyState | None = None) -> list[Promotion]:
-    """The best `top` trials in `seeds` seeds each; fewer where fewer completed. `ConfigError` where a trial is to go
-    on from a checkpoint that is gone, and a run of it is not among those of `full` already."""
+    """The best `top` trials with `seeds` seeds each; fewer where fewer have completed. `ConfigError` where a new run
+    should start from a checkpoint that does not exist any more; runs that `full` contains are not new."""
     best = ranked(search, plan.metric)[:top]
     begun = {(run.source_trial, run.seed_index) for run in full.in_order()} if full else set()
     fresh = (t for t in best if any((t.trial_id, seed) not in begun for seed in range(seeds)))
     gone = [t for t in fresh if not (t.checkpoint and (plan.folder / t.checkpoint).is_file())]
     if plan.from_checkpoint and gone:
-        advice = "its checkpoint is gone; take promote --from scratch"
+        advice = "its checkpoint is gone; use promote --from scratch"
         raise ConfigError([Problem(f"trial {t.trial_id}", advice) for t in gone])
     return [
         Promotion(trial.trial_id, seed, trial.overrides, trial.checkpoint if plan.from_checkpoint else "")
@@ -35,19 +35,19 @@ def start_words(from_checkpoint: bool) -> str:
 
 
 def set_aside(plan: Plan, other: StudyState) -> Iterator[str]:
-    """A line on the promoted runs of the other start, where there are any."""
+    """A line about the promoted runs with the other start (scratch or checkpoint), where there are any."""
     count = len(other.standing())
     if count:
         how = f"promote --from {'scratch' if plan.from_checkpoint else 'checkpoint'}"
         runs, are = counted(count, "promoted run"), "is" if count == 1 else "are"
-        yield f"{runs} {start_words(not plan.from_checkpoint)} {are} set aside, in no mean or choice; {how} shows them"
+        yield f"{runs} {start_words(not plan.from_checkpoint)} {are} left out of means and choice; {how} shows them"
 
 
 def failed_before(plan: Plan, full: StudyState, runs: Sequence[Promotion]) -> Iterator[str]:
-    """A line on each run to promote that failed in an earlier call: only a retry trains it again."""
+    """A line about each run to promote that failed in an earlier call: only `retry` trains it again."""
     wanted = {(run.trial_id, run.seed_index) for run in runs}
     for failed in full.failures():
         if (failed.source_trial, failed.seed_index) in wanted:
             helps = failed.failure_kind != "config"
-            advice = f"try it again with {retry_command(plan)}" if helps else "a retry cannot help"
+            advice = f"retry it with {retry_command(plan)}" if helps else "a retry cannot help"
             yield f"{failed.label}, {failed.failure_words}; {advice}"

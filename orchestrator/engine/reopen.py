@@ -1,7 +1,4 @@
-"""What failed once more: trials of the search, and promoted runs.
-
-A finished Optuna trial cannot be opened again, so each gets a new one.
-"""
+"""Retries of failed trials and promoted runs. A finished Optuna trial cannot run again, so each gets a new one."""
 
 from __future__ import annotations
 
@@ -18,22 +15,22 @@ from orchestrator.study.trial import TrialState
 
 
 def reopen_all(plan: Plan, store: Store) -> str:
-    """Reopens what failed in both stages; returns what, in one line."""
+    """Opens retries for everything that failed in both stages; returns a line about them."""
     search = open_search(store, plan)
     trials = reopen_failed(Ledger(SearchStage(plan, search.load()), search, Watchers()))
     runs = 0
-    if read_full(store, plan).failures():  # opening would create the second study where nothing was promoted
+    if read_full(store, plan).failures():  # `open_full` would create the second study where nothing was promoted
         full = open_full(store, plan)
         runs = reopen_failed(Ledger(FullStage(plan, full.load(), ()), full, Watchers()))
     counts = ((trials, "failed trial"), (runs, "failed promoted run"))
     reopened = [counted(count, noun) for count, noun in counts if count]
-    return f"{' and '.join(reopened)} tried again" if reopened else "nothing has failed: there is nothing to try again"
+    return f"{' and '.join(reopened)} tried again" if reopened else "nothing has failed, so there is nothing to retry"
 
 
 def reopen_failed(ledger: Ledger) -> int:
-    """Opens a paused trial for each failed one that was not retried yet; returns how many.
+    """Opens a paused trial for each failed one that was not retried before; returns how many.
 
-    It starts from copies of the failed one's checkpoints. A promoted run has one folder, in which its retry goes on.
+    It starts from copies of the failed trial's checkpoints. The retry of a promoted run continues in the same folder.
     """
     failed, files = ledger.stage.state.failures(), ledger.stage.plan.files
     for old in failed:

@@ -1,4 +1,4 @@
-"""The search: trials on the budget."""
+"""The stage of the search: trials on the budget."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from trainer.api import ConfigError
 
 
 class SearchStage:
+    """The search as a `Stage`: listed trials first, then those of the sampler."""
+
     kind: Literal["search", "full"] = "search"
 
     def __init__(self, plan: Plan, state: StudyState) -> None:
@@ -39,7 +41,7 @@ class SearchStage:
         trial = TrialState(-1, SAMPLED, dict(proposed))
         try:
             trial.config_key = self.plan.config_key(proposed)
-        except ConfigError as error:  # each value is valid by itself; together they break a constraint
+        except ConfigError as error:  # each value is valid, but the combination breaks a constraint
             problem = error.problems[0]
             trial.failure_kind, trial.failure_line = error.kind, f"{problem.where}: {problem.what}"
         return trial

@@ -1,4 +1,4 @@
-"""What the slots' time goes into, for those who look on; no decision reads it."""
+"""The use of the slots' time, for reports only: no decision depends on it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 @dataclass
 class SlotClock:
-    """By the name of a slot, in seconds of the study: since when it has worked without a result, and how long it took
-    to open what it works on."""
+    """By the name of a slot, in seconds of the study: the time of its last result or submission, and the duration of
+    opening its trial."""
 
     _since: dict[str, float] = field(default_factory=dict)
     _opening: dict[str, float] = field(default_factory=dict)
@@ -21,10 +21,10 @@ class SlotClock:
         self._opening[slot] = now - self._since.get(slot, now)
 
     def evaluated(self, slot: str, now: float) -> float:
-        """A result; returns how long opening took, where this is the first one since."""
+        """A result came; returns the duration of opening for the first result after it, else 0."""
         self._since[slot] = now
         return self._opening.pop(slot, 0.0)
 
     def broken(self, slot: str, now: float) -> float:
-        """The slice is lost or failed; returns since when there was no result."""
+        """The slice was lost or failed; returns the time since which there is no result."""
         return self._since.get(slot, now)

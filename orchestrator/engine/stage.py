@@ -1,5 +1,5 @@
 """The contract of a stage. A study has two, each with its own Optuna study: the search, and the full training of the
-best trials. A stage says which runs there are and what each trains; the driver runs either in the same way."""
+best trials. A stage defines its trials and what each of them trains; the driver runs both stages in the same way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.study.trial import TrialState
 
 
 class Stage(Protocol):
-    """What the driver must know of a stage."""
+    """The parts of a stage that the driver uses."""
 
     kind: Literal["search", "full"]
     plan: Plan
@@ -26,11 +26,11 @@ class Stage(Protocol):
     def rungs(self) -> Sequence[Rung]: ...
 
     def new_trial(self, index: int | None) -> TrialState | None:
-        """For a place in the list, or chosen by the sampler; None where that has nothing left."""
+        """A new trial: the one at `index` in the list, or one of the sampler (None where it has no more)."""
         ...
 
     def config(self, trial: TrialState) -> Mapping[str, Any]:
-        """What a trial trains on its rung, as plain data; `ConfigError` where that is no configuration."""
+        """A trial's configuration on its rung, as plain data; `ConfigError` where it is not valid."""
         ...
 
     def until_epoch(self, trial: TrialState) -> int:
@@ -43,7 +43,7 @@ class Stage(Protocol):
 
 
 def in_folder(plain: Mapping[str, Any], folder: RunFolder, name: str) -> Mapping[str, Any]:
-    """A configuration that writes into a run's own folder."""
+    """The configuration with a run's own name and folder."""
     own = {
         "experiment_name": name,
         "checkpoint.dir": str(folder.checkpoints),

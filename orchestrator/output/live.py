@@ -126,12 +126,12 @@ class LiveView(PlainView):
 def spent_words(plan: Plan, state: StudyState, seconds: float) -> str:
     """The used part of the limits: `4 min of 2.0 h, 0.13 of 0.5 slot-hours spent`."""
     limits, elapsed = plan.limits, state.seconds_before + seconds
-    words = duration(elapsed)
+    spent = duration(elapsed)
     if limits.timeout_seconds is not None:
-        words += f" of {duration(limits.timeout_seconds)}"
+        spent += f" of {duration(limits.timeout_seconds)}"
     if limits.max_gpu_hours is not None:
-        words += f", {state.slot_seconds() / 3600:.2g} of {limits.max_gpu_hours:g} slot-hours"
-    return f"{words} spent"
+        spent += f", {state.slot_seconds() / 3600:.2g} of {limits.max_gpu_hours:g} slot-hours"
+    return f"{spent} spent"
 
 
 def left_words(stage: Stage) -> str:

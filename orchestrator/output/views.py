@@ -74,8 +74,8 @@ def is_news(shown: dict[tuple[str, int], int], stage: Stage, trial: TrialState) 
 def summary_line(plan: Plan, state: StudyState, *more: str) -> str:
     """`5 of 8 trials: 3 completed, 2 pruned; best trial 4: BLEU 41.2`."""
     counts = Counter(trial.status for trial in state.in_order())
-    words = ", ".join(f"{n} {status}" for status, n in counts.items()) or "none yet"
-    parts = [f"{len(state.trials)} of {max(plan.n_trials, len(state.trials))} trials: {words}"]
+    counted = ", ".join(f"{n} {status}" for status, n in counts.items()) or "none yet"
+    parts = [f"{len(state.trials)} of {max(plan.n_trials, len(state.trials))} trials: {counted}"]
     leaders = ranked(state, plan.metric)
     if leaders:
         best = leaders[0]

@@ -21,7 +21,7 @@ REDUCTION_FACTOR = 3
 
 @dataclass
 class HalvingPolicy:
-    """Continues trials between two rungs, else resumes the best paused trial, highest rung first, else asks for a new one.
+    """Continues trials between two rungs, else resumes the best paused ones from the top rung down, else asks for more.
 
     The option `reduction_factor` is η: of n results on a rung the best ⌊n / η⌋ continue.
     """

@@ -144,13 +144,10 @@ def _kind(
             raise ValueError(str(error)) from None
         return whole
 
-    return PolicyKind(
-        summary, partial(_policy, make), options, completed, draws=frozenset({"audit"}), needs_curves=True
-    )
+    def policy(setting: Setting) -> PrunerPolicy:
+        return PrunerPolicy(setting, make(setting.options))
 
-
-def _policy(make: Callable[[Options], BasePruner], setting: Setting) -> PrunerPolicy:
-    return PrunerPolicy(setting, make(setting.options))
+    return PolicyKind(summary, policy, options, completed, draws=frozenset({"audit"}), needs_curves=True)
 
 
 MEDIAN = _kind("worse than the median of completed trials at the same epoch", partial(_made, "MedianPruner"), _COMPARED)
@@ -166,7 +163,7 @@ THRESHOLD = _kind(
     _bounds,
 )
 PATIENT = _kind(
-    "worse than the median, and without progress for some epochs",
+    "worse than the median, and without progress for a while",
     _patient,
     {"patience": 1, "min_delta": 0.0, **_COMPARED},
 )

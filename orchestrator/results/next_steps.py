@@ -8,7 +8,7 @@ from orchestrator.results.timings import study_timings
 from orchestrator.study.plan import Plan
 from orchestrator.study.ranking import ranked
 from orchestrator.study.state import StudyState
-from orchestrator.study.text import duration
+from orchestrator.study.text import counted, duration
 
 
 def next_steps(plan: Plan, search: StudyState, full: StudyState) -> list[tuple[str, str]]:
@@ -39,15 +39,15 @@ def retry_command(plan: Plan) -> str:
 def cost_words(plan: Plan, runs: int) -> str:
     """The cost of `runs` runs at full budget, estimated from the times of the search's epochs."""
     epochs = runs * plan.full.epochs
-    words = f"{epochs} epochs at full budget"
+    cost = f"{counted(epochs, 'epoch')} at full budget"
     timings = study_timings(plan)
     if not timings or not plan.full_steps_per_epoch:
-        return words
+        return cost
     rung = plan.rungs[max(timings) - 1]
     pixels = (plan.full.size / rung.size) ** 2
     images = plan.images(plan.full) / plan.images(rung)
     seconds = (timings[max(timings)].low + timings[max(timings)].high) / 2.0
-    return f"{words}, about {duration(seconds * epochs * pixels * images)}"
+    return f"{cost}, about {duration(seconds * epochs * pixels * images)}"
 
 
 def _shown(folder: Path) -> str:

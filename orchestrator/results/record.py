@@ -31,7 +31,7 @@ def build_record(plan: Plan, search: StudyState, full: StudyState | None, in_pro
     full = full or StudyState()
     runs = full_values(full)
     kept = list(_all_samples(plan, search, full))
-    evaluations = [*_evaluations(plan, search), *_full_evaluations(plan, full)]
+    evaluations = list(_evaluations(plan, search, full))
     environment, problem = read_environment(plan.files)
     damage = [*(one.problem for one in kept), problem, _metrics_damage(plan, search, evaluations)]
     return StudyRecord(
@@ -136,13 +136,10 @@ def _full_run(plan: Plan, trial: TrialState, full: StudyState) -> FullRun:
     )
 
 
-def _evaluations(plan: Plan, search: StudyState) -> Iterator[Evaluation]:
+def _evaluations(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Evaluation]:
     for trial in search.in_order():
         if trial.origin is None:
             yield from _curve(plan, trial, trial.trial_id, "")
-
-
-def _full_evaluations(plan: Plan, full: StudyState) -> Iterator[Evaluation]:
     for trial in full.standing():
         yield from _curve(plan, trial, trial.source_trial, run_name(trial))
 
@@ -182,28 +179,25 @@ def _all_samples(plan: Plan, search: StudyState, full: StudyState) -> Iterator[K
 
 def _searched(plan: Plan) -> dict[str, str]:
     metric = plan.metric
-    words = {
+    space = "; ".join(f"{dimension.key} {shape_words(dimension.shape)}" for dimension in plan.space)
+    settings = {
         "task": plan.base_config.task,
         "metric": f"{metric.label}, {'higher' if metric.better(1.0, 0.0) else 'lower'} is better",
         "ladder" if len(plan.rungs) > 1 else "budget of a trial": ladder_words(plan.rungs),
         "full budget": plan.full.words(),
         "trials planned": str(plan.n_trials),
-        **({"sampler": _settings(plan.sampler), "search space": _space(plan)} if plan.space else {}),
+        **({"sampler": _settings(plan.sampler), "search space": space} if plan.space else {}),
         "pruner": _settings(plan.pruner),
         "seed": str(plan.seed),
         "data": plan.data_fingerprint,
     }
     if plan.threshold is not None:
-        words["early-stop threshold"] = f"{plan.threshold:g}"
-    return words
+        settings["early-stop threshold"] = f"{plan.threshold:g}"
+    return settings
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" if name != "name" else value for name, value in settings.items())
-
-
-def _space(plan: Plan) -> str:
-    return "; ".join(f"{dimension.key} {shape_words(dimension.shape)}" for dimension in plan.space)
 
 
 def _metrics_damage(plan: Plan, search: StudyState, evaluations: Iterable[Evaluation]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,33 +65,23 @@ def _sampler(make: Make, setting: Setting, learns: bool = True, as_completed: bo
     return OptunaSampler(partial(make, setting.options), shadow, setting.space, setting.seed, learns)
 
 
-def _random(_options: Options, seed: int) -> BaseSampler:
-    from optuna.samplers import RandomSampler
-
-    return RandomSampler(seed)
+def _made(name: str, options: Options, seed: int) -> BaseSampler:
+    """A sampler of Optuna by its class; our options have the names of its arguments."""
+    arguments = {option: value for option, value in options.items() if option != "name"}
+    sampler: BaseSampler = getattr(import_module("optuna.samplers"), name)(seed=seed, **arguments)
+    return sampler
 
 
 def _tpe(options: Options, seed: int) -> BaseSampler:
-    from optuna.samplers import TPESampler
-
-    return TPESampler(
-        n_startup_trials=options["n_startup_trials"],
-        multivariate=options["multivariate"],
-        group=options["multivariate"],  # conditional dimensions are modelled in groups
-        constant_liar=True,  # running trials count, so that slots do not try the same
-        seed=seed,
-    )
+    # Conditional dimensions are modelled in groups. Running trials count, so that slots do not try the same.
+    return _made("TPESampler", {**options, "group": options["multivariate"], "constant_liar": True}, seed)
 
 
-def _gp(options: Options, seed: int) -> BaseSampler:
-    from optuna.samplers import GPSampler
-
-    return GPSampler(seed=seed, n_startup_trials=options["n_startup_trials"])
-
-
-RANDOM = SamplerKind("at random", partial(_sampler, _random, learns=False))
+RANDOM = SamplerKind("at random", partial(_sampler, partial(_made, "RandomSampler"), learns=False))
 # Multivariate: it models interactions, and samples once per trial and not once per dimension.
 TPE = SamplerKind(
     "tree-structured Parzen estimator", partial(_sampler, _tpe), {"n_startup_trials": 10, "multivariate": True}
 )
-GP = SamplerKind("Gaussian process", partial(_sampler, _gp, as_completed=True), {"n_startup_trials": 10})
+GP = SamplerKind(
+    "Gaussian process", partial(_sampler, partial(_made, "GPSampler"), as_completed=True), {"n_startup_trials": 10}
+)

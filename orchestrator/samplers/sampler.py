@@ -37,14 +37,6 @@ class Setting:
     options: Options = field(default_factory=dict)
 
 
-def _no_problems(_space: Space) -> Iterator[Problem]:
-    yield from ()
-
-
-def _endless(_space: Space) -> int | None:
-    return None
-
-
 @dataclass(frozen=True)
 class SamplerKind:
     """A kind of sampler, as `--sampler` names it: a summary in a few words, and its options with their defaults.
@@ -55,5 +47,5 @@ class SamplerKind:
     summary: str
     make: Callable[[Setting], Sampler]
     options: Options = field(default_factory=dict)
-    problems: Callable[[Space], Iterator[Problem]] = _no_problems
-    size: Callable[[Space], int | None] = _endless
+    problems: Callable[[Space], Iterator[Problem]] = lambda _space: iter(())
+    size: Callable[[Space], int | None] = lambda _space: None

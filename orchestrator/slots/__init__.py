@@ -1,1 +1,1 @@
-"""Where slices run."""
+"""Slots: the places where slices are trained, one warm process each."""

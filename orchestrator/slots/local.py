@@ -1,7 +1,7 @@
 """Slots on this machine: one warm process each, with its GPU where there is one.
 
-A fork server imports torch once; every slot's process, also one that takes the place of a dead one, is a copy of it
-within milliseconds. The server runs no tensor operation and never touches CUDA.
+A fork server imports torch once; the process of every slot is forked from it within milliseconds, also one that
+replaces a dead process. The server runs no tensor operation and never touches CUDA.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from orchestrator.slots.worker import LEFT, RECYCLED, REST, STOP, run_slot
 
 _PRELOADED = ["orchestrator.commands.cli", "orchestrator.slots.worker", "orchestrator.slots.preload"]
 _CLOSE_SECONDS = 5.0
-_STATUS_SECONDS = 10.0  # a pipe ends before its process does; on a busy machine the status comes noticeably later
-# Statuses that are no fault of a slice. 255 is how multiprocessing says that the fork server, which alone knew the
-# status, is gone: told to end together with all others.
+_STATUS_SECONDS = 10.0  # a pipe closes before its process ends; on a busy machine the status comes noticeably later
+# Exit statuses that are not a fault of the slice. With 255 multiprocessing reports that the fork server, which alone
+# knew the status, has ended, too: someone ended all processes together.
 _NO_FAULT = (LEFT, RECYCLED, -signal.SIGTERM, 255)
 
 
 class LocalSlot:
-    """One process, in a session of its own, so that a Ctrl-C on the terminal reaches only the driver."""
+    """One process, in its own session, so that a Ctrl-C on the terminal reaches only the driver."""
 
     process = staticmethod(run_slot)
 
@@ -46,7 +46,7 @@ class LocalSlot:
         self.holds = ""
 
     def start(self) -> None:
-        """Starts the process; the driver goes on meanwhile."""
+        """Starts the process; does not wait for it."""
         context = fork_server()
         self._connection, theirs = context.Pipe()
         arguments = (theirs, self.threads, self.gpu, str(self._log_file))
@@ -71,12 +71,12 @@ class LocalSlot:
             self.start()
         assert self._connection is not None, "started above"
         self._work, self.holds, self._heard = work, work.name, time.monotonic()
-        with suppress(OSError):  # it ends this moment; whether by a fault is asked where its status is, in `poll`
+        with suppress(OSError):  # the process is just ending; `poll` finds out why from its status
             self._connection.send(work)
 
     def poll(self) -> Sequence[Event]:
         events: list[Event] = []
-        gone = self._process is not None and self._process.exitcode is not None  # before its last words are read
+        gone = self._process is not None and self._process.exitcode is not None  # before its last events are read
         try:
             while self._connection is not None and self._connection.poll():
                 event = self._connection.recv()
@@ -85,10 +85,10 @@ class LocalSlot:
                     if isinstance(event, Ended | Failed):
                         self._work = None
                     if isinstance(event, Ended) and event.outcome.ending == "interrupted":
-                        self._leaving = True  # someone else's SIGTERM also ends the process
+                        self._leaving = True  # after a SIGTERM by someone else, the process ends, too
                     events.append(event)
             if gone:
-                # Loading processes may hold the pipe open beyond its death, so that no end of file comes.
+                # Data loading processes may keep the pipe open after its death, so that no end of file comes.
                 raise EOFError
         except (EOFError, OSError):
             self._ended()
@@ -114,14 +114,14 @@ class LocalSlot:
         self._lose(kind, line)
 
     def close(self) -> None:
-        """Ends an idle process gently, a busy one at once."""
+        """Terminates an idle process, and kills a busy one."""
         if self._process is not None and self._work is None and self._process.exitcode is None:
             self._process.terminate()
-            self._process.join(_CLOSE_SECONDS)  # else killed below, with its children
+            self._process.join(_CLOSE_SECONDS)  # if it has not ended by then, it is killed below with its children
         self._end_process()
 
     def _ended(self) -> None:
-        """The process is gone: to give its memory back, by someone's SIGTERM, or by a fault."""
+        """The process has ended: to free its memory, because of a SIGTERM, or by a fault."""
         words, work = self._last_words(), self._work
         status = self._process.exitcode if self._process is not None else None
         if work is None or not (status in _NO_FAULT or self._stopping):
@@ -140,7 +140,7 @@ class LocalSlot:
     def _end_process(self) -> None:
         process, self._process = self._process, None
         if process is not None and process.pid is not None:
-            for kill in (os.killpg, os.kill):  # its children too; itself, should it not lead its group yet
+            for kill in (os.killpg, os.kill):  # its group with its children, and itself if it has no group yet
                 with suppress(ProcessLookupError, PermissionError):
                     kill(process.pid, signal.SIGKILL)
             process.join()
@@ -161,14 +161,14 @@ class LocalSlot:
 
 
 def begin() -> None:
-    """Starts the server that slots will be copied from: it imports for seconds, in which the driver can do its own."""
+    """Starts the fork server early: it imports for seconds, in which the driver can do its own imports."""
     fork_server()
     forkserver.ensure_running()
 
 
 def fork_server() -> ForkServerContext:
-    """The server that slots are copied from; it starts with the first of them, where `begin` has not started it."""
-    # Threads that spin while they wait take the cores from whoever else runs here: other slots, other people.
+    """The context of the fork server, which starts with the first slot where `begin` has not started it."""
+    # OpenMP threads must not spin while they wait: they would take cores from other slots and other users.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
@@ -176,7 +176,7 @@ def fork_server() -> ForkServerContext:
 
 
 class LocalSlots:
-    """All local slots of a study, and one place to wait for any of them."""
+    """All local slots of a study."""
 
     def __init__(self, slots: Sequence[LocalSlot]) -> None:
         self.slots = slots
@@ -196,7 +196,7 @@ class LocalSlots:
 
 
 def open_local_slots(workers: int, threads: int, log_file: Path, stall_seconds: float) -> LocalSlots:
-    """`workers` processes; GPUs, where there are any, are dealt out in turn."""
+    """`workers` slots; GPUs, where there are any, are assigned in turn."""
     gpus = visible_gpus()
     return LocalSlots(
         [

@@ -1,4 +1,4 @@
-"""What this machine offers, found out without importing torch or touching CUDA."""
+"""The cores and GPUs of this machine, found without importing torch or touching CUDA."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def cores() -> int:
 
 def visible_gpus() -> list[str]:
     """Names of the GPUs that CUDA may use."""
-    said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if said is not None:
-        return [name for name in said.split(",") if name.strip() not in ("", "-1")]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip() not in ("", "-1")]
     return [str(number) for number in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
 
 
 def usual_workers(slots_per_gpu: int) -> int:
-    """Slots where nobody says how many: so many per visible GPU, else one per two cores."""
+    """The default number of slots: so many per visible GPU, without a GPU one per two cores."""
     gpus = visible_gpus()
     return len(gpus) * slots_per_gpu if gpus else max(1, cores() // 2)

@@ -1,4 +1,4 @@
-"""What the fork server does before slots are copied from it."""
+"""The work of the fork server before slots are copied from it."""
 
 from orchestrator.slots.worker import settle
 from trainer.api import warm_up

@@ -1,4 +1,4 @@
-"""The contract of a slot, and the messages that pass through it: plain data both ways."""
+"""The contract of a slot, and the messages between driver and slot: plain data in both directions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from trainer.api import Evaluation, Outcome
 
 @dataclass(frozen=True)
 class Slice:
-    """Train `config` on to the end of `until_epoch`; `name` tells one run from another.
+    """A piece of work: train `config` until the end of `until_epoch`. `name` identifies the run.
 
-    `known_epoch` is the last epoch whose evaluation the driver has; evaluations after it are sent, also those
-    that a checkpoint holds already.
+    `known_epoch` is the last epoch whose evaluation the driver has; later evaluations are sent, also those that are
+    already in a checkpoint.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Beat:
-    """The slice is alive: optimizer step `step` of `steps` in `epoch`."""
+    """The slice makes progress: optimizer step `step` of `steps` in `epoch`."""
 
     number: int
     epoch: int
@@ -45,13 +45,15 @@ class Beat:
 
 @dataclass(frozen=True)
 class Evaluated:
+    """The slice has evaluated an epoch."""
+
     number: int
     evaluation: Evaluation
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The slice came to its end, or was told to stop."""
+    """The slice ended normally, or because it was told to stop."""
 
     number: int
     outcome: Outcome
@@ -59,7 +61,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Failed:
-    """The slice raised an error; `kind` is the failure's kind, `line` its first line."""
+    """The slice raised an error of this `kind`; `line` is the first line of its message."""
 
     number: int
     kind: str
@@ -68,7 +70,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Lost:
-    """The process died, or was killed because it hung (`kind`), with the slice unfinished."""
+    """The process died, or was killed because it made no progress (`kind`); the slice is unfinished."""
 
     number: int
     kind: str
@@ -77,8 +79,8 @@ class Lost:
 
 @dataclass(frozen=True)
 class Returned:
-    """The slice comes back unfinished by no fault of its own: the process ended to give its memory back, or was told to
-    end by someone else than the driver."""
+    """The slice is unfinished, but not by its own fault: the process ended to free its memory, or because someone else
+    than the driver told it to."""
 
     number: int
 
@@ -93,7 +95,7 @@ class Slot(Protocol):
 
     @property
     def busy_with(self) -> int | None:
-        """The number of the trial that is being trained here."""
+        """The number of the trial in training here; None in an idle slot."""
         ...
 
     @property
@@ -104,19 +106,19 @@ class Slot(Protocol):
     def submit(self, work: Slice) -> None: ...
 
     def poll(self) -> Sequence[Event]:
-        """What happened since the last call; never blocks."""
+        """The events since the last call; never blocks."""
         ...
 
     def rest(self) -> None:
-        """Asks the running slice to end with its epoch."""
+        """Asks the running slice to end after its epoch."""
         ...
 
     def stop(self) -> None:
-        """Asks the running slice to checkpoint and end at its next step."""
+        """Asks the running slice to write a checkpoint and end after its next step."""
         ...
 
     def kill(self, kind: str, line: str) -> None:
-        """Ends the process with its children at once; the running slice is `Lost`."""
+        """Kills the process and its children at once; the running slice is `Lost`."""
         ...
 
     def close(self) -> None: ...
@@ -128,7 +130,7 @@ class Slots(Protocol):
     slots: Sequence[Slot]
 
     def wait(self, seconds: float) -> None:
-        """Blocks until some slot has something to say, or the time is over."""
+        """Blocks until a slot has an event, or the time is over."""
         ...
 
     def close(self) -> None: ...

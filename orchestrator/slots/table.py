@@ -1,4 +1,4 @@
-"""The kinds of slots by name."""
+"""The kinds of slots, by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ USUAL = "local"
 
 
 def open_slots(kind: str, workers: int, threads: int, log_file: Path, stall_seconds: float) -> Slots:
-    """`workers` slots of a kind, with so many CPU threads each; `log_file` takes what their processes print.
+    """`workers` slots of a kind, with `threads` CPU threads each; `log_file` receives what their processes print.
 
     A slice without progress for `stall_seconds` is killed.
     """

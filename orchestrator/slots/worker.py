@@ -1,7 +1,7 @@
-"""Runs slices, one at a time, in a process of its own. Plain data in and out; it never opens the study.
+"""The worker process of a slot: trains slices, one at a time. It gets and sends plain data and never opens the study.
 
-A slot has it forked from a server that has imported torch. The last run stays in memory, so that continuing it
-reloads nothing. When the driver dies, the pipe ends, and this process with its children goes at once.
+It is forked from a server that has imported torch. The last run stays in memory, so that continuing it loads nothing.
+When the driver dies, the pipe closes, and this process ends at once with its children.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice
 from trainer.api import Evaluation, Heartbeat, Hooks, Session, TrainingError, no_room, open_session, resolve_config
 
 STOP, REST = "stop", "rest"  # at the next step, at the end of the epoch
-LEFT = 128 + signal.SIGTERM  # exit status of a process that was told to stop: no fault of the slice
-RECYCLED = 75  # exit status of a process whose memory did not come back: the slice goes to a new one
+LEFT = 128 + signal.SIGTERM  # exit status of a process that was told to stop: not a fault of the slice
+RECYCLED = 75  # exit status of a process whose memory was not freed: a new process gets the slice
 _BEAT_SECONDS = 0.5
-_MEMORY_GROWTH = 1.5  # caches that trials share may grow; what a trial leaves behind may not
-_MEMORY_ALLOWED = (2 * 10**9, 256 * 10**6)  # bytes on top, of the process and on the GPU
+_MEMORY_GROWTH = 1.5  # caches that trials share may grow by this factor
+_MEMORY_ALLOWED = (2 * 10**9, 256 * 10**6)  # and by so many bytes: of the process, and on the GPU
 
 
 @dataclass
@@ -47,10 +47,10 @@ class Worker:
     usual_memory: tuple[int, int] | None = None
 
     def hear(self, message: Slice | str) -> None:
-        """Takes a message where it comes in: a slice into the inbox, a word for the slice before it.
+        """Handles a message of the driver: a slice, or `STOP` or `REST` for the slice before it.
 
-        What was said to one slice does not hold for the next; forgotten in the order of the messages, and not by the
-        thread that trains, which may still be leaving a slice when the next one and a word for it are here.
+        `STOP` and `REST` do not apply to the next slice. They are reset here, in the order of the messages, and not by
+        the thread that trains, which may still finish a slice when the next slice and a message for it arrive.
         """
         if message == STOP:
             self.stop.set()
@@ -60,21 +60,21 @@ class Worker:
             assert isinstance(message, Slice), "no other message"
             self.stop.clear()
             self.rest.clear()
-            if self.terminated.is_set():  # which holds for every slice
+            if self.terminated.is_set():  # this applies to every slice
                 self.stop.set()
             self.inbox.put(message)
 
     def terminate(self) -> None:
-        """This slice is to end at its next step, and none comes after it."""
+        """Ends this slice after its next step, and the process after it."""
         self.terminated.set()
         self.stop.set()
         self.inbox.put(None)
 
     def run(self, work: Slice) -> None:
-        """Trains one slice; whatever it raises becomes a `Failed`, never the end of the process."""
+        """Trains one slice; every exception becomes a `Failed` and does not end the process."""
 
         def say(line: str) -> None:
-            # A full disk may cost lines of the log, not the trial.
+            # A full disk must not end the trial because of its log.
             with suppress(OSError), Path(work.log_file).open("a", encoding="utf-8") as log:
                 log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
@@ -83,14 +83,14 @@ class Worker:
         except TrainingError as error:
             say(f"failed ({error.kind}): {error}")
             self._failed(work, error.kind, str(error))
-        except Exception as error:  # noqa: BLE001 - a bug in one trial must not cost the others
+        except Exception as error:  # noqa: BLE001 - a bug in one trial must not end the others
             say(traceback.format_exc())
             kind = "disk" if isinstance(error, OSError) and no_room(error) else "code"
             self._failed(work, kind, f"{type(error).__name__}: {error}")
 
     def _failed(self, work: Slice, kind: str, words: str) -> None:
-        """Reports a failure; not after a SIGTERM, which may have gone to the loading processes too: the slice is
-        given out again, and what was the trial's own fault will show again."""
+        """Reports a failure. Not after a SIGTERM, which may also have ended the data loading processes: the slice is
+        trained again, and a fault of the trial itself will occur again."""
         self._release()
         if not self.terminated.is_set():
             self.send(Failed(work.number, kind, words.splitlines()[0]))
@@ -106,7 +106,7 @@ class Worker:
                 self.send(Beat(work.number, beat.epoch, beat.step, beat.steps))
 
         def preparing(done: int, of: int) -> None:
-            if self.stop.is_set():  # there is no step yet at whose end to stop, and nothing to save
+            if self.stop.is_set():  # before the first step there is nothing to save
                 raise SystemExit(LEFT)
             heartbeat(Heartbeat(work.known_epoch + 1, done, of))
 
@@ -126,7 +126,7 @@ class Worker:
         self.send(Ended(work.number, outcome))
 
     def _session(self, work: Slice, hooks: Hooks) -> Session:
-        """The run in memory where it is this one and stands where the driver thinks; else opened afresh."""
+        """The run in memory, where it is this one and at the epoch that the driver expects; else the run is opened."""
         if self.held is not None and self.held_name == work.name and self.held_epoch == work.known_epoch:
             if work.rung != self.held.run.progress.rung:
                 self.held.climb(resolve_config(work.config), work.rung)
@@ -139,7 +139,7 @@ class Worker:
         return self.held
 
     def _check_memory(self) -> None:
-        """Between two trials: where a trial's memory did not come back, the slice is better off in a new process."""
+        """Between two trials: ends the process where a trial's memory was not freed; a new one gets the slice."""
         used = memory_in_use()
         if self.usual_memory is None:
             self.usual_memory = used
@@ -155,14 +155,14 @@ class Worker:
 
 
 def settle() -> None:
-    """What is in memory now stays for good: no later collection need look through it, nor touch its pages."""
+    """Excludes all present objects from garbage collection: they stay, and forked processes share their pages."""
     gc.collect()
     gc.freeze()
-    atexit.register(gc.unfreeze)  # or libraries take it for leaks of theirs, and say so
+    atexit.register(gc.unfreeze)  # else libraries report these objects as their leaks
 
 
 def memory_in_use() -> tuple[int, int]:
-    """Bytes of the process that are in memory, without files that it maps, and bytes of tensors on its GPU."""
+    """Bytes of the process's resident memory, without mapped files, and bytes of its tensors on the GPU."""
     import torch
 
     gc.collect()
@@ -176,7 +176,7 @@ def memory_in_use() -> tuple[int, int]:
 
 
 def serve(connection: Connection, threads: int) -> bool:
-    """Takes slices until told to end; True where a SIGTERM told it."""
+    """Trains slices until it is told to end; True where that was by a SIGTERM."""
     lock = threading.Lock()
 
     def send(event: Event) -> None:
@@ -185,7 +185,7 @@ def serve(connection: Connection, threads: int) -> bool:
 
     worker = Worker(send)
     signal.signal(signal.SIGTERM, lambda _number, _frame: worker.terminate())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to pass on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C and passes it on
     threading.Thread(target=_listen, args=(connection, worker), daemon=True).start()
     import torch
 
@@ -202,17 +202,17 @@ def _listen(connection: Connection, worker: Worker) -> None:
         try:
             message = connection.recv()
         except (EOFError, OSError):
-            # The driver is gone: nothing that this process does can be recorded any more.
+            # The driver is dead: no result of this process can be recorded any more.
             os.killpg(os.getpgrp(), signal.SIGKILL)
         worker.hear(message)
 
 
 def run_slot(connection: Connection, threads: int, gpu: str | None, log_file: str) -> None:
-    """The whole life of a slot's process: a group of its own, its GPU, its share of the cores, its log."""
+    """The main function of a slot's process: sets its own process group, GPU, threads and log, then serves slices."""
     os.setsid()  # a Ctrl-C on the terminal reaches only the driver
     log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is initialised, which nothing has done yet
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # nothing has initialised CUDA yet
     sys.exit(LEFT if serve(connection, threads) else 0)

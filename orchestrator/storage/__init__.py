@@ -1,1 +1,1 @@
-"""The only room that knows a database: Optuna's studies behind a storage, and the lock of a study."""
+"""The only room with access to the database: Optuna's studies in a storage, and the lock of a study."""

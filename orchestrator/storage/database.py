@@ -1,4 +1,4 @@
-"""The database under a study: opened, and waited for where it does not answer."""
+"""The database of a study: opening it, and waiting for it while it does not answer."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from trainer.api import ConfigError, Problem, TrainingError
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
-_BUSY_SECONDS = 5.0  # SQLite waits so long by itself, deaf to signals; then `retried` waits
-_PATIENCE_SECONDS = 3600.0  # a database that comes back within the hour costs no trial
-_OPEN_SECONDS = 120.0  # at the start a server that is not there is more likely a mistake
+_BUSY_SECONDS = 5.0  # SQLite itself waits so long and cannot be interrupted; after that `retried` waits
+_PATIENCE_SECONDS = 3600.0  # no trial is lost where the database is back within an hour
+_OPEN_SECONDS = 120.0  # at the start, a server that does not answer is more likely a mistake
 
 
 def open_storage(url: str) -> RDBStorage:
-    """Optuna's storage behind a URL; SQLite in write-ahead mode with a long busy time-out.
+    """Optuna's storage at a URL; SQLite in write-ahead mode with a long busy timeout.
 
-    A power cut may cost the last outcome, which the checkpoint still has; a kill costs nothing.
+    A kill loses nothing. A power cut may lose the last outcome, which the checkpoint still has.
     """
     sqlite = url.startswith("sqlite:///")
     arguments = {"connect_args": {"timeout": _BUSY_SECONDS}} if sqlite else {"pool_pre_ping": True}
@@ -50,7 +50,7 @@ def open_storage(url: str) -> RDBStorage:
 
 
 def retried(work: Callable[[], Result], patience_seconds: float = _PATIENCE_SECONDS) -> Result:
-    """Does database work; a locked database or a lost server is waited for, and said once."""
+    """Does database work; while the database is locked or its server is away, waits and logs one warning."""
     deadline = time.monotonic() + patience_seconds
     pause = 0.1
     while True:
@@ -69,7 +69,7 @@ def retried(work: Callable[[], Result], patience_seconds: float = _PATIENCE_SECO
 
 
 class DatabaseError(TrainingError):
-    """The study's database refuses: no room, no permission, no server, or no database at all."""
+    """The study's database cannot be used: no space, no permission, no server, or not a database."""
 
 
 def first_line(message: str) -> str:
@@ -83,6 +83,6 @@ def _advice(message: str) -> str:
 
 
 def _passing(message: str) -> bool:
-    """Whether a database error is of a kind that waiting can mend."""
+    """Whether a database error may disappear after some time."""
     words = ("locked", "busy", "connection", "server closed", "terminating", "starting up", "shutting down", "refused")
     return any(word in message.lower() for word in words)

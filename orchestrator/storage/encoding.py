@@ -1,6 +1,6 @@
-"""A trial's state ↔ an Optuna trial: which attribute holds what.
+"""The encoding of a trial's state in the attributes of an Optuna trial, and back.
 
-`identity` never changes; `kept` is rewritten with each decision; values by epoch are Optuna's intermediate values.
+`identity` never changes; `kept` is written again with each decision; values by epoch are Optuna's intermediate values.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def identity(trial: TrialState) -> dict[str, Any]:
 
 
 def kept(trial: TrialState) -> dict[str, Any]:
-    """What is known of a trial beside its values. JSON makes text of numbers that are keys."""
+    """All that is known of a trial besides its values. Keys are texts, because JSON has no numbers as keys."""
     whole = [(str(epoch), one) for epoch, one in trial.evaluations.items() if one.loss is not None]
     return {
         **{name: getattr(trial, name) for name in _KEPT},
@@ -52,10 +52,10 @@ def kept(trial: TrialState) -> dict[str, Any]:
 
 
 def trial_state(frozen: FrozenTrial) -> TrialState:
-    """What an Optuna trial of ours says; also one written by an older version."""
+    """The state that is encoded in an Optuna trial, also by older versions."""
     attrs = frozen.user_attrs
     known = attrs.get("kept", {})
-    fixed = attrs.get("identity", attrs)  # one by one in studies of the first version
+    fixed = attrs.get("identity", attrs)  # the first version wrote these as separate attributes
     decisions = known.get("decisions", attrs.get("decisions", []))
     results = _by_number(known, "results")
     if "results" not in known and frozen.state is OptunaState.COMPLETE and frozen.value is not None:
@@ -89,5 +89,5 @@ def _evaluations(frozen: FrozenTrial, known: Mapping[str, Any]) -> list[tuple[in
 
 
 def _by_number(known: Mapping[str, Any], name: str) -> dict[int, Any]:
-    """By epoch or by rung."""
+    """A mapping by epoch or by rung, with numbers as keys again."""
     return {int(number): value for number, value in known.get(name, {}).items()}

@@ -1,4 +1,4 @@
-"""One driver a study: a lock that names its holder, and that a dead holder cannot keep."""
+"""The lock of a study: only one driver at a time. It names its holder, and a dead holder does not keep it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class StudyInUse(TrainingError):
 
 
 class StudyLock:
-    """Held for the life of a driver. On one host the kernel frees it with its process; across hosts, where a
-    shared file system may not pass such locks on, a fresh time stamp means that the holder lives."""
+    """Held as long as a driver works. On one host the kernel frees it when the process ends. Between hosts, a shared
+    file system may not support such locks; there a recent time stamp means that the holder is alive."""
 
     def __init__(self, files: StudyFolder) -> None:
         self.path = files.lock
@@ -51,9 +51,9 @@ class StudyLock:
         return self
 
     def _stay_fresh(self) -> None:
-        """Says that the holder lives, whatever it is busy with; ends with it."""
+        """Updates the time stamp until the lock is released, whatever the driver is doing."""
         while not self._released.wait(_TOUCH_SECONDS):
-            with suppress(OSError):  # a full or distant disk: the next time
+            with suppress(OSError):  # a full disk, or one without connection: tried again later
                 os.utime(self.path)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -67,7 +67,7 @@ class StudyLock:
         file.seek(0)
         try:
             found = json.loads(file.read() or "{}")
-        except ValueError:  # its holder was killed while it wrote
+        except ValueError:  # the holder was killed while it wrote
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -80,7 +80,7 @@ class StudyLock:
 
 
 def is_held(files: StudyFolder) -> bool:
-    """Whether a driver works on the study, as its lock says. Takes no lock itself: a look must stop nobody."""
+    """Whether a driver works on the study, according to its lock. Takes no lock, so that reading stops no driver."""
     path = files.lock
     try:
         holder = json.loads(path.read_text(encoding="utf-8") or "{}")

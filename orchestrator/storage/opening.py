@@ -1,4 +1,4 @@
-"""An existing study folder: its plan, and its two Optuna studies, in a store that is opened once a command."""
+"""Opening an existing study folder: its plan and its Optuna studies, in a store that is opened once per command."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from trainer.api import ConfigError, Problem, read_config_file
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A study as it stood when it was looked at. `aside` are promoted runs of the other start (from scratch, or from
-    the search's checkpoints): they have no part in what is reported of the study."""
+    """A study at the time when it was read. `aside` are promoted runs with the other start (from scratch, or from the
+    search's checkpoints): reports do not include them."""
 
     plan: Plan
     search: StudyState
@@ -28,7 +28,7 @@ class Snapshot:
 
 
 def read_study(folder: Path) -> Snapshot:
-    """The study in a folder, for looking at: creates nothing. `ConfigError` where there is none."""
+    """The study in a folder, only for reading: creates nothing. `ConfigError` where there is none."""
     plan = read_plan(folder)
     if not plan.storage and not plan.files.database.is_file():
         raise ConfigError([Problem(str(plan.folder), "holds no study.db: the study has not begun, or was moved")])
@@ -49,7 +49,7 @@ def read_plan(folder: Path) -> Plan:
 
 @contextmanager
 def opened(plan: Plan) -> Iterator[Store]:
-    """The plan's store, opened and closed."""
+    """The plan's store, open for the time of the block."""
     store = open_store(plan.storage_url)
     try:
         yield store
@@ -58,7 +58,7 @@ def opened(plan: Plan) -> Iterator[Store]:
 
 
 def open_search(store: Store, plan: Plan) -> OptunaStudy:
-    """The search's study; where the folder's own has not begun, another folder's of the same name is refused."""
+    """The search's study. `ConfigError` where this folder's has not begun and another folder's has the same name."""
     new = bool(plan.storage) and not plan.files.plan.exists()
     about = {"metric": plan.metric.label, "budget": plan.top.words(), "folder": str(plan.folder)}
     return store.study(plan.name, plan.metric, plan.shapes, about, new)
@@ -71,7 +71,7 @@ def open_full(store: Store, plan: Plan) -> OptunaStudy:
 
 
 def read_search(store: Store, plan: Plan) -> StudyState:
-    """The search's trials, for looking at; `ConfigError` where there is no such study."""
+    """The search's trials, only for reading; `ConfigError` where there is no such study."""
     search = store.read(plan.name)
     if search is None:
         what = f"{plan.storage or 'its study.db'} holds no study {plan.name}: it is another's, or was emptied"
@@ -80,10 +80,10 @@ def read_search(store: Store, plan: Plan) -> StudyState:
 
 
 def read_full(store: Store, plan: Plan) -> StudyState:
-    """The promoted runs of the plan's start, and never those of the other; none where nothing was promoted yet."""
+    """The promoted runs with the plan's start, without those of the other one; empty before the first promotion."""
     return store.read(plan.full_name) or StudyState()
 
 
 def read_aside(store: Store, plan: Plan) -> StudyState:
-    """The promoted runs of the other start."""
+    """The promoted runs with the other start."""
     return read_full(store, replace(plan, from_checkpoint=not plan.from_checkpoint))

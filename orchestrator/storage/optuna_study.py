@@ -1,7 +1,7 @@
 """One Optuna study: the only place that reads or writes its trials.
 
-One Optuna trial per configuration. A trial is RUNNING while it is worked on, WAITING while it is paused with a
-checkpoint, and told COMPLETE, PRUNED or FAIL once. Everything needed to continue after a kill is in it.
+One Optuna trial per configuration. A trial is RUNNING while it is trained, WAITING while it is paused with a
+checkpoint, and becomes COMPLETE, PRUNED or FAIL once. It contains everything needed to continue after a kill.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class OptunaStudy:
     def __init__(self, storage: BaseStorage, study_id: int, shapes: Mapping[str, Shape]) -> None:
         self._storage, self._study_id, self._shapes = storage, study_id, shapes
         self._writer = writer_for(storage)
-        self._ids: dict[int, int] = {}  # the numbers of trials → the storage's own ids
+        self._ids: dict[int, int] = {}  # trial number → id in the storage
         self._creating = False
         self._dropped: set[int] = set()
         self._rungs: dict[int, int] = {}  # as written, and so is the following
@@ -37,9 +37,9 @@ class OptunaStudy:
         self._states: dict[int, OptunaState] = {}
 
     def load(self, unfinished: bool = False) -> StudyState:
-        """Everything known of all trials, rebuilt from the study alone.
+        """The state of all trials, from the study alone.
 
-        With `unfinished`, for looking at, also the values of epochs whose record a decision has not completed yet.
+        With `unfinished`, only for reading, also the values of epochs whose other records are not written yet.
         """
         frozen = retried(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False))
         attrs = retried(lambda: self._storage.get_study_user_attrs(self._study_id))
@@ -61,7 +61,7 @@ class OptunaStudy:
         return StudyState(trials, float(attrs.get("seconds", 0.0)), last)
 
     def add(self, trial: TrialState, values: Mapping[str, Any]) -> None:
-        """Writes a new trial in one step and gives it its number. `values` are those of its active parameters."""
+        """Writes a new trial in one transaction and sets its number. `values` are those of its active parameters."""
         params: dict[str, Any] = {}
         distributions = {}
         outside: dict[str, Any] = {}
@@ -87,14 +87,14 @@ class OptunaStudy:
             self._write(trial, Change(attrs={"trial_id": trial.trial_id}))
 
     def _number(self, trial_id: int) -> int:
-        """Of a trial just created: the next where its id is the next, because a study loses none of its trials."""
+        """The number of a new trial: the next one where its id is the next one, because no trial is ever removed."""
         last = max(self._ids, default=-1)
         if self._ids.get(last) == trial_id - 1:
             return last + 1
         return retried(lambda: self._storage.get_trial_number_from_id(trial_id))
 
     def _created(self, template: FrozenTrial) -> int:
-        """Creates a trial; where a server went away with the answer to an earlier try, that try's trial is taken."""
+        """Creates a trial; where the answer to an earlier try was lost, uses the trial that this try has created."""
         if self._creating:
             known = set(self._ids.values())
             there = retried(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False))
@@ -108,20 +108,20 @@ class OptunaStudy:
         return trial_id
 
     def evaluated(self, trial: TrialState, *epochs: int) -> None:
-        """Writes the values of epochs; the rest of each evaluation follows with the trial's next decision.
+        """Writes the values of epochs; the rest of each evaluation is written with the trial's next decision.
 
-        A kill in between costs nothing: an epoch without its loss is not known, and the checkpoint reports it again.
+        A kill in between loses nothing: an epoch without its loss is reported again from the checkpoint.
         """
         self._write(trial, Change(values={epoch: trial.evaluations[epoch].value for epoch in epochs}))
 
     def decided(self, trial: TrialState) -> None:
-        """Writes a trial's status with its reason, and all that is known of it, in one transaction."""
+        """Writes a trial's status with its reason, and its whole state, in one transaction."""
         attrs: dict[str, Any] = {}
         known = kept(trial)
         if known != self._written.get(trial.number):
             self._written[trial.number] = attrs["kept"] = known
         attrs["reason"] = trial.reason
-        if trial.rung != self._rungs.get(trial.number, 1):  # for people who look at it in the dashboard
+        if trial.rung != self._rungs.get(trial.number, 1):  # for users of the dashboard
             self._rungs[trial.number] = attrs["rung"] = trial.rung
         state = STATES[trial.status]
         if state is self._states.get(trial.number):
@@ -138,18 +138,18 @@ class OptunaStudy:
         retried(lambda: self._writer.write(trial_id, change))
 
     def dropped(self, trial: TrialState) -> None:
-        """Writes that a trial's checkpoints are gone; in the study, because a finished trial takes no more."""
+        """Writes that a trial's checkpoints are deleted: in the study, because finished trials cannot be changed."""
         self._dropped.add(trial.number)
         numbers = sorted(self._dropped)
         retried(lambda: self._storage.set_study_user_attr(self._study_id, "dropped", numbers))
 
     def spent(self, seconds: float) -> None:
-        """Writes how long the study has run over all calls."""
+        """Writes how long the study has run in all calls."""
         retried(lambda: self._storage.set_study_user_attr(self._study_id, "seconds", round(seconds, 1)))
 
     def attach(self, artifact_ids: Mapping[int, str], about: Mapping[str, Any]) -> None:
-        """Shows files with trials in the dashboard: number → the artifact's name. As attributes of the study, since a
-        finished trial takes none any more; the same again writes nothing."""
+        """Shows files with trials in the dashboard: trial number → the artifact's name. They are attributes of the
+        study, because finished trials cannot be changed; what is already there is not written again."""
         there = retried(lambda: self._storage.get_study_system_attrs(self._study_id))
         frozen = retried(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False))
         ids = {trial.number: trial._trial_id for trial in frozen}
@@ -160,7 +160,7 @@ class OptunaStudy:
                 retried(lambda k=key, v=value: self._storage.set_study_system_attr(self._study_id, k, v))  # type: ignore[misc]
 
     def annotate(self, words: str, signature: str) -> None:
-        """Writes the study's note in the dashboard, unless there is one without our signature: a person's own."""
+        """Writes the study's note in the dashboard, unless there is one without the signature, written by a person."""
         from optuna_dashboard import get_note, save_note  # takes its time to import
 
         name = retried(lambda: self._storage.get_study_name_from_id(self._study_id))

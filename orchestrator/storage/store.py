@@ -1,6 +1,6 @@
-"""A store holds studies by name: a database opened once, or the memory of this process.
+"""Stores of studies, by name: a database that is opened once, or the memory of this process.
 
-Both are an Optuna storage underneath, so that the twin in memory behaves as the database does.
+Both use an Optuna storage, so that the store in memory behaves as the database does.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from trainer.api import ConfigError, Metric, Problem
 
 
 class Store(Protocol):
-    """Studies by name."""
+    """The contract of a store."""
 
     def study(
         self, name: str, metric: Metric, shapes: Mapping[str, Shape], about: Mapping[str, Any], new: bool = False
     ) -> OptunaStudy:
-        """Opens or creates a study, shown with `about` in the dashboard; with `new`, none that another folder began.
+        """Opens or creates a study, with `about` as its attributes in the dashboard.
 
-        `ConfigError` where the name belongs to another program or folder.
+        `ConfigError` where another program has a study of this name or, with `new`, another folder.
         """
         ...
 
     def read(self, name: str) -> StudyState | None:
-        """What is known of a study, for looking at: creates nothing; None where there is no such study."""
+        """The state of a study, only for reading: creates nothing; None where there is no such study."""
         ...
 
     def close(self) -> None: ...
 
 
 def open_store(url: str) -> Store:
-    """The store behind a database URL; `ConfigError` where there is none."""
+    """The store at a database URL; `ConfigError` where it cannot be opened."""
     return OptunaStore(open_storage(url), make_url(url).render_as_string(hide_password=True))
 
 
@@ -85,8 +85,8 @@ class OptunaStore:
     def _usable(self, name: str, direction: StudyDirection, own: str | None) -> int | None:
         """The id of the study of that name, None where there is none; `ConfigError` for another program's or folder's.
 
-        What a call left whose data were refused is removed if it searched by another metric: Optuna keeps the
-        direction.
+        A study without trials, left by a call that failed, is removed where its metric has the other direction, which
+        Optuna cannot change.
         """
         storage, study_id = self._storage, self._id_of(name)
         if study_id is None:

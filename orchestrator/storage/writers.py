@@ -1,7 +1,7 @@
-"""How trials are written to an Optuna storage: each call is one transaction.
+"""Writers of trials to an Optuna storage: each call is one transaction.
 
-Optuna's own methods write one attribute at a time, and each looks at the trial first. Where the database is SQLite or
-PostgreSQL, `SqlWriter` writes the same rows to the same tables in one go; `PlainWriter` serves every other storage.
+Optuna's own methods write one attribute at a time, and each reads the trial first. For SQLite and PostgreSQL,
+`SqlWriter` writes the same rows to the same tables in one transaction; `PlainWriter` is for every other storage.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.in
 
 @dataclass(frozen=True)
 class Change:
-    """What is written of one trial: values by epoch, user attributes, and a new state with the trial's value."""
+    """A change of one trial: values by epoch, user attributes, and a new state with the trial's value."""
 
     values: Mapping[int, float] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Change:
 
 
 class Writer(Protocol):
-    """Writes changes of trials; the same change again does no harm, because an answer may be lost on its way."""
+    """Writes changes of trials. A change may be written twice, because the answer to a write may be lost."""
 
     def create(self, study_id: int, template: FrozenTrial) -> int:
         """Creates a running trial with the template's parameters and user attributes; returns the storage's id."""
@@ -51,7 +51,7 @@ def writer_for(storage: BaseStorage) -> Writer:
 
 
 class PlainWriter:
-    """Through Optuna's own methods; the state last, so that it never stands without the rest."""
+    """Writes with Optuna's own methods; the state last, so that it is never there without the rest."""
 
     def __init__(self, storage: BaseStorage) -> None:
         self._storage = storage
@@ -69,12 +69,12 @@ class PlainWriter:
                 values = None if change.value is None else [change.value]
                 self._storage.set_trial_state_values(trial_id, change.state, values)
         except UpdateFinishedTrialError:
-            if self._storage.get_trial(trial_id).state != change.state:  # else by an earlier try of this change
+            if self._storage.get_trial(trial_id).state != change.state:  # else an earlier try has written it
                 raise
 
 
 class SqlWriter:
-    """In one transaction of SQLAlchemy Core, as Optuna's tables have it."""
+    """Writes in one transaction of SQLAlchemy Core, to Optuna's tables."""
 
     def __init__(self, storage: RDBStorage) -> None:
         self._engine = storage.engine
@@ -90,7 +90,7 @@ class SqlWriter:
     def create(self, study_id: int, template: FrozenTrial) -> int:
         row = {"study_id": study_id, "state": OptunaState.RUNNING, "datetime_start": template.datetime_start}
         with self._engine.begin() as connection:
-            connection.execute(self._study, {"id": study_id})  # nobody else counts trials meanwhile
+            connection.execute(self._study, {"id": study_id})  # a lock: no other process counts trials meanwhile
             key = connection.execute(sql.insert(models.TrialModel.__table__), row).inserted_primary_key
             assert key is not None, "one row was inserted"
             trial_id: int = key[0]
@@ -137,7 +137,7 @@ def _intermediate(trial_id: int, epoch: int, value: float) -> dict[str, Any]:
 
 
 def _times(state: OptunaState) -> dict[str, Any]:
-    """A new state with the time that Optuna keeps with it."""
+    """A new state, with the time stamp that Optuna stores for it."""
     now = datetime.now()
     if state.is_finished():
         return {"state": state, "datetime_complete": now}
@@ -145,7 +145,7 @@ def _times(state: OptunaState) -> dict[str, Any]:
 
 
 def _upsert(storage: RDBStorage, model: Any, *keys: str) -> Any:
-    """A statement that inserts a row, or updates the one that has the same keys."""
+    """A statement that inserts a row, or updates the row with the same keys."""
     statement = _INSERTS[storage.engine.name](model.__table__)
     primary = {column.name for column in model.__table__.primary_key}
     rest = [c.name for c in model.__table__.columns if c.name not in primary and c.name not in keys]

@@ -1,4 +1,4 @@
-"""Trials file and flags → one frozen, validated plan. Nothing runs before every mistake has been said."""
+"""The plan of a study: everything that it is defined by, frozen and validated before anything runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REMEMBERED = 8
 
 @dataclass(frozen=True)
 class Limits:
-    """What the whole study may spend; None is no limit. `stall_seconds` without progress and a slice is killed."""
+    """What the whole study may spend; None means no limit. A slice is killed after `stall_seconds` without progress."""
 
     timeout_seconds: float | None = None
     max_gpu_hours: float | None = None
@@ -32,7 +32,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Places:
-    """Where slices run: may change from call to call."""
+    """Where slices run; this may change with every call."""
 
     workers: int = 1
     threads_per_slot: int = 1
@@ -41,11 +41,10 @@ class Places:
 
 @dataclass(frozen=True)
 class Plan:
-    """One study, frozen. `base` is the full-budget configuration that every trial starts from.
+    """The definition of one study. `base` is the configuration at full budget that every trial starts from.
 
-    `said` are the canonical keys that file and command line set on top of the base file; `trials` only ever
-    grows. `warmup` is full training's warm-up as a share of its progress. `from_checkpoint`: promoted runs go on from
-    what the search has trained, as the last promotion asked, instead of starting from scratch.
+    `trials` only ever grows. `from_checkpoint`: promoted runs start from the checkpoints of the search, as the last
+    promotion asked, and not from scratch.
     """
 
     name: str
@@ -93,15 +92,15 @@ class Plan:
 
     @cached_property
     def full(self) -> Rung:
-        """The full budget, as a rung: the base configuration's own."""
+        """The full budget as a rung: that of the base configuration."""
         return single_rung(Budget(), self.base_config)
 
     def images(self, rung: Rung) -> int:
-        """How many images an epoch of a rung sees."""
+        """The number of images in an epoch of a rung."""
         return min(rung.subset or self.full_images, self.full_images)
 
     def start_of(self, number: int) -> int:
-        """The epoch after which a trial enters this rung, counted from 1."""
+        """The epoch after which a trial enters a rung; rungs are counted from 1."""
         return self.rungs[number - 2].epochs if number > 1 else 0
 
     @property
@@ -110,7 +109,7 @@ class Plan:
 
     @property
     def reduction_factor(self) -> float | None:
-        """Of so many trials on a rung one goes on; None where no rung decides."""
+        """η: the best ⌊n / η⌋ of n trials on a rung continue; None where no rung decides."""
         found: float | None = self.pruner.get("reduction_factor")
         return found
 
@@ -120,10 +119,9 @@ class Plan:
 
     @property
     def full_name(self) -> str:
-        """The promoted runs are an Optuna study of their own in the same storage, so that the dashboard shows both.
+        """The name of the Optuna study with the promoted runs, in the same storage, so that the dashboard shows both.
 
-        Those that continue from a checkpoint are another: they had more epochs, and one mean over both would mean
-        nothing.
+        Runs that start from a checkpoint have another one: they had more epochs, so a mean over both would be wrong.
         """
         return f"{self.name}/full{'-continued' if self.from_checkpoint else ''}"
 
@@ -146,7 +144,7 @@ class Plan:
         return cheap, overrides, rung_overrides(rung, self.top, self.warmup(overrides))
 
     def warmup(self, overrides: Mapping[str, Any]) -> float | None:
-        """Full training's warm-up as a share of its progress, for a trial's own batch size and steps."""
+        """The warm-up of full training as a share of its epochs, for a trial's own batch size and warm-up steps."""
         steps = overrides.get("training.scheduler.warmup_steps", self.warmup_steps)
         if not steps or "training.scheduler.warmup_fraction" in overrides or not self.full_steps_per_epoch:
             return None
@@ -158,14 +156,13 @@ class Plan:
         return float(min(0.999, steps / (per_epoch * self.base_config.schedule_epochs)))
 
     def full_config(self, overrides: Mapping[str, Any], seed_index: int) -> RunConfig:
-        """A trial's configuration at full budget; the split does not move with the seed."""
+        """A trial's configuration at full budget; the split of the data does not depend on the seed."""
         seeds = {"seed": self.base_config.seed + seed_index, "data.split_seed": self.base_config.split_seed}
         config: RunConfig = resolve_config(self.base, overrides, seeds)
         return config
 
     def search_plain(self, overrides: Mapping[str, Any], rung: Rung) -> Mapping[str, Any]:
-        """As `search_config`, as plain data; the last ones are remembered, because a trial's key and its first slice
-        ask for the same."""
+        """`search_config` as plain data, cached: a trial's key and its first slice need the same one."""
         key = as_json(dict(overrides)), rung
         if key not in self._plains:
             while len(self._plains) >= _REMEMBERED:
@@ -174,22 +171,22 @@ class Plan:
         return self._plains[key]
 
     def config_key(self, overrides: Mapping[str, Any]) -> str:
-        """The same for two trials exactly where their resolved configurations are the same."""
+        """A hash that is equal for two trials exactly where their resolved configurations are equal."""
         return hashlib.sha256(as_json(self.search_plain(overrides, self.top)).encode()).hexdigest()[:16]
 
     @cached_property
     def repeats(self) -> int:
-        """How many places of the list hold a configuration that stands earlier in it."""
+        """How many trials of the list repeat an earlier configuration of it."""
         keys = [self.config_key(trial) for trial in self.trials[: self.n_trials]]
         return len(keys) - len(set(keys))
 
     @cached_property
     def base_values(self) -> Mapping[str, Any]:
-        """What the parameters are where a trial does not set them."""
+        """The values of the parameters that a trial does not set."""
         return {key: dotted(self.base, key) for key in self.parameters}
 
     def values_of(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """A trial's value for every parameter; one whose condition does not hold is left out."""
+        """A trial's value for every parameter, without those whose condition is not met."""
         found = {key: overrides.get(key, value) for key, value in self.base_values.items()}
         for dimension in self.space:
             if dimension.key not in overrides and not dimension.active(found):
@@ -227,7 +224,7 @@ class Plan:
 
 
 def plan_from_plain(found: Mapping[str, Any], folder: Path) -> Plan:
-    """The plan in a `plan.yaml`; `ConfigError` where it is none."""
+    """The plan in the content of a `plan.yaml`; `ConfigError` where it is not valid."""
     try:
         if found["format"] != FORMAT:
             raise KeyError("format")
@@ -263,7 +260,7 @@ def plan_from_plain(found: Mapping[str, Any], folder: Path) -> Plan:
 
 
 def dotted(tree: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path of a nested mapping, None where a section on the way is null."""
+    """The value at a dotted path of a nested mapping; None where a section of the path is missing or null."""
     node: Any = tree
     for part in path.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None

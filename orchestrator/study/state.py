@@ -1,4 +1,4 @@
-"""All trials of a study, in memory: plain data that policies decide on."""
+"""The state of a study in memory: plain data about all trials, from which policies decide."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from orchestrator.study.trial import FAILED, SAMPLED, TrialState
 
 @dataclass
 class StudyState:
-    """All trials by number, in its order, and what the study has spent in earlier calls.
+    """All trials by number, in rising order, and the seconds that the study ran in earlier calls.
 
-    `exhausted`: the sampler has nothing left to propose.
+    `sequence` counts decisions. `exhausted`: the sampler has nothing left to propose.
     """
 
     trials: dict[int, TrialState] = field(default_factory=dict)
@@ -20,7 +20,7 @@ class StudyState:
     exhausted: bool = False
 
     def decide(self, trial: TrialState, line: str) -> None:
-        """Every change of a trial's state has a line with its reason, and a place in the order of all."""
+        """Records the reason of a change of a trial's state, with its place in the order of all decisions."""
         self.sequence += 1
         trial.reason = line
         trial.decisions.append((self.sequence, line))
@@ -32,20 +32,20 @@ class StudyState:
         return [trial for trial in self.in_order() if trial.status in statuses]
 
     def standing(self) -> list[TrialState]:
-        """All but those that were tried again: a failed trial leaves its place to its retry."""
+        """All trials except failed ones that were retried: the retry replaces them."""
         retried = {trial.retry_of for trial in self.in_order()}
         return [trial for trial in self.in_order() if trial.number not in retried]
 
     def failures(self) -> list[TrialState]:
-        """What failed by itself and was not tried again."""
+        """The failed trials that were not retried, without duplicates of failed ones."""
         return [trial for trial in self.standing() if trial.status == FAILED and trial.origin is None]
 
     def asked(self) -> set[int]:
-        """Places in the plan's list that have a trial already."""
+        """The places in the plan's list that already have a trial."""
         return {trial.index for trial in self.trials.values()}
 
     def opened(self) -> int:
-        """How many trials the study has had; one that is tried again counts once."""
+        """How many trials the study has opened; a trial and its retry count once."""
         return sum(trial.retry_of is None for trial in self.trials.values())
 
     def drawn(self) -> int:
@@ -53,7 +53,7 @@ class StudyState:
         return sum(trial.retry_of is None and trial.index == SAMPLED for trial in self.trials.values())
 
     def original(self, config_key: str) -> TrialState | None:
-        """The trial that trains a configuration; the newest where it was tried again."""
+        """The trial that trains a configuration; the newest where it was retried."""
         same = [t for t in self.in_order() if t.origin is None and t.config_key == config_key]
         return same[-1] if same and config_key else None
 
@@ -62,11 +62,11 @@ class StudyState:
         return [other for other in self.in_order() if other.origin == trial.number]
 
     def lost_before(self, trial: TrialState) -> int:
-        """How often a trial lost its process; what it had lost before a `retry` does not count."""
+        """How often a trial lost its process, not counting the time before a `retry`."""
         if trial.retry_of is None:
             return trial.retries
         return trial.retries - self.trials[trial.retry_of].retries - 1
 
     def slot_seconds(self) -> float:
-        """Time that slots spent on trials: GPU-seconds where slots have one."""
+        """The seconds that slots spent on trials: GPU-seconds where slots have a GPU."""
         return sum(trial.seconds for trial in self.trials.values() if trial.origin is None)

@@ -1,4 +1,4 @@
-"""One trial as policies see it: its configuration, its evaluations, and where it stands."""
+"""The state of one trial: its configuration, its evaluations and its status."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SAMPLED = -1
 class Evaluated:
     """One evaluation of a trial: the primary metric (`value`) and the validation loss after `epoch` epochs.
 
-    `loss` is None where a killed driver recorded only the value. The rest is for reports alone, and all that an
-    interruption may change: the slot it came from, when (`ended`, in seconds of the study), and the seconds that
-    opening the trial, evaluating and waiting for the checkpoint took (None: not known, in studies of older versions).
+    `loss` is None where a killed driver recorded only the value. The other fields are for reports only, and an
+    interruption may change them: the slot, the end (`ended`, in seconds of the study), and the seconds for opening the
+    trial, for the evaluation and for waiting for the checkpoint (None: not known, in studies of older versions).
     """
 
     epoch: int
@@ -30,23 +30,22 @@ class Evaluated:
     checkpoint_seconds: float | None = field(default=None, compare=False)
 
     def untimed(self) -> Evaluated:
-        """The same without where and when it came."""
+        """The same evaluation without slot and times."""
         return Evaluated(self.epoch, self.value, self.loss)
 
 
 @dataclass
 class TrialState:
-    """One trial. `evaluations` are by epoch in rising order, `results` are the values at the rungs that it reached.
+    """The state of one trial.
 
-    `untold` are evaluations of which a killed driver recorded only the value: the checkpoint reports them again.
-    `wasted` lists slot, begin, end and kind of what led to no evaluation; no decision reads it.
+    `index` is its place in the plan's list of trials, or SAMPLED where the sampler chose it. `evaluations` are by epoch
+    in rising order, `results` are the values at the rungs that it has reached. `rung` is the one that it is trained
+    towards, or is paused at. `origin` is the trial whose result a duplicate takes, `retry_of` the failed trial that
+    this one repeats. `weights` is the checkpoint that a promoted run starts from, if any. `eliminated`: it missed the
+    user's threshold. `spared`: by rung, the role in which it continued in spite of its rank (`study.draws`).
 
-    `spared` says, by rung, why a trial continued although its rank would not have let it (`study.draws`).
-
-    `index` is its place in the plan's list of trials, SAMPLED where the sampler chose it. `rung` is the one that it
-    works towards, or is paused at. `origin` is the trial whose result a duplicate takes, `retry_of` the failed one that
-    this one tries again. `weights` is the checkpoint that a promoted run starts from, if any. `eliminated`: by the
-    user's threshold.
+    `untold` are evaluations of which a killed driver recorded only the value; training reports them again from the
+    checkpoint. `wasted` lists slot, begin, end and kind of time without an evaluation; no decision depends on it.
     """
 
     number: int
@@ -78,23 +77,23 @@ class TrialState:
 
     @property
     def trial_id(self) -> int:
-        """What people call it: counted from 1."""
+        """The number that users see, counted from 1."""
         return self.number + 1
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         if self.source_trial:
             start = " from its checkpoint" if self.weights else ""
             return f"trial {self.source_trial} in full{start}, seed {self.seed_index}"
         return f"trial {self.trial_id}"
 
     def add(self, evaluation: Evaluated) -> None:
-        """Records the evaluation of an epoch; epochs come in rising order."""
+        """Records an evaluation; epochs must come in rising order."""
         self.evaluations[evaluation.epoch] = evaluation
 
     def keep_untold(self) -> None:
-        """Takes what a killed driver recorded only in part as it is: the checkpoint will not report it again."""
+        """Accepts the evaluations that were recorded only in part, because training will not report them again."""
         self.evaluations = dict(sorted({**self.untold, **self.evaluations}.items()))
 
     @property
@@ -104,17 +103,17 @@ class TrialState:
 
     @property
     def last(self) -> Evaluated | None:
-        """The newest evaluation."""
+        """The last evaluation."""
         return self.evaluations[next(reversed(self.evaluations))] if self.evaluations else None
 
     @property
     def epochs(self) -> int:
-        """How many epochs are trained and evaluated."""
+        """The number of epochs that are trained and evaluated."""
         return next(reversed(self.evaluations), 0)
 
     @property
     def value(self) -> float | None:
-        """The primary metric of the newest evaluation."""
+        """The primary metric of the last evaluation."""
         return self.last.value if self.last else None
 
     @property
@@ -129,7 +128,7 @@ class TrialState:
 
     @property
     def result(self) -> float:
-        """The value at the highest rung with one, by which trials are ranked."""
+        """The value at the highest rung that it has reached, by which trials are ranked."""
         return self.results[self.reached]
 
     @property
@@ -139,7 +138,7 @@ class TrialState:
 
     @property
     def is_ranked(self) -> bool:
-        """Whether it has a result of its own, and neither failed nor missed the user's threshold."""
+        """Whether it has a result of its own, has not failed and has not missed the user's threshold."""
         return self.origin is None and bool(self.results) and not self.eliminated and self.status != FAILED
 
     @property

@@ -347,7 +347,7 @@ def test_promoting_from_the_checkpoint_is_said_everywhere(command: Command, fini
     before, best = tree(cold), (finished_copy / "best.yaml").read_bytes()
     result = command("promote", finished_copy, "--top", "1", "--seeds", "2", "--from", "checkpoint")
     assert result.exit_code == 0, result.output
-    assert "1 promoted run from scratch is set aside" in result.stderr
+    assert "1 promoted run from scratch is left out" in result.stderr
     warm = [cold.with_name(cold.name.replace("seed0", f"seed{seed}-continued")) for seed in (0, 1)]
     assert sorted((finished_copy / "full").iterdir()) == [cold, *warm]
     assert all("starts from the weights of" in (one / "log.txt").read_text(encoding="utf-8") for one in warm)
@@ -360,7 +360,7 @@ def test_promoting_from_the_checkpoint_is_said_everywhere(command: Command, fini
     runs = [tree(one) for one in warm]
     result = command("promote", finished_copy, "--top", "1")
     assert result.exit_code == 0, result.output
-    assert "2 promoted runs from the search's checkpoints are set aside" in result.stderr
+    assert "2 promoted runs from the search's checkpoints are left out" in result.stderr
     assert [tree(cold), *(tree(one) for one in warm)] == [before, *runs]
     assert (finished_copy / "best.yaml").read_bytes() == best
     assert [row["seeds"] for row in rows(finished_copy) if row["seeds"]] == ["1"]
@@ -372,7 +372,7 @@ def test_a_start_that_is_refused_does_not_become_the_studys(command: Command, fi
     before = tree(finished_copy)
     result = command("promote", finished_copy, "--from", "checkpoint")
     assert result.exit_code == 2
-    assert "its checkpoint is gone; take promote --from scratch" in result.output
+    assert "its checkpoint is gone; use promote --from scratch" in result.output
     assert tree(finished_copy) == before
 
 
@@ -423,7 +423,7 @@ def test_retry_with_nothing_failed(command: Command, finished_copy: Path) -> Non
     before = facts(finished_copy)
     result = command("retry", finished_copy, "--failed")
     assert result.exit_code == 0, result.output
-    assert "nothing has failed: there is nothing to try again" in result.stderr
+    assert "nothing has failed, so there is nothing to retry" in result.stderr
     assert facts(finished_copy) == before
 
 
@@ -440,7 +440,7 @@ def test_a_failed_promoted_run_is_said_and_tried_again(command: Command, finishe
     name = f"trial {int(weights)} in full from its checkpoint, seed 1"
     assert re.search(rf"{name}: failed, epoch 0 of 4, no evaluation yet; failed \(\w+\): .*last\.pth", status)
     again = re.sub(r"\s+", " ", command(*words).stderr)
-    assert re.search(rf"{name}, failed .* try it again with python -m orchestrator retry \S+ --failed", again)
+    assert re.search(rf"{name}, failed .* retry it with python -m orchestrator retry \S+ --failed", again)
     checkpoint.write_bytes(whole)
     retried = command("retry", finished_copy, "--failed")
     assert retried.exit_code == 0, retried.output

@@ -171,7 +171,7 @@ def test_next_steps_are_exact_commands_with_their_cost(plan: Plan, monkeypatch: 
 def test_from_a_checkpoint_the_weights_are_named_and_must_be_there(plan: Plan) -> None:
     one, warm = trial(0, COMPLETED, 5.0, A), replace(plan, from_checkpoint=True)
     one.checkpoint = "trials/0001/checkpoints/last.pth"
-    with pytest.raises(ConfigError, match="trial 1: its checkpoint is gone; take promote --from scratch"):
+    with pytest.raises(ConfigError, match="trial 1: its checkpoint is gone; use promote --from scratch"):
         chosen(warm, state(one), 1, 1)
     begun = state(run(0, 1, 0, 3.0))
     assert len(chosen(warm, state(one), 1, 1, begun)) == 1  # nothing of it is left to start
@@ -204,7 +204,7 @@ def test_runs_of_the_two_starts_never_meet(bench: Callable[..., Bench]) -> None:
         assert record.choice is not None
         assert (record.choice.seeds, record.trials[0].full_seeds, len(record.full_runs)) == (count, count, count)
     assert list(set_aside(cold.plan, read_aside(cold.store, cold.plan))) == [
-        "2 promoted runs from the search's checkpoints are set aside, in no mean or choice; promote --from checkpoint "
+        "2 promoted runs from the search's checkpoints are left out of means and choice; promote --from checkpoint "
         "shows them"
     ]
     assert not list(set_aside(cold.plan, StudyState()))
@@ -261,13 +261,13 @@ def test_a_failed_promoted_run_goes_on_and_stands_once_as_its_retry(bench: Calla
     b.full(runs)
     assert b.statuses() == [FAILED]
     assert next(failed_before(b.plan, b.state, runs)).startswith(
-        "trial 1 in full, seed 0, failed (nan): the loss is nan; try it again with python -m orchestrator retry "
+        "trial 1 in full, seed 0, failed (nan): the loss is nan; retry it with python -m orchestrator retry "
     )
     checkpoints = b.plan.folder / "full" / "0001-seed0" / "checkpoints"
     checkpoints.mkdir()
     (checkpoints / "last.pth").touch()
     assert reopen_all(b.plan, b.store) == "1 failed promoted run tried again"
-    assert reopen_all(b.plan, b.store) == "nothing has failed: there is nothing to try again"
+    assert reopen_all(b.plan, b.store) == "nothing has failed, so there is nothing to retry"
     again = b.with_plan()
     again.full([])
     assert [(t.status, t.retry_of, t.retries, run_name(t)) for t in again.state.in_order()] == [

@@ -371,6 +371,6 @@ def test_a_shadow_refuses_to_be_told() -> None:
     shadow = shadow_of(False)
     asked = shadow.study.ask()
     for refused in (lambda: shadow.study.tell(asked, 1.0), lambda: asked.report(1.0, 1)):
-        with pytest.raises(NotImplementedError, match="a sampler asks; it tells nothing"):
+        with pytest.raises(NotImplementedError, match="a sampler only asks for a trial; it writes no results"):
             refused()
     assert isinstance(shadow.study, optuna.Study)
