@@ -15,9 +15,9 @@ from orchestrator.results.record import build_record, table_record
 from orchestrator.study.plan import Plan
 from orchestrator.study.state import StudyState
 from orchestrator.study.trial import TrialState
-from reports.build import write_report
+from reports.build import build_report
 from reports.record import StudyRecord
-from reports.tables import write_agreement_csv, write_metrics_csv, write_trials_csv
+from reports.tables import agreement_csv, metrics_csv, trials_csv
 from trainer.api import TrainingError, dump_yaml
 
 log = logging.getLogger(__name__)
@@ -95,16 +95,16 @@ def write_all(plan: Plan, search: StudyState, full: StudyState | None, in_progre
 
 
 def _write_trials(record: StudyRecord, plan: Plan, stamp: str = "") -> None:
-    write_trials_csv(record, plan.files.table("trials", stamp))
+    plan.files.write(plan.files.table("trials", stamp), trials_csv(record))
 
 
 def _write_tables(record: StudyRecord, plan: Plan) -> None:
-    write_metrics_csv(record, plan.files.table("metrics"))
-    write_agreement_csv(record, plan.files.table("agreement"))
+    plan.files.write(plan.files.table("metrics"), metrics_csv(record))
+    plan.files.write(plan.files.table("agreement"), agreement_csv(record))
 
 
 def _write_report(record: StudyRecord, plan: Plan) -> None:
-    write_report(record, plan.files.report)
+    plan.files.write(plan.files.report, build_report(record))
 
 
 def prepare_folder(plan: Plan) -> None:

@@ -93,7 +93,7 @@ ALL = pytest.mark.parametrize("name", SAMPLERS)
 
 
 def test_the_samplers_by_name() -> None:
-    assert list(SAMPLERS) == ["random", "tpe", "gp", "qmc", "grid"]
+    assert {"random", "tpe", "gp", "qmc", "grid"} <= set(SAMPLERS)
     for name in SAMPLERS:
         assert (
             sampler_settings(name) == sampler_settings({"name": name}) == {"name": name, **sampler_kind(name).options}
