@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from trainer.background import BackgroundWriter, StateCopy
-from trainer.checkpoint import rotate_and_save
+from trainer.checkpoints.background import BackgroundWriter, StateCopy
+from trainer.checkpoints.files import rotate_and_save
 
 LAYER = 1024  # side of a layer's matrix
 

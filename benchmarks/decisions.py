@@ -20,15 +20,16 @@ from statistics import fmean, median
 
 import numpy as np
 
-from orchestrator.folder import open_search
-from orchestrator.ladder import Budget
-from orchestrator.ledger import Ledger
-from orchestrator.options import Request
-from orchestrator.outputs import StudyFiles, prepare_folder, write_plan
-from orchestrator.policy.policy import Ask, Climb
-from orchestrator.request import make_plan
-from orchestrator.stage import SearchStage
-from orchestrator.state import TrialState
+from orchestrator.engine.ledger import Ledger
+from orchestrator.engine.search_stage import SearchStage
+from orchestrator.output.study_files import StudyFiles, prepare_folder, write_plan
+from orchestrator.planning.arguments import Request
+from orchestrator.planning.request import make_plan
+from orchestrator.policies.policy import Climb
+from orchestrator.policies.supply import Ask
+from orchestrator.storage.opening import open_search
+from orchestrator.storage.store import open_store
+from orchestrator.study.trial import TrialState
 from trainer.api import Evaluation, Outcome
 
 _SPACE = {
@@ -53,15 +54,12 @@ def decisions(trials: int, sampler: str, folder: Path) -> list[float]:
     """Milliseconds of each decision of a whole study."""
     file = folder / "space.json"
     file.write_text(json.dumps({"search_space": _SPACE}), encoding="utf-8")
-    plan, _ = make_plan(
-        Request(
-            trials=file, output_dir=folder, n_trials=trials, sampler=sampler, ladder="1x50,3x100,9x200", budget=Budget()
-        )
-    )
+    plan, _ = make_plan(Request(file, output_dir=folder, n_trials=trials, sampler=sampler, ladder="1x50,3x100,9x200"))
     prepare_folder(plan)
-    stage = SearchStage(plan, open_search(plan))
+    study = open_search(open_store(plan.storage_url), plan)
+    stage = SearchStage(plan, study.load())
     write_plan(plan)
-    ledger = Ledger(stage, StudyFiles(plan, stage.state))
+    ledger = Ledger(stage, study, StudyFiles(plan, stage.state))
     took: list[float] = []
     while True:
         began = time.process_time()
@@ -69,7 +67,7 @@ def decisions(trials: int, sampler: str, folder: Path) -> list[float]:
         if step is None:
             return took
         if isinstance(step, Ask):
-            ledger.open(step.index)
+            ledger.opens(step.index)
         elif isinstance(step, Climb):
             ledger.climbs(step)
         else:
@@ -78,7 +76,7 @@ def decisions(trials: int, sampler: str, folder: Path) -> list[float]:
             for epoch in range(trial.epochs + 1, step.until_epoch + 1):
                 metrics = {"val_loss": 1.0, "bleu": curve(trial, epoch)}
                 ledger.evaluated(trial, Evaluation(epoch, epoch, trial.rung, 1.0, metrics["bleu"], metrics), "", 0.0)
-            ledger.ended(trial, Outcome("reached", epoch, epoch, 1.0, (), "", "cpu", "fp32", "", ()))
+            ledger.ends(trial, Outcome("reached", epoch, epoch, 1.0, (), "", "cpu", "fp32", "", ()))
         took.append((time.process_time() - began) * 1000.0)
 
 

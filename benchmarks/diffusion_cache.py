@@ -24,9 +24,9 @@ from typing import Any
 import torch
 
 from trainer.api import Hooks, prepare_data, resolve_config
-from trainer.loop import _train_epoch
-from trainer.run import Run, open_run
-from trainer.yamlfile import read_yaml
+from trainer.config.yaml import read_yaml
+from trainer.run.loop import _train_epoch
+from trainer.run.run import Run, open_run
 
 SMALL = Path(__file__).parents[1] / "configs" / "diffusion_small.yaml"
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz"

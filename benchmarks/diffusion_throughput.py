@@ -28,8 +28,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainer.api import Hooks, prepare_data, resolve_config
-from trainer.loop import _train_epoch
-from trainer.run import Run, open_run
+from trainer.run.loop import _train_epoch
+from trainer.run.run import Run, open_run
 from trainer.tasks.diffusion.model import Denoiser
 from trainer.tasks.diffusion.text import text_of
 

@@ -81,16 +81,17 @@ def environment(folder: Path, threads: int) -> dict[str, str]:
 
 def train_plainly(base: Mapping[str, Any], trial: Mapping[str, Any], folder: Path) -> float:
     """One trial whose images are decoded in every epoch and seen by the encoder in every epoch; its last loss."""
-    from trainer import api, cache
+    from trainer import api
+    from trainer.store import image_cache
 
-    class Decoded(cache.DecodedImages):
+    class Decoded(image_cache.DecodedImages):
         """Keeps nothing."""
 
         def __init__(self, *about: Any, **more: Any) -> None:
             super().__init__(*about, **more)
             self._room = 0
 
-    cache.DecodedImages = Decoded  # type: ignore[assignment, misc]
+    image_cache.DecodedImages = Decoded  # type: ignore[assignment, misc]
     own = {"data.cache_gb": 0.0, "checkpoint.dir": str(folder), "logging.dir": str(folder)}
     outcome = api.train(api.resolve_config(base, trial, own))
     return outcome.evaluations[-1].metrics["val_loss"]

@@ -25,11 +25,11 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from trainer import cache
 from trainer.api import resolve_config
-from trainer.data import IMAGENET_MEAN, IMAGENET_STD, normalise
-from trainer.loaders import Loaders
-from trainer.run import task_for
+from trainer.data.loaders import Loaders
+from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD, normalise
+from trainer.run.run import task_for
+from trainer.store import image_cache
 from trainer.tasks.captioning.files import resize_px
 
 BATCH = 32
@@ -110,9 +110,9 @@ def measure(images: int, rounds: int, size: int) -> None:
             decoded.append(seconds_of(lambda: read(peer)))
             for store in (folder / "cache" / "images").glob("*.rows"):
                 store.unlink()
-            cache._stores.clear()
+            image_cache.KEPT.stores.clear()
             started = time.process_time()
-            cache.shared_images(paths, range(images), resize_px(size), limit_gb=8.0)
+            image_cache.shared_images(paths, range(images), resize_px(size), limit_gb=8.0)
             built.append((time.process_time() - started) / images)
             loaders = loaders_of(folder, size)  # a second trial: the store is there
             cached.append(seconds_of(lambda: sum(len(normalise(b["images"])) for b in loaders.train)))  # noqa: B023

@@ -26,13 +26,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainer.api import Hooks, metric_of, resolve_config
-from trainer.data import EpochBatches
-from trainer.loop import _train_epoch
-from trainer.optim import Schedule, build_optimizer
-from trainer.precision import decide_precision
-from trainer.run import Run
-from trainer.stopping import EarlyStopping
-from trainer.task import Parts
+from trainer.data.batches import EpochBatches
+from trainer.learning.optim import Schedule, build_optimizer
+from trainer.learning.precision import decide_precision
+from trainer.learning.stopping import EarlyStopping
+from trainer.run.loop import _train_epoch
+from trainer.run.run import Run
+from trainer.task.protocols import Parts
 
 WIDTH, BATCH, CLIP = 96, 32, 5.0
 CONFIG = {

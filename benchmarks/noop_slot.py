@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
-from orchestrator import worker
+from orchestrator.slots import worker
 from trainer.api import Evaluation, Hooks, Outcome, RunConfig
 
 

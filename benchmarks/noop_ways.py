@@ -13,16 +13,18 @@ import optuna
 from noop_slot import run_noop_slot
 from sqlalchemy import event
 
-from orchestrator.driver import Driver, Stop
-from orchestrator.folder import open_search
-from orchestrator.ladder import Budget
-from orchestrator.options import Request
-from orchestrator.outputs import StudyFiles, prepare_folder, write_plan
-from orchestrator.request import make_plan
+from orchestrator.engine.driver import Driver, Stop
+from orchestrator.engine.ledger import Ledger
+from orchestrator.engine.search_stage import SearchStage
+from orchestrator.engine.stage import Stage
+from orchestrator.output.study_files import StudyFiles, prepare_folder, write_plan
+from orchestrator.planning.arguments import Request
+from orchestrator.planning.request import make_plan
 from orchestrator.slots.local import LocalSlot, LocalSlots
 from orchestrator.slots.slot import Ended, Event
-from orchestrator.stage import SearchStage, Stage
-from orchestrator.state import TrialState
+from orchestrator.storage.opening import open_search
+from orchestrator.storage.store import open_store
+from orchestrator.study.trial import TrialState
 
 REPORTS = 5
 SPACE = {
@@ -64,16 +66,15 @@ def ours(trials: int, kind: type[NoopSlot]) -> float:
         folder = Path(name)
         file = folder / "space.json"
         file.write_text(json.dumps({"search_space": SPACE}), encoding="utf-8")
-        budget = Budget(epochs=REPORTS)
-        plan, _ = make_plan(
-            Request(trials=file, output_dir=folder, n_trials=trials, sampler="random", pruner="none", budget=budget)
-        )
+        wanted = {"n_trials": trials, "sampler": "random", "pruner": "none", "budget_epochs": REPORTS}
+        plan, _ = make_plan(Request(file, output_dir=folder, **wanted))
         prepare_folder(plan)
-        stage = SearchStage(plan, open_search(plan))
+        study = open_search(open_store(plan.storage_url), plan)
+        stage = SearchStage(plan, study.load())
         write_plan(plan)
         slots = LocalSlots([kind("slot 1", None, 1, folder / "slots.log", 60.0)])
         files = Timed(plan, stage.state)
-        driver = Driver(stage, slots, plan.limits, files, Stop())
+        driver = Driver(Ledger(stage, study, files), slots, plan.limits, Stop())
         try:
             assert driver.run() == "done"
             return (time.monotonic() - files.began) * 1000.0 / (trials - 1)

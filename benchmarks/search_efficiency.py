@@ -26,12 +26,13 @@ from pathlib import Path
 from curves import DataError, Params, Problem, open_problems
 from peers import PEERS, Method, Progress, Training, random_configurations
 
-from orchestrator.ladder import Rung, derived_ladder
-from orchestrator.policy.halving import HalvingPolicy
-from orchestrator.policy.policy import Supply
-from orchestrator.search import REDUCTION_FACTOR
-from orchestrator.simulate import simulate
-from orchestrator.state import StudyState, TrialState
+from orchestrator.policies.halving import REDUCTION_FACTOR, HalvingPolicy
+from orchestrator.policies.policy import Setting
+from orchestrator.policies.simulate import simulate
+from orchestrator.policies.supply import Supply
+from orchestrator.study.ladder import Rung, derived_ladder
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import TrialState
 from trainer.api import Metric
 
 COLUMNS = ("method", "instance", "seed", "multiple", "regret", "configs", "epochs", "seconds")
@@ -41,7 +42,8 @@ def halving(problem: Problem, seed: int, budget: int) -> Iterator[Progress]:
     """Ours as `run` drives it: the policy, the derived ladder and the reduction factor, with a random sampler."""
     rungs = derived_ladder(Rung(problem.full_epochs, None, 1, None), REDUCTION_FACTOR, 1, 1)
     supply = Supply(listed=0, n_trials=budget, sampled=True)  # a trial costs an epoch at least: never too few
-    policy = HalvingPolicy(Metric("value", "value", "maximize"), rungs, supply, REDUCTION_FACTOR)
+    metric = Metric("value", "value", "maximize")
+    policy = HalvingPolicy(Setting(metric, rungs, supply, {"reduction_factor": REDUCTION_FACTOR}))
     configurations = random_configurations(problem, seed)
     trainings: dict[int, Training] = {}
     trained: list[tuple[TrialState, Progress]] = []

@@ -25,13 +25,16 @@ import numpy as np
 from curves import Array, Problem, open_problems
 from scipy.stats import kendalltau
 
-from orchestrator.ladder import Rung
-from orchestrator.policy.halving import HalvingPolicy
-from orchestrator.policy.policy import Supply
-from orchestrator.policy.trust import Trust
-from orchestrator.simulate import simulate
-from orchestrator.state import StudyState, TrialState
-from orchestrator.trust import between
+from orchestrator.policies.halving import HalvingPolicy
+from orchestrator.policies.policy import Setting
+from orchestrator.policies.simulate import simulate
+from orchestrator.policies.supply import Supply
+from orchestrator.results.trust import between
+from orchestrator.study.draws import Draws
+from orchestrator.study.ladder import Rung
+from orchestrator.study.ranking import ranked
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import TrialState
 from trainer.api import Metric
 
 FACTOR = 3
@@ -54,13 +57,14 @@ def rung_ends(problem: Problem) -> tuple[int, ...]:
 
 
 def study(
-    values: Array, ends: Sequence[int], trials: int, trust: Trust, chance: np.random.Generator, epochs: float = math.inf
+    values: Array, ends: Sequence[int], trials: int, draws: Draws, chance: np.random.Generator, epochs: float = math.inf
 ) -> tuple[StudyState, HalvingPolicy, Sequence[int]]:
     """A search over configurations drawn from a population whose columns are the rungs, until its trials or so many
     epochs are spent; with the rows of the population that its trials are."""
     drawn = chance.choice(len(values), trials, replace=False).tolist()
     rungs = [Rung(end, None, 32, None) for end in ends]
-    policy = HalvingPolicy(METRIC, rungs, Supply(trials, trials), FACTOR, None, trust)
+    setting = Setting(METRIC, rungs, Supply(trials, trials), {"reduction_factor": FACTOR}, draws=draws)
+    policy = HalvingPolicy(setting)
     state = StudyState()
 
     def curve(trial: TrialState, epoch: int) -> float:
@@ -78,9 +82,9 @@ def agreement(populations: Sequence[Array], rungs: int, studies: int, trials: in
     for number in range(studies):
         values = populations[number % len(populations)][:, 1 : 1 + rungs]
         chance = np.random.default_rng([1, number])
-        state, policy, _ = study(values, range(1, rungs + 1), trials, Trust(anchors, 0.0, seed=number), chance)
+        state, policy, _ = study(values, range(1, rungs + 1), trials, Draws(anchors, 0.0, seed=number), chance)
         for lower, upper in pairs:
-            ranks = between(policy, state, lower, upper)
+            ranks = between(policy.setting, state, lower, upper)
             if ranks is None or None in (ranks.tau.value, ranks.tau.low, ranks.tau.high, ranks.naive.value):
                 continue
             truth = kendalltau(values[:, lower - 1], values[:, upper - 1]).statistic
@@ -109,8 +113,8 @@ def choice(populations: Sequence[Array], ends: Sequence[tuple[int, ...]], studie
         for name, promoted in (("three", 3), ("one", 1)):
             chance = np.random.default_rng([2, number])
             left = total - promoted * full
-            state, _, drawn = study(values[:, :3], rungs, min(len(values), left // rungs[0]), Trust(), chance, left)
-            chosen[name] = [drawn[trial.number] for trial in state.ranked(maximize=True)[:promoted]]
+            state, _, drawn = study(values[:, :3], rungs, min(len(values), left // rungs[0]), Draws(), chance, left)
+            chosen[name] = [drawn[trial.number] for trial in ranked(state, METRIC)[:promoted]]
         for name, rows in chosen.items():
             regrets[name].append((best - values[rows, 3].max()) / (best - middle))
     arrays = {name: np.array(found) for name, found in regrets.items()}

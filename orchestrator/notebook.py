@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from orchestrator.folder import read_state
-from orchestrator.lock import is_held
-from orchestrator.records import build_record
+from orchestrator.results.record import build_record
+from orchestrator.storage.lock import is_held
+from orchestrator.storage.opening import read_study
 from reports.build import FIGURES, figure
 from reports.record import StudyRecord
 from reports.tables import decisions_frame, metrics_frame, trials_frame
@@ -53,5 +53,6 @@ class LoadedStudy:
 
 def load_study(folder: str | Path) -> LoadedStudy:
     """The study in a folder such as `outputs/quickstart`; `ConfigError` where there is none."""
-    plan, search, full = read_state(Path(folder))
-    return LoadedStudy(build_record(plan, search, full, in_progress=is_held(plan.folder)))
+    study = read_study(Path(folder))
+    in_progress = is_held(study.plan.files)
+    return LoadedStudy(build_record(study.plan, study.search, study.full, in_progress))

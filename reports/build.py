@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 import plotly.graph_objects as go
 
 from reports import render
-from reports.atomic_write import write_atomically
 from reports.markup import Section, esc
 from reports.record import StudyRecord
 
@@ -60,11 +58,6 @@ def figure(name: str, record: StudyRecord) -> go.Figure:
         raise KeyError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
     module, function = FIGURES[name].split(":")
     return getattr(importlib.import_module(module), function)(record)
-
-
-def write_report(record: StudyRecord, path: Path) -> None:
-    """Write the report to `path` atomically."""
-    write_atomically(path, build_report(record))
 
 
 def _build_section(name: str, target: str, record: StudyRecord) -> Section | None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports.atomic_write import write_atomically
 from reports.formatting import canonical_json
 from reports.record import Agreement, Evaluation, StudyRecord, Trial
 
@@ -57,10 +55,9 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
     return _frame(columns(record), [_row(record, trial) for trial in record.trials])
 
 
-def write_trials_csv(record: StudyRecord, path: Path) -> None:
-    """Write the CSV atomically. Texts that a spreadsheet would treat as formulas get a leading apostrophe."""
-    lines = [_line(columns(record)), *(_line(_row(record, trial)) for trial in record.trials)]
-    write_atomically(path, "".join(lines))
+def trials_csv(record: StudyRecord) -> str:
+    """The text of `trials.csv`. Texts that a spreadsheet would treat as formulas get a leading apostrophe."""
+    return "".join([_line(columns(record)), *(_line(_row(record, trial)) for trial in record.trials)])
 
 
 def metric_columns(record: StudyRecord) -> list[str]:
@@ -77,11 +74,10 @@ def metrics_frame(record: StudyRecord) -> pd.DataFrame:
     return _frame(names, [_evaluation_row(names, evaluation) for evaluation in record.evaluations])
 
 
-def write_metrics_csv(record: StudyRecord, path: Path) -> None:
-    """Write all evaluations as CSV atomically, with the same protection against formulas."""
+def metrics_csv(record: StudyRecord) -> str:
+    """The text of `metrics.csv`: all evaluations, with the same protection against formulas."""
     names = metric_columns(record)
-    lines = [_line(names), *(_line(_evaluation_row(names, point)) for point in record.evaluations)]
-    write_atomically(path, "".join(lines))
+    return "".join([_line(names), *(_line(_evaluation_row(names, point)) for point in record.evaluations)])
 
 
 AGREEMENT_COLUMNS = (
@@ -90,10 +86,9 @@ AGREEMENT_COLUMNS = (
 )  # fmt: skip
 
 
-def write_agreement_csv(record: StudyRecord, path: Path) -> None:
-    """Write how well each budget predicts the next, one row per pair of budgets, atomically."""
-    lines = [_line(AGREEMENT_COLUMNS), *(_line(_agreement_row(pair)) for pair in record.agreements)]
-    write_atomically(path, "".join(lines))
+def agreement_csv(record: StudyRecord) -> str:
+    """The text of `agreement.csv`: how well each budget predicts the next, one row per pair of budgets."""
+    return "".join([_line(AGREEMENT_COLUMNS), *(_line(_agreement_row(pair)) for pair in record.agreements)])
 
 
 def _agreement_row(pair: Agreement) -> list[Cell]:

@@ -19,7 +19,13 @@ ALLOWED = {
     "reports": {"reports"},
     "orchestrator": {"orchestrator", "trainer.api", "reports.build", "reports.record", "reports.tables"},
 }
-TORCH_FREE = ("trainer.api", "orchestrator.cli", "orchestrator.request", "reports.build", "trainer.cli")
+TORCH_FREE = (
+    "trainer.api",
+    "orchestrator.commands.cli",
+    "orchestrator.planning.request",
+    "reports.build",
+    "trainer.cli.commands",
+)
 
 
 def sources() -> list[Path]:
@@ -55,9 +61,9 @@ def test_arrows_go_one_way(path: Path) -> None:
 
 def test_the_import_rule_notices_a_wrong_arrow() -> None:
     tree = ast.parse(
-        "from trainer.loop import train_until\nfrom trainer.api import train\nimport reports.sections.summary"
+        "from trainer.run.loop import train_until\nfrom trainer.api import train\nimport reports.sections.summary"
     )
-    assert forbidden("orchestrator", imports(tree)) == {"trainer.loop", "reports.sections.summary"}
+    assert forbidden("orchestrator", imports(tree)) == {"trainer.run.loop", "reports.sections.summary"}
     assert forbidden("trainer", imports(ast.parse("from orchestrator import plan"))) == {"orchestrator.plan"}
 
 
@@ -82,8 +88,8 @@ def test_the_loop_names_no_task() -> None:
         path.name for path in (ROOT / "trainer" / "tasks").iterdir() if path.is_dir() and path.name != "__pycache__"
     }
     for path in (
-        ROOT / "trainer" / "loop.py",
-        ROOT / "trainer" / "run.py",
+        ROOT / "trainer" / "run" / "loop.py",
+        ROOT / "trainer" / "run" / "run.py",
         *sorted((ROOT / "orchestrator").rglob("*.py")),
     ):
         text = path.read_text(encoding="utf-8")

@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from trainer import cli
 from trainer.api import (
     ConfigError,
     TaskError,
@@ -29,7 +28,8 @@ from trainer.api import (
     task_of,
     train,
 )
-from trainer.tasks import find_task
+from trainer.cli import commands as cli
+from trainer.config.registry import find_task
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "own-task.md"
@@ -264,7 +264,7 @@ def test_numbers_of_other_libraries_are_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("modules")
 def test_a_part_named_in_words_is_looked_at_when_it_is_wanted() -> None:
-    from trainer.run import task_for
+    from trainer.run.run import task_for
 
     config = resolve_config({"task": "late_task:Mine", "data": {}})
     assert config.task == "late_task:Mine"

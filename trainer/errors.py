@@ -1,4 +1,4 @@
-"""Everything that can go wrong in a run, by kind.
+"""The errors of a run, by kind, and what a command does with them: one message and an exit status.
 
     TrainingError
     ├── ConfigError         the configuration is wrong; lists every mistake
@@ -6,25 +6,31 @@
     ├── CheckpointError     a checkpoint is damaged, foreign, or of another configuration
     │   └── WriteError      a run's files cannot be written: the disk is full, or the folder is gone
     ├── DeviceError         the device asked for is not there
-    ├── TaskError           a task, perhaps one of the user's own, does not keep its contract
+    ├── TaskError           a task, perhaps one of the user's own, breaks its contract
     ├── NonFiniteLoss       the loss or the metric became NaN or infinite
     └── OutOfMemory         the device has too little memory for the batch
 
-`kind` is the word under which a study counts the failure.
+`kind` is the name under which a study counts the failure.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-_NAMED = 5  # so many bad rows or files are named in an error; the rest is counted
+_NAMED = 5  # bad rows or files that an error names; the rest is counted
+FAILED, USAGE, CTRL_C = 1, 2, 130
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class TrainingError(Exception):
-    """Base of all errors that a user can do something about."""
+    """Base class of all errors that a user can do something about."""
 
     kind = "code"
 
@@ -70,14 +76,14 @@ class DeviceError(TrainingError):
 
 
 class TaskError(TrainingError):
-    """A task does not keep its contract: a mistake in its code."""
+    """A task breaks its contract: a mistake in its code."""
 
 
 _CALMER = "try a lower training.optimizer.lr, a smaller training.grad_clip, or training.precision=fp32"
 
 
 class NonFiniteLoss(TrainingError):
-    """Says at which optimizer step the first bad value stood, and what to try."""
+    """The loss or the metric is NaN or infinite; says at which optimizer step first, and what to try."""
 
     kind = "nan"
 
@@ -92,14 +98,77 @@ class OutOfMemory(TrainingError):
 
 
 def no_room(error: OSError) -> bool:
-    """Whether a file could not be written because the disk, or one's share of it, is full."""
+    """Whether a file could not be written because the disk, or the user's quota, is full."""
     return error.errno in _NO_ROOM
 
 
+def plural(noun: str, number: int) -> str:
+    """A noun as it follows a number: `class` after 1, `classes` after 2."""
+    if number == 1:
+        return noun
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as `1 class` or `2 classes`."""
+    return f"{number} {plural(noun, number)}"
+
+
 def listed(items: Sequence[str], noun: str) -> str:
-    """`7 missing images: a, b, c, d, e and 2 more`."""
-    if len(items) != 1:
-        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    """Some items with their number, such as `7 missing images: a, b, c, d, e and 2 more`."""
     named = ", ".join(items[:_NAMED])
     more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return f"{len(items)} {noun}: {named}{more}"
+    return f"{counted(len(items), noun)}: {named}{more}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, without PyTorch's advice to load files in a way that may run code."""
+    message = str(error) or type(error).__name__
+    if message.startswith("Weights only load failed"):
+        name = re.search(r"GLOBAL ([\w.]+)", message)
+        return f"it holds {name[1]}, which may run code" if name else "its content is not what torch.save writes"
+    return message.splitlines()[0]
+
+
+def guarded(work: Callable[[], int], debug: bool) -> int:
+    """Runs a command and returns its exit status; an error becomes one message, or with `debug` a traceback.
+
+    2 stands for what was wrong before anything ran: configuration, data, device. The status is the same where the
+    message cannot be written.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        status = work()
+    except KeyboardInterrupt:
+        status = CTRL_C
+    except TrainingError as error:
+        if debug:
+            raise
+        _say(str(error))
+        status = USAGE if error.kind in ("config", "data") else FAILED
+    except BrokenPipeError:
+        status = FAILED  # the reader of a pipe has closed it
+    except OSError as error:
+        if debug:
+            raise
+        advice = "; make room, and the same command carries on" if no_room(error) else ""
+        _say(f"{error.filename or 'a file'}: {error.strerror or error}{advice}")
+        status = FAILED
+    _drop_unwritten()
+    return status
+
+
+def _say(message: str) -> None:
+    with suppress(OSError):
+        sys.stderr.write(f"error: {message}\n")
+
+
+def _drop_unwritten() -> None:
+    """Drops output that could not be written: Python would try again when it ends, and exit with status 120."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)

@@ -1,4 +1,4 @@
-"""What a run tells the world: evaluations on the way, one outcome at the end. Plain data, no torch."""
+"""What a run reports: evaluations while it trains, one outcome at the end. Plain data, no torch."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ class Evaluation:
     value: float
     metrics: Mapping[str, float]
     evaluation_seconds: float = 0.0
-    checkpoint_seconds: float = field(default=0.0, compare=False)  # told again from a checkpoint, it is not known
+    checkpoint_seconds: float = field(
+        default=0.0, compare=False
+    )  # not known where it is reported again from a checkpoint
 
     def line(self) -> dict[str, Any]:
-        """As it stands in `metrics.jsonl`."""
+        """The evaluation as a line of `metrics.jsonl`, still as plain data."""
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -36,7 +38,7 @@ class Evaluation:
 
 
 class Heartbeat(NamedTuple):
-    """Where a run is: after optimizer step `step` of `steps` in `epoch`. Made at every step, so a cheap kind."""
+    """Where a run is: after optimizer step `step` of `steps` in `epoch`. Made at every step, so it is a cheap type."""
 
     epoch: int
     step: int
@@ -77,12 +79,12 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Hooks:
-    """How a run speaks while it runs. `report` is called once for each evaluation, after its checkpoint, which is
+    """The callbacks of a run. `report` is called once for each evaluation, after its checkpoint, which is
     written beside the training: some steps into the next epoch, and before `train` returns.
 
     `should_stop` is asked after every optimizer step, `should_rest` at the end of every epoch; on True the run
-    writes a checkpoint and returns. `preparing` is
-    told how much is done, and of how much, while a cache is built before training.
+    writes a checkpoint and returns. `preparing`
+    gets how much is done, and of how much, while a cache is built before training; `say` gets lines for the user.
     """
 
     report: Callable[[Evaluation], None] = _ignore

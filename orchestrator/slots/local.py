@@ -17,11 +17,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
-from orchestrator.machine import visible_gpus
-from orchestrator.slots.slot import Ended, Event, Failed, Lost, Slice
-from orchestrator.worker import LEFT, RECYCLED, REST, STOP, run_slot
+from orchestrator.slots.machine import visible_gpus
+from orchestrator.slots.slot import Ended, Event, Failed, Lost, Returned, Slice
+from orchestrator.slots.worker import LEFT, RECYCLED, REST, STOP, run_slot
 
-_PRELOADED = ["orchestrator.cli", "orchestrator.worker", "orchestrator.slots.preload"]
+_PRELOADED = ["orchestrator.commands.cli", "orchestrator.slots.worker", "orchestrator.slots.preload"]
 _CLOSE_SECONDS = 5.0
 _STATUS_SECONDS = 10.0  # a pipe ends before its process does; on a busy machine the status comes noticeably later
 # Statuses that are no fault of a slice. 255 is how multiprocessing says that the fork server, which alone knew the
@@ -40,7 +40,7 @@ class LocalSlot:
         self._process: ForkServerProcess | None = None
         self._connection: Connection | None = None
         self._work: Slice | None = None
-        self._lost: list[Event] = []
+        self._unread: list[Event] = []
         self._heard = 0.0
         self._leaving = self._stopping = False
         self.holds = ""
@@ -94,8 +94,8 @@ class LocalSlot:
             self._ended()
         if self._work is not None and time.monotonic() - self._heard > self.stall_seconds:
             self.kill("hung", f"no progress for {self.stall_seconds:.0f} s")
-        events += self._lost
-        self._lost = []
+        events += self._unread
+        self._unread = []
         return events
 
     def rest(self) -> None:
@@ -121,7 +121,7 @@ class LocalSlot:
         self._end_process()
 
     def _ended(self) -> None:
-        """The process is gone: to give its memory back, of someone's SIGTERM, or of a fault."""
+        """The process is gone: to give its memory back, by someone's SIGTERM, or by a fault."""
         words, work = self._last_words(), self._work
         status = self._process.exitcode if self._process is not None else None
         if work is None or not (status in _NO_FAULT or self._stopping):
@@ -129,12 +129,11 @@ class LocalSlot:
             return
         self._work = None
         self._end_process()
-        if not self._stopping:
-            self.submit(work)
+        self._unread.append(Returned(work.number))
 
     def _lose(self, kind: str, line: str) -> None:
         if self._work is not None:
-            self._lost.append(Lost(self._work.number, kind, line))
+            self._unread.append(Lost(self._work.number, kind, line))
             self._work = None
         self._end_process()
 
@@ -196,10 +195,9 @@ class LocalSlots:
             slot.close()
 
 
-def open_local_slots(workers: int, threads: int, folder: Path, stall_seconds: float) -> LocalSlots:
+def open_local_slots(workers: int, threads: int, log_file: Path, stall_seconds: float) -> LocalSlots:
     """`workers` processes; GPUs, where there are any, are dealt out in turn."""
     gpus = visible_gpus()
-    log_file = folder / "slots.log"
     return LocalSlots(
         [
             LocalSlot(f"slot {i + 1}", gpus[i % len(gpus)] if gpus else None, threads, log_file, stall_seconds)

@@ -1,6 +1,6 @@
 """What the fork server does before slots are copied from it."""
 
-from orchestrator.worker import settle
+from orchestrator.slots.worker import settle
 from trainer.api import warm_up
 
 warm_up()

@@ -75,7 +75,15 @@ class Lost:
     line: str
 
 
-Event = Started | Beat | Evaluated | Ended | Failed | Lost
+@dataclass(frozen=True)
+class Returned:
+    """The slice comes back unfinished by no fault of its own: the process ended to give its memory back, or was told to
+    end by someone else than the driver."""
+
+    number: int
+
+
+Event = Started | Beat | Evaluated | Ended | Failed | Lost | Returned
 
 
 class Slot(Protocol):

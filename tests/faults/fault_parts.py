@@ -230,7 +230,7 @@ class StudyBox:
     def full_evaluation(self, number: int) -> str:
         """The moment of a promoted run's numbered evaluation, where this study ran undisturbed in one slot."""
         searched = sum(len(lines) for run, lines in self.metrics().items() if run.startswith("trials/"))
-        return f"trainer.loop:evaluate:{searched + number}"
+        return f"trainer.run.loop:evaluate:{searched + number}"
 
     def trained_again(self) -> int:
         """Epochs trained more than once, by the lines of the runs' own logs."""

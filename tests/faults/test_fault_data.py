@@ -99,11 +99,11 @@ def test_data_that_changed_is_refused(box: NewBox) -> None:
     captions = Path(data["data.caption_file"])
     captions.write_text(captions.read_text(encoding="utf-8").replace("star", "moon"), encoding="utf-8")
     said = one.run(status=2)
-    assert "the files changed; --force goes on" in said
+    assert "the files changed; --force continues" in said
     one.write_trials(study_of(data, TRIALS[:2]))
     one.run("--force")
     assert [row["status"] for row in one.rows()] == ["completed", "completed"]
-    words = "the data changed while the study went on"
+    words = "the data changed during the study"
     assert words in (one.study / "report.html").read_text(encoding="utf-8")
     one.run()
     assert words in (one.study / "report.html").read_text(encoding="utf-8"), "for as long as the study lives"
@@ -142,7 +142,7 @@ def test_hostile_captions_and_a_corrupt_image(box: NewBox) -> None:
     assert not [cell for cell in cells if cell.startswith(("=", "@", "+"))]
 
     (one.folder / "data" / "images" / "008.png").unlink()
-    assert "the files changed; --force goes on" in one.run("--study", "skipping", status=2)
+    assert "the files changed; --force continues" in one.run("--study", "skipping", status=2)
 
 
 @pytest.mark.slow

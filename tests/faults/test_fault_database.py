@@ -20,8 +20,10 @@ import pytest
 from fault_parts import SMALL, TRIALS, NewBox, StudyBox, send, wait_for
 from sqlalchemy.exc import OperationalError
 
-from orchestrator.state import COMPLETED, TrialState
-from orchestrator.study import Study
+from orchestrator.storage.store import open_store
+from orchestrator.storage.writers import SqlWriter
+from orchestrator.study.trial import COMPLETED, Evaluated, TrialState
+from trainer.api import LOSS
 
 
 def lock_for(study: Path, seconds: float) -> None:
@@ -109,7 +111,7 @@ def test_twelve_at_once_ten_times_over(box: NewBox) -> None:
 
 def test_a_second_driver_is_refused_and_a_dead_holder_is_not(finished: StudyBox) -> None:
     lock = finished.study / "driver.lock"
-    finished.pause_at("orchestrator.commands:write_environment:1")
+    finished.pause_at("orchestrator.commands.session:write_environment:1")
     holder = finished.start()
     finished.paused()
     held = json.loads(lock.read_text(encoding="utf-8"))
@@ -135,7 +137,7 @@ def test_a_holder_on_another_host_is_believed_while_it_is_fresh(finished: StudyB
 @pytest.mark.slow
 def test_a_driver_keeps_its_lock_fresh(finished: StudyBox) -> None:
     """Hosts that share a folder without kernel locks tell a living holder by the lock's time."""
-    finished.pause_at("orchestrator.commands:write_environment:1")
+    finished.pause_at("orchestrator.commands.session:write_environment:1")
     holder = finished.start()
     finished.paused()
     lock = finished.study / "driver.lock"
@@ -145,11 +147,12 @@ def test_a_driver_keeps_its_lock_fresh(finished: StudyBox) -> None:
     finished.ended(holder, 0)
 
 
-@pytest.mark.parametrize("work", ["create_new_trial", "set_trial_state_values"])
+@pytest.mark.parametrize("work", ["create", "write"])
 def test_an_answer_that_got_lost_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str) -> None:
     """The server did what it was asked and went away before it said so: it must not be done twice."""
-    study = Study.open(f"sqlite:///{tmp_path / 'study.db'}", "one", True, {}, {})
-    real, answers = getattr(study._storage, work), []
+    study = open_store(f"sqlite:///{tmp_path / 'study.db'}").study("one", LOSS, {}, {})
+    assert isinstance(study._writer, SqlWriter)
+    real, answers = getattr(study._writer, work), []
 
     def done_but_unanswered(*arguments: object) -> object:
         answers.append(real(*arguments))
@@ -157,12 +160,13 @@ def test_an_answer_that_got_lost_on_the_way(tmp_path: Path, monkeypatch: pytest.
             raise OperationalError(work, {}, Exception("server closed the connection unexpectedly"))
         return answers[-1]
 
-    monkeypatch.setattr(study._storage, work, done_but_unanswered)
+    monkeypatch.setattr(study._writer, work, done_but_unanswered)
     for index in range(2):
         trial = TrialState(-1, index, {})
         study.add(trial, {})
         assert trial.number == index
-        trial.values, trial.losses, trial.status = {1: 2.0}, {1: 0.5}, COMPLETED
+        trial.add(Evaluated(1, 2.0, 0.5))
+        trial.status = COMPLETED
         study.evaluated(trial, 1)
         study.decided(trial)
     found = study.load().in_order()
@@ -255,7 +259,7 @@ def test_a_restarted_server_costs_no_trial(box: NewBox, oracle: StudyBox, server
 @pytest.mark.slow
 def test_a_killed_driver_on_a_server_loses_nothing(box: NewBox, oracle: StudyBox, server: Server) -> None:
     one = box(SMALL, "--storage", server.url)
-    for moment in ("trainer.loop:evaluate:2", "trainer.loop:evaluate:4"):
+    for moment in ("trainer.run.loop:evaluate:2", "trainer.run.loop:evaluate:4"):
         one.killed_at(moment)
     one.run()
     one.same_as(oracle)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from fault_parts import SMALL, TRIALS, NewBox, StudyBox
 
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoints.files import load_checkpoint
 
 
 def no_room(process: psutil.Process, largest: int) -> None:
@@ -28,7 +28,7 @@ def no_room(process: psutil.Process, largest: int) -> None:
 
 def test_no_room_for_a_checkpoint(box: NewBox, oracle: StudyBox) -> None:
     one = box()
-    one.pause_at("trainer.loop:optimizer_step:9")  # in the second epoch of trial 1
+    one.pause_at("trainer.run.loop:optimizer_step:9")  # in the second epoch of trial 1
     driver = one.start()
     no_room(psutil.Process(one.paused()), 1_000_000)
     one.go()
@@ -52,7 +52,7 @@ def test_no_room_for_a_checkpoint(box: NewBox, oracle: StudyBox) -> None:
 @pytest.mark.parametrize("largest", [0, 4096, 70_000])
 def test_no_room_for_the_database_and_the_tables(box: NewBox, oracle: StudyBox, largest: int) -> None:
     one = box()
-    one.pause_at("trainer.loop:evaluate:2")
+    one.pause_at("trainer.run.loop:evaluate:2")
     driver = one.start()
     one.paused()
     table = (one.study / "trials.csv").read_text(encoding="utf-8")

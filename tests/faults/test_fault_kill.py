@@ -67,7 +67,7 @@ def test_twenty_kills_lose_nothing(box: NewBox) -> None:
 def test_what_a_slot_did_while_its_driver_died_is_recorded_once(box: NewBox, oracle: StudyBox) -> None:
     """Killed between “slice done” and “recorded”: the driver sleeps while the slot finishes, then dies."""
     one = box()
-    one.pause_at("trainer.loop:evaluate:2")
+    one.pause_at("trainer.run.loop:evaluate:2")
     driver = one.start()
     one.paused()
     send(driver, signal.SIGSTOP)
@@ -87,22 +87,13 @@ def test_what_a_slot_did_while_its_driver_died_is_recorded_once(box: NewBox, ora
 @pytest.mark.parametrize(
     "moment",
     [
-        "orchestrator.study:Study.add:1",
-        "orchestrator.study:Study.add:3:after",
-        "orchestrator.study:Study.add:6:after",  # a duplicate without its result
-        "orchestrator.study:Study.evaluated:2",
-        "orchestrator.study:Study.evaluated:3:after",
-        "orchestrator.study:Study.kept:4:after",
-        "orchestrator.study:Study.decided:1",
-        "orchestrator.study:Study.decided:3:after",
-        "orchestrator.outputs:write_best:1",
-        "orchestrator.outputs:StudyFiles.finish:1",
-        "orchestrator.outputs:write_environment:1",
-        "orchestrator.promote:crown:1",
-        "orchestrator.commands:build_data:1",
+        "orchestrator.storage.optuna_study:OptunaStudy.add:6:after",  # a duplicate without its result
+        "orchestrator.storage.optuna_study:OptunaStudy.decided:3:after",
+        "orchestrator.output.best:crown:1",
     ],
 )
-def test_a_driver_killed_at_every_step_of_its_own(box: NewBox, oracle: StudyBox, moment: str) -> None:
+def test_a_driver_killed_at_a_step_of_its_own(box: NewBox, oracle: StudyBox, moment: str) -> None:
+    """Every write of a driver is tried in one process, in `test_driver_ladder.py`; here a real process ends."""
     one = box(SMALL, "--promote", "1")
     one.pause_at(moment)
     driver = one.start()
@@ -118,7 +109,7 @@ def test_a_driver_killed_at_every_step_of_its_own(box: NewBox, oracle: StudyBox,
 
 def test_a_slot_killed_in_a_checkpoint_write_goes_on(box: NewBox, oracle: StudyBox) -> None:
     one = box()
-    one.pause_at("trainer.checkpoint:_digest:2")
+    one.pause_at("trainer.checkpoints.files:_digest:2")
     driver = one.start()
     victim = psutil.Process(one.paused())
     assert list(one.trial(1).glob("checkpoints/.last.pth.*")), "the new checkpoint is half written"
@@ -134,7 +125,7 @@ def test_a_slot_killed_in_a_checkpoint_write_goes_on(box: NewBox, oracle: StudyB
 @pytest.mark.slow
 def test_a_slot_killed_twice_in_one_trial_goes_on(box: NewBox, oracle: StudyBox) -> None:
     one = box()
-    one.pause_at("trainer.precision:optimizer_step:9", "trainer.loop:evaluate:2")
+    one.pause_at("trainer.learning.precision:optimizer_step:9", "trainer.run.loop:evaluate:2")
     driver = one.start()
     for time_of_death in range(2):
         send(psutil.Process(one.paused(time_of_death)), signal.SIGKILL)
@@ -144,7 +135,11 @@ def test_a_slot_killed_twice_in_one_trial_goes_on(box: NewBox, oracle: StudyBox)
     assert [row["retries"] for row in one.rows()] == ["2", "0", "0", "0", "0", "0"]
 
 
-THREE_MOMENTS = ("trainer.precision:optimizer_step:1", "trainer.loop:evaluate:1", "trainer.writer:rotate_and_save:1")
+THREE_MOMENTS = (
+    "trainer.learning.precision:optimizer_step:1",
+    "trainer.run.loop:evaluate:1",
+    "trainer.run.writer:rotate_and_save:1",
+)
 
 
 @pytest.mark.slow
@@ -169,7 +164,7 @@ def test_the_other_slot_is_undisturbed(box: NewBox) -> None:
     undisturbed = box(content, "--workers", "2", folder="undisturbed")
     undisturbed.run()
     one = box(content, "--workers", "2", folder="killed")
-    one.pause_at("trainer.loop:evaluate:1")
+    one.pause_at("trainer.run.loop:evaluate:1")
     driver = one.start()
     victim = one.paused()
     send(psutil.Process(victim), signal.SIGKILL)
@@ -186,7 +181,7 @@ def test_the_other_slot_is_undisturbed(box: NewBox) -> None:
 @pytest.mark.slow
 def test_a_hanging_slot_is_killed_with_its_children_and_tried_again(box: NewBox, oracle: StudyBox) -> None:
     one = box(SMALL, "data.num_workers=1", "data.cache_gb=0", "--stall-timeout", "25s")
-    one.pause_at("trainer.loop:optimizer_step:3")  # in the second epoch of trial 1
+    one.pause_at("trainer.run.loop:optimizer_step:3")  # in the second epoch of trial 1
     driver = one.start()
     slot = psutil.Process(one.paused())
     family = [slot, *slot.children(recursive=True)]

@@ -29,7 +29,7 @@ def damage(path: Path, how: str = "truncated") -> None:
 def test_stopped_three_ways_and_carried_on(box: NewBox, oracle: StudyBox) -> None:
     """SIGTERM in mid-epoch, Ctrl-C, Ctrl-C twice; then a damaged checkpoint; then the undisturbed run's table."""
     one = box(SMALL, "--promote", "1")
-    one.pause_at("trainer.loop:optimizer_step:9")  # in the second epoch of trial 1
+    one.pause_at("trainer.run.loop:optimizer_step:9")  # in the second epoch of trial 1
     driver = one.start()
     one.paused()
     send(driver, signal.SIGTERM)
@@ -41,7 +41,7 @@ def test_stopped_three_ways_and_carried_on(box: NewBox, oracle: StudyBox) -> Non
     assert [row["status"] for row in one.rows()] == ["paused"]
     assert one.rows()[0]["reason"] == "trial 1 paused after epoch 1: the driver was stopped"
 
-    one.pause_at("trainer.loop:evaluate:4")  # trial 1 has two epochs left, so this is the second of trial 2
+    one.pause_at("trainer.run.loop:evaluate:4")  # trial 1 has two epochs left, so this is the second of trial 2
     driver = one.start()
     one.paused()
     send(driver, signal.SIGINT)
@@ -51,7 +51,7 @@ def test_stopped_three_ways_and_carried_on(box: NewBox, oracle: StudyBox) -> Non
     assert [row["status"] for row in one.rows()] == ["completed", "paused"]
     assert "trial 1 goes on after epoch 1" in one.output()
 
-    one.pause_at("trainer.loop:optimizer_step:3")
+    one.pause_at("trainer.run.loop:optimizer_step:3")
     driver = one.start()
     one.paused()
     ctrl_c_until_it_ends(driver)
@@ -79,7 +79,7 @@ def ctrl_c_until_it_ends(driver: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("how", ["truncated", "one bit"])
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(box: NewBox, oracle: StudyBox, how: str) -> None:
     one = box()
-    one.killed_at("trainer.loop:evaluate:3")
+    one.killed_at("trainer.run.loop:evaluate:3")
     damage(one.trial(1) / "checkpoints" / "last.pth", how)
     one.run()
     one.same_as(oracle)
@@ -92,7 +92,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(box: NewBox,
 @pytest.mark.slow
 def test_two_damaged_checkpoints_fail_the_trial_rather_than_start_it_again(box: NewBox) -> None:
     one = box(SMALL | {"trials": TRIALS[:2]})
-    one.killed_at("trainer.loop:evaluate:3")
+    one.killed_at("trainer.run.loop:evaluate:3")
     for name in ("last.pth", "previous.pth"):
         damage(one.trial(1) / "checkpoints" / name, "truncated")
     one.run()
@@ -117,7 +117,7 @@ def told_to_end_at(one: StudyBox, moment: str) -> None:
 def test_a_slot_told_to_end_is_no_failure(box: NewBox, oracle: StudyBox) -> None:
     """SIGTERM to the slot alone, in an evaluation: its slice still ends, and the next one must not be lost."""
     one = box()
-    told_to_end_at(one, "trainer.loop:evaluate:2")
+    told_to_end_at(one, "trainer.run.loop:evaluate:2")
     one.same_as(oracle)
     assert [row["retries"] for row in one.rows()] == ["0"] * 6
     assert one.trained_again() == 0
@@ -127,16 +127,16 @@ def test_a_slot_told_to_end_is_no_failure(box: NewBox, oracle: StudyBox) -> None
 @pytest.mark.parametrize(
     "moment",
     [
-        "trainer.loop:optimizer_step:9",
-        "trainer.writer:rotate_and_save:3",
-        "trainer.run:check_same:1",
+        "trainer.run.loop:optimizer_step:9",
+        "trainer.run.writer:rotate_and_save:3",
+        "trainer.run.run:check_same:1",
         "torch:manual_seed:1",
     ],
 )
 def test_a_slot_told_to_end_at_any_moment_is_no_failure(box: NewBox, oracle: StudyBox, moment: str) -> None:
     one = box()
     if "check_same" in moment:  # called where a run goes on from a checkpoint
-        one.killed_at("trainer.loop:evaluate:2")
+        one.killed_at("trainer.run.loop:evaluate:2")
     told_to_end_at(one, moment)
     one.same_as(oracle)
     assert [row["retries"] for row in one.rows()] == ["0"] * 6

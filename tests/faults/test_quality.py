@@ -17,8 +17,8 @@ import torch
 from fault_parts import ROOT, StudyBox
 
 from trainer.api import Hooks, open_session, resolve_config, train
-from trainer.checkpoint import load_checkpoint
-from trainer.loop import evaluate
+from trainer.checkpoints.files import load_checkpoint
+from trainer.run.loop import evaluate
 from trainer.tasks.captioning.model import Captioner
 
 DATA = ROOT.parent / "shared" / "data"

@@ -15,8 +15,8 @@ from optuna.storages import RDBStorage
 from orchestrator_parts import TINY, Bench, Command, World, orchestrator_process, tiny_plan
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
-from orchestrator.plan import Plan
+from orchestrator.commands.cli import app
+from orchestrator.study.plan import Plan
 
 # Under load a step may take its time; and what a suite says must not depend on the day.
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

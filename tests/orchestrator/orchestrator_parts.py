@@ -14,15 +14,23 @@ from typing import Any
 
 from click.testing import Result
 
-from orchestrator.disk import CheckpointKeeper
-from orchestrator.driver import Driver, Ending, Stop
-from orchestrator.folder import open_full, open_search
-from orchestrator.options import Request
-from orchestrator.plan import Limits, Plan
-from orchestrator.request import make_plan
+from orchestrator.engine.checkpoint_quota import CheckpointKeeper
+from orchestrator.engine.driver import Driver, Ending, Stop
+from orchestrator.engine.full_stage import FullStage, Promotion
+from orchestrator.engine.ledger import Ledger
+from orchestrator.engine.reopen import reopen_failed
+from orchestrator.engine.search_stage import SearchStage
+from orchestrator.engine.stage import Stage
+from orchestrator.planning.arguments import Request
+from orchestrator.planning.request import make_plan
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Lost, Slice, Slot, Started
-from orchestrator.stage import FullRun, FullStage, SearchStage, Stage
-from orchestrator.state import StudyState, TrialState
+from orchestrator.storage.opening import open_full, open_search
+from orchestrator.storage.optuna_study import OptunaStudy
+from orchestrator.storage.store import Store, memory_store
+from orchestrator.study.plan import Limits, Plan
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import Evaluated as EvaluatedEpoch
+from orchestrator.study.trial import TrialState
 from trainer.api import Evaluation, Outcome
 
 Command = Callable[..., Result]
@@ -249,6 +257,13 @@ class Recorder:
         self.on_tick(stage)
 
 
+def evaluated(trial: TrialState, values: Mapping[int, float], losses: Mapping[int, float] | None = None) -> TrialState:
+    """A trial with these values by epoch."""
+    for epoch, value in values.items():
+        trial.add(EvaluatedEpoch(epoch, value, (losses or values)[epoch]))
+    return trial
+
+
 class Killed(BaseException):
     """Stands for the end of the driver's process: nothing may catch it."""
 
@@ -263,43 +278,38 @@ class Bench:
     limits: Limits = field(default_factory=Limits)
     watcher: Recorder = field(default_factory=Recorder)
     stop: Stop = field(default_factory=Stop)
+    store: Store = field(default_factory=memory_store)
     slots: FakeSlots = field(init=False)
     state: StudyState = field(init=False)
 
     def search(self, kill_after: int | None = None, keeper: bool = False) -> Ending:
-        study = open_search(self.plan)
-        try:
-            return self._drive(SearchStage(self.plan, study), kill_after, keeper)
-        finally:
-            study.close()
+        study = open_search(self.store, self.plan)
+        return self._drive(SearchStage(self.plan, study.load()), study, kill_after, keeper)
 
-    def full(self, runs: Sequence[FullRun]) -> Ending:
-        study = open_full(self.plan)
-        try:
-            return self._drive(FullStage(self.plan, study, list(runs)), None, False)
-        finally:
-            study.close()
+    def full(self, runs: Sequence[Promotion]) -> Ending:
+        study = open_full(self.store, self.plan)
+        return self._drive(FullStage(self.plan, study.load(), runs), study, None, False)
+
+    def reopen(self, ledger: Ledger | None = None) -> int:
+        """Opens a trial for each failed one, as `retry` does."""
+        study = open_search(self.store, self.plan)
+        return reopen_failed(ledger or Ledger(SearchStage(self.plan, study.load()), study, self.watcher))
 
     def rebuilt(self) -> StudyState:
-        """What the database alone knows."""
-        study = open_search(self.plan)
-        try:
-            return study.load()
-        finally:
-            study.close()
+        """What the store alone knows."""
+        return open_search(self.store, self.plan).load()
 
-    def _drive(self, stage: Stage, kill_after: int | None, keeper: bool) -> Ending:
+    def _drive(self, stage: Stage, study: OptunaStudy, kill_after: int | None, keeper: bool) -> Ending:
         self.slots = FakeSlots(self.world, self.workers)
         if kill_after is not None:
             self.slots.on_wait = _countdown(kill_after)
         self.state = stage.state
+        quota = CheckpointKeeper(self.plan) if keeper else None
         driver = Driver(
-            stage,
+            Ledger(stage, study, self.watcher, quota),
             self.slots,
             self.limits,
-            self.watcher,
             self.stop,
-            keeper=CheckpointKeeper(self.plan) if keeper else None,
             clock=self.world.clock,
             seconds_before=stage.state.seconds_before,
         )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
-from orchestrator.agreement import compare
+from orchestrator.results.rank_agreement import compare
 
 pytestmark = pytest.mark.core
 
@@ -70,12 +70,10 @@ def test_weights_speak_for_those_that_did_not_go_on() -> None:
     assert found.rho.value == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("maximize", [True, False])
-def test_the_best_in_common_and_what_choosing_by_the_lower_costs(maximize: bool) -> None:
-    sign = 1.0 if maximize else -1.0
-    lower = {n: sign * value for n, value in enumerate([9.0, 8.0, 7.0, 3.0, 2.0, 1.0])}
-    upper = {n: sign * value for n, value in enumerate([5.0, 9.0, 4.0, 8.0, 2.0, 1.0])}
-    found = compare(lower, upper, maximize=maximize, samples=20)
+def test_the_best_in_common_and_what_choosing_by_the_lower_costs() -> None:
+    lower = dict(enumerate([9.0, 8.0, 7.0, 3.0, 2.0, 1.0]))
+    upper = dict(enumerate([5.0, 9.0, 4.0, 8.0, 2.0, 1.0]))
+    found = compare(lower, upper, samples=20)
     assert found is not None
     assert (found.top, found.overlap, found.regret) == (2, 0.5, 4.0)
 

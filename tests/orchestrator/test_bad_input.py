@@ -12,7 +12,8 @@ from click.testing import Result
 from orchestrator_parts import LR, TINY, Command, tree, write_trials
 from PIL import Image
 
-from orchestrator.lock import StudyLock
+from orchestrator.storage.lock import StudyLock
+from orchestrator.study.folder import StudyFolder
 
 ONE = [{LR: 1e-3}]
 
@@ -58,7 +59,7 @@ def trials_file(folder: Path, content: Any, name: str = "trials.json") -> Path:
         ('[{"training.optimizer.lr": 1e-3}, 4, "x"]', "trial 2: must be an object of dotted keys, not 4"),
         ('[{"training.optimizer.lr": NaN}]', "NaN is not a number in JSON"),
         ('[{"training.optimizer.lr": Infinity}]', "Infinity is not a number in JSON"),
-        ('[{"training.optimizer.lr": 1, "training.optimizer.lr": 2}]', "1: the key 'training.optimizer.lr' stands twi"),
+        ('[{"training.optimizer.lr": 1, "training.optimizer.lr": 2}]', "1: the key 'training.optimizer.lr' is set twi"),
         ('[{"training.optimizer.lr": 1e-3, "training.lr": 1e-3}]', "trial 1: training.lr: is said twice"),
         ('[{"training": {"optimizer": {"lr": 1}}, "training.learning_rate": 1}]', "are the same key"),
     ],
@@ -154,7 +155,7 @@ def test_a_nested_budget_key_in_a_trial(refused: Command, tmp_path: Path) -> Non
 def test_a_key_set_by_trial_and_command_line(refused: Command, tmp_path: Path) -> None:
     trials_file(tmp_path, [{LR: 1e-3}, {"training.batch_size": 4}])
     said = refused("trials.json", "training.lr=1e-4").stderr
-    assert "trial 1: training.optimizer.lr: is set by the trial and on the command line; say it once" in said
+    assert "trial 1: training.optimizer.lr: is set by the trial and on the command line; set it once" in said
     assert "trial 2" not in said
 
 
@@ -386,7 +387,7 @@ def test_commands_on_what_is_no_study(command: Command, tmp_path: Path, name: st
 
 
 def test_status_while_the_data_of_a_new_study_are_prepared(command: Command, tmp_path: Path) -> None:
-    with StudyLock(tmp_path):
+    with StudyLock(StudyFolder(tmp_path)):
         result = command("status", ".")
     assert result.exit_code == 2
     assert "has not begun yet: its data are being prepared" in result.stderr
@@ -395,7 +396,7 @@ def test_status_while_the_data_of_a_new_study_are_prepared(command: Command, tmp
 def test_retry_must_say_which(command: Command, finished: Path) -> None:
     result = command("retry", finished)
     assert result.exit_code == 2
-    assert "say which trials: --failed" in result.stderr
+    assert "name what to retry: --failed" in result.stderr
 
 
 def test_debug_shows_the_traceback(command: Command, tmp_path: Path) -> None:

@@ -12,11 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator import load_study
-from orchestrator.cli import app
-from orchestrator.folder import open_search
-from orchestrator.lock import LOCK
-from orchestrator.outputs import write_plan
-from orchestrator.plan import Plan
+from orchestrator.commands.cli import app
+from orchestrator.output.study_files import write_plan
+from orchestrator.storage.opening import open_search, opened
+from orchestrator.study.plan import Plan
 
 Damage = Callable[[Path], object]
 
@@ -106,7 +105,8 @@ def test_a_study_without_a_trial_is_reported(planned: Callable[..., Plan]) -> No
     plan = planned([0.1])
     plan.folder.mkdir(parents=True, exist_ok=True)
     write_plan(plan)
-    open_search(plan).close()
+    with opened(plan) as store:
+        open_search(store, plan)
     assert report(plan.folder) == (0, "")
     assert "No trial has been asked for yet" in (plan.folder / "report.html").read_text(encoding="utf-8")
 
@@ -124,7 +124,7 @@ def test_a_study_without_a_trial_is_reported(planned: Callable[..., Plan]) -> No
 def test_the_report_says_whether_the_study_still_runs(
     finished_copy: Path, holder: dict[str, object], running: bool
 ) -> None:
-    (finished_copy / LOCK).write_text(json.dumps(holder), encoding="utf-8")
+    (finished_copy / "driver.lock").write_text(json.dumps(holder), encoding="utf-8")
     assert report(finished_copy) == (0, "")
     page = (finished_copy / "report.html").read_text(encoding="utf-8")
     assert ('<span class="chip running">still running</span>' in page) is running

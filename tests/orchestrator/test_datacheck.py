@@ -11,9 +11,9 @@ import pytest
 from orchestrator_parts import LR, Command, tree
 from PIL import Image
 
-from orchestrator import datacheck
-from orchestrator.options import Request
-from orchestrator.request import make_plan
+from orchestrator.planning import data_checks
+from orchestrator.planning.arguments import Request
+from orchestrator.planning.request import make_plan
 from trainer.api import ConfigError, check_data, reads_data, tasks
 
 BASE = Path(__file__).resolve().parents[2] / "configs" / "classification_small.yaml"
@@ -48,10 +48,13 @@ def test_another_number_of_classes_in_a_trial(tmp_path: Path) -> None:
 def test_another_number_of_classes_in_a_choice_and_a_range(tmp_path: Path) -> None:
     choices = {CLASSES: {"type": "categorical", "choices": [5, 7]}}
     (said,) = mistakes(tmp_path, search_space=choices)
-    assert f"search_space.{CLASSES}: choice 7, beside the base values of the rest: data: model.n_classes=7, but" in said
+    assert (
+        f"search_space.{CLASSES}: choice 7, with the base values of the other keys: data: model.n_classes=7, but"
+        in said
+    )
     both = mistakes(tmp_path, search_space={CLASSES: {"type": "int", "low": 2, "high": 5}})
     assert len(both) == 1
-    assert "low, beside the base values of the rest: data: model.n_classes=2, but" in both[0]
+    assert "low, with the base values of the other keys: data: model.n_classes=2, but" in both[0]
 
 
 def test_a_criterion_for_one_label_in_a_trial_of_several(tmp_path: Path, labels: dict[str, Any]) -> None:
@@ -60,7 +63,7 @@ def test_a_criterion_for_one_label_in_a_trial_of_several(tmp_path: Path, labels:
     assert "row 5: no label of 3.png" in said
     space = {KIND: {"type": "categorical", "choices": ["bce", "l1"]}}
     (said,) = mistakes(tmp_path, labels, search_space=space)
-    assert 'choice "l1", beside the base values of the rest: data: ' in said
+    assert 'choice "l1", with the base values of the other keys: data: ' in said
 
 
 def test_trials_of_another_problem_are_refused(tmp_path: Path, labels: dict[str, Any]) -> None:
@@ -92,7 +95,7 @@ def test_equal_data_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         read.append(config)
         return check_data(config)
 
-    monkeypatch.setattr(datacheck, "check_data", counted)
+    monkeypatch.setattr(data_checks, "check_data", counted)
     listed: Sequence[dict[str, Any]] = [{LR: n / 100, CLASSES: 5 + n % 3, "model.in_channels": 3} for n in range(1, 61)]
     space = {CLASSES: {"type": "categorical", "choices": [5, 6]}, LR: {"type": "float", "low": 0.1, "high": 0.2}}
     assert len(mistakes(tmp_path, trials=list(listed), search_space=space)) == 41

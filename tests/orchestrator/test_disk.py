@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from orchestrator_parts import evaluated
 
-from orchestrator.disk import CheckpointKeeper, checkpoint_bytes
-from orchestrator.plan import Limits, Plan
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from orchestrator.engine.checkpoint_quota import CheckpointKeeper, checkpoint_bytes
+from orchestrator.study.plan import Limits, Plan
+from orchestrator.study.ranking import ranked
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, TrialState
 
 SIZE = 1000
 
@@ -22,9 +25,8 @@ def with_files(plan: Plan, number: int, status: str, value: float | None = None,
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "last.pth").write_bytes(b"x" * size)
     trial = TrialState(number, number, {}, str(number), status, checkpoint=str(folder / "last.pth"))
-    trial.values = {} if value is None else {1: value}
     trial.results = {1: value} if value is not None and status == COMPLETED else {}
-    return trial
+    return trial if value is None else evaluated(trial, {1: value})
 
 
 def keeper(plan: Plan, files: float) -> CheckpointKeeper:
@@ -117,7 +119,7 @@ def test_the_limit_holds_wherever_it_can(plan: Plan, rows: list[tuple[str, int, 
     found = state(*trials)
     gone = keeper(plan, room).trim(found)
     assert not any(t.status == PAUSED for t in gone)
-    best = found.ranked(True)[:1]
+    best = ranked(found, plan.metric)[:1]
     assert not any(t in gone for t in best)
     over = [t for t in trials if t.is_final and t not in gone]
     left = sum(rows[t.number][2] for t in over)

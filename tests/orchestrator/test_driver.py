@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR, Bench, Fault, Killed, World, rate, sequence_numbers
 
-from orchestrator.folder import open_search
-from orchestrator.plan import Limits, Plan
-from orchestrator.promote import chosen
-from orchestrator.retry import reopen_failed
-from orchestrator.stage import FullRun
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING
+from orchestrator.engine.full_stage import Promotion
+from orchestrator.engine.promotion import chosen
+from orchestrator.storage.opening import open_search
+from orchestrator.study.plan import Limits, Plan
+from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING
 from trainer.api import read_yaml
 
 MakeBench = Callable[..., Bench]
@@ -34,7 +32,7 @@ def test_without_a_pruner_every_trial_trains_to_the_end_in_order(bench: MakeBenc
     assert [rate(work) for _, work in b.world.submitted] == [C, A, B]
     assert b.statuses() == [COMPLETED] * 3
     assert [t.values for t in b.state.in_order()] == [{1: 10.0, 2: 20.0, 3: 30.0}] * 3
-    assert [t.losses[3] for t in b.state.in_order()] == [70.0] * 3
+    assert [t.evaluations[3].loss for t in b.state.in_order()] == [70.0] * 3
     assert [t.seconds for t in b.state.in_order()] == [30.0] * 3
 
 
@@ -149,12 +147,11 @@ def test_a_duplicate_follows_its_running_original_and_takes_no_slot(bench: MakeB
 def test_a_duplicate_that_a_kill_left_without_its_result_gets_it_untrained(bench: MakeBench) -> None:
     b = bench({A: RISING}, listed=[A, A])
     b.with_plan(n_trials=1).search()
-    study = open_search(b.plan)
+    study = open_search(b.store, b.plan)
     study.load()
     copy = b.rebuilt().trials[0]
     copy.number, copy.index, copy.origin = -1, 1, 0
     study.add(copy, {LR: 0.002})
-    study.close()
     assert b.rebuilt().trials[1].status == RUNNING
     before = len(b.world.submitted)
     b.search()
@@ -222,10 +219,8 @@ def test_killed_anywhere_it_ends_like_an_undisturbed_run(
 
 
 def _elsewhere(plan: Plan, home: Path) -> Plan:
-    """The same plan in a fresh folder with an empty database."""
-    folder = Path(tempfile.mkdtemp(dir=home))
-    shutil.copy(plan.folder / "study.db", folder / "study.db")
-    return replace(plan, folder=folder)
+    """The same plan in a fresh folder."""
+    return replace(plan, folder=Path(tempfile.mkdtemp(dir=home)))
 
 
 def test_work_that_was_done_but_not_recorded_is_recorded_without_training(bench: MakeBench) -> None:
@@ -332,7 +327,7 @@ def test_full_runs_train_the_base_budget_in_their_own_folders(bench: MakeBench) 
         (2, 0, 6, COMPLETED), (2, 1, 6, COMPLETED),
     ]  # fmt: skip
     again = b.with_plan()
-    again.full([*runs, FullRun(1, 0, {LR: A})])
+    again.full([*runs, Promotion(1, 0, {LR: A})])
     assert [t.source_trial for t in again.state.in_order()] == [2, 2, 1]
     assert b.world.epochs_trained["0002-seed0"] == 6
 
@@ -348,10 +343,8 @@ def test_retry_opens_a_new_trial_for_each_failed_one(bench: MakeBench) -> None:
     checkpoints = b.plan.folder / "trials" / "0001" / "checkpoints"
     checkpoints.mkdir()
     (checkpoints / "last.pth").write_bytes(b"weights")
-    study = open_search(b.plan)
-    assert reopen_failed(b.plan, study) == 1
-    assert reopen_failed(b.plan, study) == 0
-    study.close()
+    assert b.reopen() == 1
+    assert b.reopen() == 0
     assert (b.plan.folder / "trials" / "0003" / "checkpoints" / "last.pth").read_bytes() == b"weights"
     again = b.with_plan()
     again.search()
@@ -364,9 +357,7 @@ def test_retry_opens_a_new_trial_for_each_failed_one(bench: MakeBench) -> None:
 def test_a_duplicate_asked_after_a_retry_takes_the_retrys_result(bench: MakeBench) -> None:
     b = bench({A: RISING}, {"faults": {(A, 1): [Fault("nan")]}}, listed=[A, A])
     b.with_plan(n_trials=1).search()
-    study = open_search(b.plan)
-    reopen_failed(b.plan, study)
-    study.close()
+    b.reopen()
     b.search()
     assert b.statuses() == [FAILED, COMPLETED, COMPLETED]
     assert b.state.trials[2].origin == 1
@@ -376,9 +367,7 @@ def test_a_retried_trial_may_be_lost_as_often_as_a_new_one(bench: MakeBench) -> 
     b = bench({A: RISING}, {"faults": {(A, 1): [Fault("lost")] * 5}})
     b.search()
     assert (b.statuses(), b.state.trials[0].retries) == ([FAILED], 2)
-    study = open_search(b.plan)
-    reopen_failed(b.plan, study)
-    study.close()
+    b.reopen()
     again = b.with_plan()
     again.search()
     assert again.statuses() == [FAILED, COMPLETED]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.storages import RDBStorage
+from optuna.storages import InMemoryStorage
 from orchestrator_parts import LR, Bench, Fault, Killed, World
 
-from orchestrator.folder import open_search
-from orchestrator.plan import Limits
-from orchestrator.retry import reopen_failed
-from orchestrator.search import SAMPLERS
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState
-from orchestrator.study import Study
+from orchestrator.engine.promotion import chosen
+from orchestrator.samplers.table import SAMPLERS
+from orchestrator.storage.store import OptunaStore, open_store
+from orchestrator.storage.writers import Change, SqlWriter
+from orchestrator.study.folder import run_name
+from orchestrator.study.plan import Limits
+from orchestrator.study.ranking import ranked
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING
 
 MakeBench = Callable[..., Bench]
 A, B, C, D, E, F = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6
@@ -141,33 +145,89 @@ def test_a_kill_between_any_two_epochs_changes_nothing(bench: MakeBench, waits: 
 
 def twin(b: Bench) -> Bench:
     """The same study, undisturbed, in a folder of its own."""
-    other = replace(
-        b, plan=replace(b.plan, name="twin", folder=b.plan.folder.parent / "twin"), world=World(b.world.curves)
-    )
-    other = other.with_plan()
-    other.plan.folder.mkdir(parents=True)
-    (other.plan.folder / "study.db").write_bytes((b.plan.folder / "study.db").read_bytes())
+    plan = replace(b.plan, name="twin", folder=b.plan.folder.parent / "twin")
+    other = Bench(plan, World(b.world.curves), workers=b.workers)
     other.search()
     return other
 
 
-@pytest.mark.parametrize("nth", [1, 2, 3, 4])
-@pytest.mark.parametrize("what", ["kept", "reason", "status"])
-def test_a_kill_between_two_writes_of_a_decision_changes_nothing(
-    bench: MakeBench, monkeypatch: pytest.MonkeyPatch, what: str, nth: int
-) -> None:
-    b = bench(CURVES, **LADDER)
-    calls = iter(range(1, 1000))
-    target, name = (RDBStorage, "set_trial_state_values") if what == "status" else (Study, "_set")
-    write = getattr(target, name)
+class MortalStorage(InMemoryStorage):
+    """Kills the driver before or after its `nth` write."""
 
-    def killed(self: Any, trial: Any, key: Any, value: Any) -> Any:
-        if (what == "status" or key == what) and next(calls) == nth:
+    def __init__(self, nth: int, after: bool) -> None:
+        super().__init__()
+        self.left, self.after = nth, after
+
+    def _mortal(self, write: Callable[[], Any]) -> Any:
+        self.left -= 1
+        if self.left == 0 and not self.after:
             raise Killed
-        return write(self, trial, key, value)
+        result = write()
+        if self.left == 0:
+            raise Killed
+        return result
+
+    def create_new_trial(self, *args: Any, **more: Any) -> int:
+        trial_id: int = self._mortal(lambda: super(MortalStorage, self).create_new_trial(*args, **more))
+        return trial_id
+
+    def set_trial_intermediate_value(self, *args: Any) -> None:
+        self._mortal(lambda: super(MortalStorage, self).set_trial_intermediate_value(*args))
+
+    def set_trial_user_attr(self, *args: Any) -> None:
+        self._mortal(lambda: super(MortalStorage, self).set_trial_user_attr(*args))
+
+    def set_trial_state_values(self, *args: Any) -> bool:
+        done: bool = self._mortal(lambda: super(MortalStorage, self).set_trial_state_values(*args))
+        return done
+
+    def set_study_user_attr(self, *args: Any) -> None:
+        self._mortal(lambda: super(MortalStorage, self).set_study_user_attr(*args))
+
+
+def searched_and_promoted(b: Bench) -> tuple[list[Any], list[Any]]:
+    """A study to its end, and what the store alone knows of its trials and promoted runs."""
+    b.search()
+    search = b.state
+    b.full(chosen(b.plan, search, 1, 2))
+    assert known(search) == known(b.rebuilt())
+    return known(search), [(run_name(run), run.status, run.values, run.reason) for run in b.state.in_order()]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_driver_that_dies_at_any_of_its_writes_loses_nothing(bench: MakeBench, after: bool) -> None:
+    """At every one of them, and the next call continues: same trials, same decisions, no epoch twice."""
+    curves = {rate: (*curve, 9.0, 9.0, 9.0) for rate, curve in CURVES.items()}
+    plan = bench(curves, listed=[A, B, B, C, D], **LADDER).plan
+    whole = Bench(plan, World(curves))
+    undisturbed = searched_and_promoted(whole)
+    for nth in itertools.count(1):
+        killed = Bench(plan, World(curves), store=OptunaStore(MortalStorage(nth, after), "memory"))
+        try:
+            searched_and_promoted(killed)
+        except Killed:
+            assert searched_and_promoted(killed.with_plan()) == undisturbed, f"write {nth}"
+            assert killed.world.epochs_trained == whole.world.epochs_trained, f"write {nth}"
+        else:
+            break
+    assert nth > 60, "a write for every value, attribute and state"
+
+
+@pytest.mark.parametrize("nth", [1, 2, 5, 9, 14])
+def test_a_kill_between_two_transactions_of_a_database_loses_nothing(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    b = replace(bench(CURVES, **LADDER))
+    b.store = open_store(b.plan.storage_url)
+    calls, write = iter(range(1, 1000)), SqlWriter.write
+
+    def killed(self: SqlWriter, trial_id: int, change: Change) -> None:
+        if next(calls) == nth:
+            raise Killed
+        write(self, trial_id, change)
 
     with monkeypatch.context() as patch:
-        patch.setattr(target, name, killed)
+        patch.setattr(SqlWriter, "write", killed)
         with pytest.raises(Killed):
             b.search()
     again = b.with_plan()
@@ -234,7 +294,7 @@ def test_a_failure_on_a_higher_rung(bench: MakeBench) -> None:
     b.search()
     assert b.statuses() == [PAUSED, FAILED, PAUSED, COMPLETED]
     assert b.state.trials[1].results == {1: 5.0}
-    assert b.state.ranked(maximize=True)[0].trial_id == 4
+    assert ranked(b.state, b.plan.metric)[0].trial_id == 4
 
 
 def test_a_lost_slice_goes_on_within_its_rung(bench: MakeBench) -> None:
@@ -358,9 +418,7 @@ def test_values_that_break_a_constraint_together_fail_one_trial(bench: MakeBench
 def test_a_retried_trial_does_not_compete_with_itself(bench: MakeBench) -> None:
     b = bench(CURVES, {"faults": {(D, 2): [Fault("nan", "the loss is nan")]}}, **LADDER)
     b.search()
-    study = open_search(b.plan)
-    reopen_failed(b.plan, study)
-    study.close()
+    b.reopen()
     again = b.with_plan()
     again.search()
     assert again.statuses() == [PAUSED, COMPLETED, PAUSED, FAILED, COMPLETED]
@@ -375,9 +433,7 @@ def test_a_retried_trial_goes_on_under_its_checkpoints_rung(bench: MakeBench) ->
     (b.plan.folder / "trials" / "0004" / "checkpoints" / "last.pth").write_bytes(b"after epoch 2")
     folders = [str(b.plan.folder / "trials" / name) for name in ("0004", "0005")]
     b.world.trained[folders[1]] = list(b.world.trained[folders[0]])
-    study = open_search(b.plan)
-    reopen_failed(b.plan, study)
-    study.close()
+    b.reopen()
     b.with_plan().search()
     retried = [work for _, work in b.world.submitted if work.number == 4]
     assert [work.rung for work in retried] == [2], "one slice, for the epoch that was missing"

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from orchestrator_parts import LR, Bench, Fault, Killed
 
-from orchestrator.plan import Limits
-from orchestrator.promote import chosen
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, TrialState
+from orchestrator.engine.promotion import chosen
+from orchestrator.study.plan import Limits
+from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, TrialState
 
 MakeBench = Callable[..., Bench]
 RISING = (10.0, 20.0, 30.0)

@@ -12,13 +12,26 @@ from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 from PIL import Image
 
-from orchestrator.database import open_storage
-from orchestrator.exhibits import ARTIFACTS, SIGNATURE, exhibit
-from orchestrator.folder import read_state
+from orchestrator.engine.ledger import Ledger
+from orchestrator.engine.search_stage import SearchStage
+from orchestrator.engine.watcher import Watchers
+from orchestrator.output.dashboard_notes import SIGNATURE, annotate
+from orchestrator.storage.database import open_storage
+from orchestrator.storage.opening import open_search, opened, read_full, read_plan
+
+ARTIFACTS = "artifacts"
 
 
 def study_of(folder: Path) -> optuna.Study:
     return optuna.load_study(study_name="tiny", storage=open_storage(f"sqlite:///{folder / 'study.db'}"))
+
+
+def exhibit(folder: Path) -> None:
+    """What a run does at its end."""
+    plan = read_plan(folder)
+    with opened(plan) as store:
+        study = open_search(store, plan)
+        annotate(plan, Ledger(SearchStage(plan, study.load()), study, Watchers()), read_full(store, plan))
 
 
 def test_a_run_leaves_samples_and_a_note(finished: Path) -> None:
@@ -36,19 +49,18 @@ def test_a_run_leaves_samples_and_a_note(finished: Path) -> None:
 
 
 def test_the_same_again_writes_nothing(finished_copy: Path) -> None:
-    plan, search, full = read_state(finished_copy)
-    exhibit(plan, search, full)  # once with the paths of this copy
+    exhibit(finished_copy)  # once with the paths of this copy
     study = study_of(finished_copy)
     before = study._storage.get_study_system_attrs(study._study_id)
     times = {path: path.stat().st_mtime_ns for path in (finished_copy / ARTIFACTS).iterdir()}
-    exhibit(plan, search, full)
+    exhibit(finished_copy)
     assert study._storage.get_study_system_attrs(study._study_id) == before
     assert {path: path.stat().st_mtime_ns for path in (finished_copy / ARTIFACTS).iterdir()} == times
 
 
 def test_a_persons_note_stays(finished_copy: Path) -> None:
     save_note(study_of(finished_copy), "what I think of it")
-    exhibit(*read_state(finished_copy))
+    exhibit(finished_copy)
     assert get_note(study_of(finished_copy)) == "what I think of it"
 
 
@@ -60,7 +72,7 @@ def test_what_cannot_be_shown_is_left_out(finished_copy: Path, image: str) -> No
     path = finished_copy / "trials" / "0001" / "samples" / "last.json"
     sample = {"image": str(finished_copy / image), "references": [], "predictions": ["x" * 10_000]}
     path.write_text(json.dumps({"epoch": 1, "samples": [sample]}))
-    exhibit(*read_state(finished_copy))
+    exhibit(finished_copy)
 
 
 def test_a_folder_that_takes_no_files_costs_nothing(finished_copy: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -69,5 +81,5 @@ def test_a_folder_that_takes_no_files_costs_nothing(finished_copy: Path, caplog:
     (finished_copy / ARTIFACTS).rmdir()
     (finished_copy / ARTIFACTS).write_text("a file in the way")
     with caplog.at_level(logging.WARNING):
-        exhibit(*read_state(finished_copy))
+        exhibit(finished_copy)
     assert "could not be written" in caplog.text

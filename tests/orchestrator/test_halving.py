@@ -13,16 +13,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from orchestrator_parts import LR
+from orchestrator_parts import LR, evaluated
 
-from orchestrator.ladder import Rung
-from orchestrator.plan import Plan
-from orchestrator.policy.halving import HalvingPolicy
-from orchestrator.policy.policy import Ask, Climb, Continue, Step, Supply, Verdict, climb, decide
-from orchestrator.policy.words import ordinal
-from orchestrator.price import climbers, price_of
-from orchestrator.simulate import Curve, simulate
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState
+from orchestrator.planning.price import price_of, usual_reach
+from orchestrator.policies.halving import HalvingPolicy
+from orchestrator.policies.policy import Climb, Continue, Setting, Step, Verdict, climb, decide
+from orchestrator.policies.reasons import ordinal
+from orchestrator.policies.simulate import Curve, simulate
+from orchestrator.policies.supply import Ask, Supply
+from orchestrator.study.ladder import Rung
+from orchestrator.study.plan import Plan
+from orchestrator.study.ranking import on_rung, places
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, Evaluated, TrialState
 from trainer.api import Metric
 
 BLEU = Metric("bleu", "BLEU", "maximize", 100.0)
@@ -52,7 +55,7 @@ class Watched(HalvingPolicy):
             trial = state.trials[step.number]
             assert step.number not in busy
             assert not trial.is_final
-            assert trial.epochs < step.until_epoch <= self.rungs[trial.rung - 1].epochs
+            assert trial.epochs < step.until_epoch <= self.setting.rungs[trial.rung - 1].epochs
         return step
 
     def judge(self, trial: TrialState, state: StudyState, stopped_because: str = "") -> Verdict:
@@ -61,7 +64,7 @@ class Watched(HalvingPolicy):
         if rung not in trial.results:
             assert verdict == Verdict("go_on")
             return verdict
-        if rung == len(self.rungs):
+        if rung == len(self.setting.rungs):
             assert verdict.action == "complete"
         else:
             assert (verdict.action == "climb") == among_the_best(self, trial, rung, state)
@@ -74,21 +77,23 @@ class Watched(HalvingPolicy):
         """A reason names rung, value, rank, competitors and cut."""
         found = COMPARED.search(reason)
         assert found, reason
-        here = sorted(values_at(state, rung).values(), reverse=self.metric.direction == "maximize")
+        here = sorted(values_at(state, rung).values(), reverse=self.setting.metric.direction == "maximize")
         value = trial.results[rung]
         places = {ordinal(n) for n, other in enumerate(here, start=1) if other == value}
-        assert (found["label"], found["value"]) == (self.metric.label, f"{value:.4g}")
+        assert (found["label"], found["value"]) == (self.setting.metric.label, f"{value:.4g}")
         assert found["place"] in places
         assert int(found["of"]) == len(here)
-        going = math.floor(len(here) / self.reduction_factor)
+        going = math.floor(len(here) / self.factor)
         if going:
             assert found["cut"] == f"{here[going - 1]:.4g}"
         else:
-            assert found["factor"] == f"{self.reduction_factor:g}"
+            assert found["factor"] == f"{self.factor:g}"
         assert f"at rung {rung}" in reason
         if "goes on" in reason.split(":")[0]:
             above = rung + 1
-            assert reason.startswith(f"goes on to rung {above} of {len(self.rungs)} ({self.rungs[rung].words()}): ")
+            assert reason.startswith(
+                f"goes on to rung {above} of {len(self.setting.rungs)} ({self.setting.rungs[rung].words()}): "
+            )
 
 
 def values_at(state: StudyState, rung: int) -> dict[int, float]:
@@ -99,8 +104,8 @@ def among_the_best(policy: HalvingPolicy, trial: TrialState, rung: int, state: S
     """Whether fewer than floor(n / factor) results stand before this one; of equals the earlier stands before."""
     values = values_at(state, rung)
     mine = values[trial.number]
-    better = [n for n, v in values.items() if policy.metric.better(v, mine) or (v == mine and n < trial.number)]
-    return len(better) < math.floor(len(values) / policy.reduction_factor)
+    better = [n for n, v in values.items() if policy.setting.metric.better(v, mine) or (v == mine and n < trial.number)]
+    return len(better) < math.floor(len(values) / policy.factor)
 
 
 @dataclass(frozen=True)
@@ -119,13 +124,14 @@ class World:
 
     def policy(self, n_trials: int | None = None) -> Watched:
         supply = Supply(0, self.trials if n_trials is None else n_trials, sampled=True)
-        return Watched(BLEU if self.maximize else LOSS, self.rungs, supply, self.factor)
+        metric = BLEU if self.maximize else LOSS
+        return Watched(Setting(metric, self.rungs, supply, {"reduction_factor": self.factor}))
 
     def curve(self, trial: TrialState, epoch: int) -> float:
         return float(random.Random(f"{self.seed} {trial.overrides['x']} {epoch}").randrange(12))
 
     def propose(self, number: int, state: StudyState) -> Mapping[str, Any]:
-        """Hangs on everything that is known, as a model-based sampler does."""
+        """Depends on everything that is known, as a model-based sampler does."""
         known = sum((t.number + 1) * value for t in state.in_order() for value in t.values.values())
         return {"x": f"{number} {known}"}
 
@@ -190,7 +196,8 @@ def test_several_slots(world: World, slots: int, listed: bool) -> None:
     """Nobody is handed out twice, and no slot idles while there is something to do."""
     chance = random.Random(world.seed)
     policy, state, busy = world.policy(), StudyState(), dict[int, int]()
-    policy.supply = Supply(world.trials if listed else 0, world.trials, sampled=not listed)
+    supply = Supply(world.trials if listed else 0, world.trials, sampled=not listed)
+    policy.setting = replace(policy.setting, supply=supply)
     while True:
         while len(busy) < slots and (step := policy.next(state, set(busy))) is not None:
             if isinstance(step, Ask):
@@ -209,7 +216,8 @@ def test_several_slots(world: World, slots: int, listed: bool) -> None:
         if not busy:
             break
         trial = state.trials[chance.choice(sorted(busy))]
-        trial.values[trial.epochs + 1] = world.curve(trial, trial.epochs + 1)
+        value = world.curve(trial, trial.epochs + 1)
+        trial.add(Evaluated(trial.epochs + 1, value, value))
         if trial.epochs == busy[trial.number]:
             del busy[trial.number]
             decide(policy, trial, state, world.rungs)
@@ -268,7 +276,9 @@ def test_a_study_spends_at_most_its_price(planned: Callable[..., Plan], world: W
 
 
 @pytest.mark.parametrize(("factor", "rungs"), [(2, 2), (3, 3), (4, 4)])
-def test_the_usual_price_is_what_a_study_spends_on_average(factor: int, rungs: int) -> None:
+def test_the_usual_price_is_what_a_study_spends_on_average(
+    planned: Callable[..., Plan], factor: int, rungs: int
+) -> None:
     """Over trials that keep their order from rung to rung, which come in random order."""
     world = World(factor, tuple(range(1, rungs + 1)), 40, True, 0)
     reached = [0] * rungs
@@ -279,7 +289,9 @@ def test_the_usual_price_is_what_a_study_spends_on_average(factor: int, rungs: i
             pass
         reached = [count + len(values_at(state, n)) for n, count in enumerate(reached, start=1)]
     means = [count / 100 for count in reached]
-    assert means == pytest.approx(climbers(40, factor, rungs), rel=0.1, abs=0.6)  # either is a mean of draws
+    pruner = {"name": "halving", "reduction_factor": factor}
+    priced = usual_reach(replace(planned([0.1]), rungs=world.rungs, pruner=pruner), 40)
+    assert means == pytest.approx(priced, rel=0.1, abs=0.6)  # either is a mean of draws
 
 
 def by_rank(order: list[int]) -> Curve:
@@ -293,15 +305,14 @@ RUNGS = (Rung(1, 10, 32, 20), Rung(3, 30, 32, 20), Rung(9, None, 48, 20))
 
 
 def policy_of(factor: float = 3, n_trials: int = 0, metric: Metric = BLEU, **more: Any) -> HalvingPolicy:
-    return HalvingPolicy(metric, RUNGS, Supply(n_trials, n_trials), factor, **more)
+    return HalvingPolicy(Setting(metric, RUNGS, Supply(n_trials, n_trials), {"reduction_factor": factor}, **more))
 
 
 def trial(number: int, *results: float, status: str = PAUSED) -> TrialState:
     """A trial that rests on the rung of its last result."""
     found = TrialState(number, number, {}, str(number), status, rung=len(results) or 1)
     found.results = dict(enumerate(results, start=1))
-    found.values = {RUNGS[rung - 1].epochs: value for rung, value in found.results.items()}
-    return found
+    return evaluated(found, {RUNGS[rung - 1].epochs: value for rung, value in found.results.items()})
 
 
 def state(*trials: TrialState) -> StudyState:
@@ -357,14 +368,14 @@ def test_duplicates_neither_compete_nor_climb() -> None:
     copy.take_result(trial(1, 6.0))
     found = state(trial(0, 5.0), trial(1, 6.0), copy)
     assert policy_of().next(found, ()) is None
-    assert len(policy_of().standing(found, 1)) == 2
+    assert len(on_rung(found, 1, BLEU)) == 2
 
 
 def test_values_of_different_rungs_are_never_compared() -> None:
     climber = trial(0, 6.0, 0.5)
     found = state(climber, trial(1, 5.0), trial(2, 4.0))
-    assert [t.results[1] for t in policy_of().standing(found, 1)] == [6.0, 5.0, 4.0]
-    assert policy_of().standing(found, 2) == [climber]
+    assert [t.results[1] for t in on_rung(found, 1, BLEU)] == [6.0, 5.0, 4.0]
+    assert on_rung(found, 2, BLEU) == [climber]
 
 
 @pytest.mark.parametrize(("metric", "value", "words"), [(BLEU, 2.0, "below"), (LOSS, 8.0, "above")])
@@ -374,7 +385,8 @@ def test_the_threshold_counts_at_the_top_rung_alone(metric: Metric, value: float
     assert decide(policy, low, state(low), RUNGS).action == "pause"
     assert not low.eliminated
     high = trial(1, value, value, status=RUNNING)
-    high.rung, high.values[9] = 3, value
+    high.rung = 3
+    evaluated(high, {9: value})
     verdict = decide(policy, high, state(high), RUNGS)
     assert (verdict.action, high.status, high.eliminated) == ("prune", PRUNED, True)
     assert verdict.reason.endswith(f"{metric.label} {value:g} is {words} the threshold 5")
@@ -382,7 +394,8 @@ def test_the_threshold_counts_at_the_top_rung_alone(metric: Metric, value: float
 
 def test_a_run_that_stopped_itself_rests_on_its_rung() -> None:
     early = trial(0)
-    early.status, early.rung, early.values = RUNNING, 2, {1: 4.0, 2: 5.0}
+    early.status, early.rung = RUNNING, 2
+    evaluated(early, {1: 4.0, 2: 5.0})
     early.results = {1: 4.0}
     verdict = decide(policy_of(), early, state(early), RUNGS, "no lower loss for 2 evaluations")
     assert (early.status, early.results) == (PAUSED, {1: 4.0, 2: 5.0})
@@ -394,7 +407,7 @@ def test_a_run_that_stopped_itself_rests_on_its_rung() -> None:
 
 @given(st.integers(0, 10_000), st.integers(2, 50))
 def test_places_are_whole(results: int, factor: int) -> None:
-    assert policy_of(factor).places(results) == results // factor
+    assert places(results, factor) == results // factor
 
 
 def test_an_exhausted_sampler_ends_asking_not_climbing() -> None:

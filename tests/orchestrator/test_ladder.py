@@ -12,11 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, Command, tree, write_trials
 
-from orchestrator.ladder import MOST_DERIVED_RUNGS, Budget, Rung, derived_ladder, rung_overrides, rungs_of
-from orchestrator.options import Request
-from orchestrator.plan import Plan, plan_from_plain
-from orchestrator.request import make_plan
-from trainer.api import ConfigError, dump_yaml, parse_yaml, resolve_config
+from orchestrator.planning.arguments import Request
+from orchestrator.planning.request import make_plan
+from orchestrator.study.ladder import (
+    MOST_DERIVED_RUNGS,
+    Rung,
+    derived_ladder,
+    refused_in_trials,
+    rung_overrides,
+    rungs_of,
+)
+from orchestrator.study.plan import Plan, plan_from_plain
+from trainer.api import ConfigError, dump_yaml, known_keys, parse_yaml, resolve_config
 
 BASE = resolve_config({"task": "captioning"}, TINY)  # 6 epochs, all images, 32 pixels
 Make = Callable[..., Plan]
@@ -37,6 +44,25 @@ def problems(make: Make, *args: Any, **sections: Any) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         make(*args, **sections)
     return [str(problem) for problem in caught.value.problems]
+
+
+# The keys that no trial may set, besides those of the sections `checkpoint` and `logging`.
+REFUSED = (
+    "training.epochs", "training.subset_size", "data.image_size", "data.val_subset_size", "training.max_iter",
+    "training.schedule_epochs", "training.subset_seed", "training.overfit", "training.resize_schedule",
+    "training.eval_interval", "data.data_fraction", "data.max_samples", "data.val_split", "data.split_seed", "seed",
+    "device", "task",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["captioning", "detection", "classification", "diffusion"])
+def test_the_roles_of_keys_say_what_no_trial_may_set(task: str) -> None:
+    keys = known_keys(task)
+    places = {key for key in keys if key.startswith(("checkpoint.", "logging."))}
+    assert {key for key in keys if refused_in_trials(keys[key])} == {*REFUSED, *places}
+    assert {key for key in keys if "place" in keys[key].roles} == places
+    timeless = {key.split(".")[0] for key in keys if keys[key].roles & {"place", "identity"}}
+    assert timeless == {"checkpoint", "logging", "experiment_name", "seed"}  # the time of an epoch depends on none
 
 
 # written
@@ -193,7 +219,9 @@ def test_a_derived_ladder_is_one_that_could_be_written(
 
 
 def test_auto_takes_budget_and_factor(make: Make) -> None:
-    plan = make({"ladder": "auto", "budget": Budget(epochs=8, subset=40, size=48)}, search={"reduction_factor": 4})
+    plan = make(
+        {"ladder": "auto", "budget_epochs": 8, "budget_subset": 40, "budget_size": 48}, search={"reduction_factor": 4}
+    )
     assert [(r.epochs, r.subset, r.size) for r in plan.rungs] == [(2, 32, 48), (8, 40, 48)]
     assert plan.pruner == {"name": "halving", "reduction_factor": 4}
     assert any(note.startswith("ladder, derived from the budget: 2 epochs, 32 images @48 → 8") for note in plan.notes)
@@ -209,8 +237,8 @@ def test_the_halving_pruner_alone_asks_for_a_ladder(make: Make) -> None:
 
 
 def test_one_epoch_leaves_no_room(make: Make) -> None:
-    words = "leave no room for a lower rung; give more with --budget-epochs"
-    assert words in problems(make, {"ladder": "auto", "budget": Budget(epochs=1)})[0]
+    words = "are too few for a lower rung; give more with --budget-epochs"
+    assert words in problems(make, {"ladder": "auto", "budget_epochs": 1})[0]
 
 
 # in the plan
@@ -229,14 +257,14 @@ def test_halving_is_the_default_on_a_ladder_and_median_on_one_rung(make: Make) -
 
 @pytest.mark.parametrize("name", ["median", "percentile", "patient", "successive_halving", "hyperband"])
 def test_optunas_pruners_compare_across_sizes_and_are_refused(make: Make, name: str) -> None:
-    words = f"pruner: {name} compares values across rungs, whose sizes and subsets differ; on a ladder take none or hal"
+    words = f"pruner: {name} compares values across rungs, whose sizes and subsets differ; on a ladder use none or halv"
     assert problems(make, {"pruner": name}, ladder="1,2")[0].startswith(words)
 
 
 @pytest.mark.parametrize("axis", ["epochs", "subset", "size"])
 def test_a_written_ladder_excludes_the_budget(make: Make, axis: str) -> None:
-    words = f"a written ladder says it all; leave out the budget {axis}"
-    assert problems(make, {"budget": Budget(**{axis: 40})}, ladder="1,2")[0].endswith(words)
+    words = f"the ladder already sets the budget of each rung; leave out the budget {axis}"
+    assert problems(make, {f"budget_{axis}": 40}, ladder="1,2")[0].endswith(words)
     assert problems(make, {"ladder": "1,2"}, budget={axis: 40}) == [f"--ladder: {words}"]
     assert make(ladder="1,2", budget={"val_subset": 9}).top.val_subset == 9
 
@@ -271,7 +299,7 @@ def test_a_ladder_higher_than_full_training_is_a_warning(make: Make) -> None:
 
 
 def test_too_few_trials_for_the_top_rung_are_said(make: Make) -> None:
-    words = "4 trials may leave the top rung empty: 3 rungs and a reduction factor of 3 take 9 to be sure of one"
+    words = "4 trials may be too few for the top rung: 3 rungs with a reduction factor of 3 need 9 to fill it"
     assert words in make(ladder="1,2,3").notes
     assert not any("top rung empty" in note for note in make(ladder="1,2").notes)
 

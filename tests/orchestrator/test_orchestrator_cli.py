@@ -60,8 +60,8 @@ def test_plan_as_json(command: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("-c", "import orchestrator.cli"),
-        ("-c", "import sys; sys.argv = ['x', 'plan', 'tiny.json']; from orchestrator.cli import main; main()"),
+        ("-c", "import orchestrator.commands.cli"),
+        ("-c", "import sys; sys.argv = ['x', 'plan', 'tiny.json']; from orchestrator.commands.cli import main; main()"),
     ],
     ids=["import", "plan"],
 )  # fmt: skip
@@ -354,8 +354,8 @@ def test_promoting_from_the_checkpoint_is_said_everywhere(command: Command, fini
     winner = next(row for row in rows(finished_copy) if row["seeds"])
     assert (winner["seeds"], bool(winner["full_bleu_std"])) == ("2", True)
     text = (finished_copy / "report.html").read_text(encoding="utf-8")
-    assert "started from the weights that the search had trained" in text
-    assert "From seed to seed one configuration spreads by" in text
+    assert "started from the weights of the search, not from scratch" in text
+    assert "The standard deviation between seeds of one configuration is" in text
     assert "this file does not start from them" in (finished_copy / "best.yaml").read_text(encoding="utf-8")
     runs = [tree(one) for one in warm]
     result = command("promote", finished_copy, "--top", "1")
@@ -415,7 +415,7 @@ def test_close_ends_a_study(command: Command, finished_copy: Path) -> None:
     words = ("--output-dir", home / "outputs", "--promote", "0")
     again = command("run", home / "tiny.json", *words)
     assert again.exit_code == 0
-    assert "the study was closed: it asks for no more trials" in again.stderr
+    assert "the study is closed: it starts no more trials" in again.stderr
     assert len(rows(finished_copy)) == 6
 
 

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, tiny_plan, write_trials
 
-from orchestrator.ladder import Budget, Rung, refused_in_trials, rung_overrides, single_rung
-from orchestrator.options import Request
-from orchestrator.plan import Limits, Places, Plan, plan_from_plain
-from orchestrator.price import price_of, price_words
-from orchestrator.request import make_plan
+from orchestrator.planning.arguments import Request
+from orchestrator.planning.price import price_of, price_words
+from orchestrator.planning.request import make_plan
+from orchestrator.study.ladder import Budget, Rung, refused_in_trials, rung_overrides, single_rung
+from orchestrator.study.plan import Limits, Places, Plan, plan_from_plain
 from trainer.api import ConfigError, dump_yaml, known_keys, parse_yaml
 
 pytestmark = pytest.mark.core
@@ -63,9 +63,10 @@ def test_flags_win_over_the_file(make: Make) -> None:
     assert plan.limits == Limits(3600.0, 1, 2, 3, 60.0)
     assert (plan.promote, plan.promote_seeds) == (2, 3)
     flagged = make(
-        dict(sections), study="other", output_dir=Path("there"), budget=Budget(3, 20, 64, 6), pruner="percentile",
-        n_trials=2, seed=0, early_stop_threshold=0.0, timeout="90s", max_gpu_hours=2.0, max_failures=7,
-        max_checkpoint_gb=0.0, stall_timeout="2m", promote=0, promote_seeds=1, workers=3, threads_per_slot=2,
+        dict(sections), study="other", output_dir=Path("there"), budget_epochs=3, budget_subset=20, budget_size=64,
+        budget_val_subset=6, pruner="percentile", n_trials=2, seed=0, early_stop_threshold=0.0,
+        timeout="90s", max_gpu_hours=2.0, max_failures=7, max_checkpoint_gb=0.0,
+        stall_timeout="2m", promote=0, promote_seeds=1, workers=3, threads_per_slot=2,
     )  # fmt: skip
     assert (flagged.name, flagged.folder.parent.name) == ("other", "there")
     assert flagged.rungs == (Rung(3, 20, 64, 6),)
@@ -205,16 +206,16 @@ def test_a_damaged_plan_is_said(make: Make, damage: str) -> None:
 @pytest.mark.parametrize(
     ("sections", "flags", "words"),
     [
-        ({"budget": {}}, {}, "no budget was given: every trial trains in full (6 epochs, all images @32)"),
+        ({"budget": {}}, {}, "no budget was given: every trial is trained in full (6 epochs, all images @32)"),
         (
             {"budget": {"epochs": 2}},
             {},
-            "budget: subset, size as the base configuration says (2 epochs, all images @32)",
+            "budget: subset, size from the base configuration (2 epochs, all images @32)",
         ),
         ({"budget": {"epochs": 9}}, {}, "warning: the budget's 9 epochs are more than full training's 6"),
         ({}, {}, "the median pruner needs 5 completed trials first: it can prune none of 2"),
         ({}, {"early_stop_threshold": 0.5}, "warning: BLEU is on a scale of 0 to 100; a threshold of 0.5"),
-        ({}, {"budget": Budget(subset=5000)}, "warning: subset of 5000 images asked for"),
+        ({}, {"budget_subset": 5000}, "warning: subset of 5000 images asked for"),
         ({}, {}, "built-in shapes scenes (60 images of 48 px)"),
     ],
 )
@@ -295,9 +296,10 @@ def test_a_budget_fills_up_from_the_base(make: Make) -> None:
 
 def test_a_rung_enters_through_budget_keys_only() -> None:
     found = rung_overrides(Rung(2, 10, 32, 5), Rung(9, 90, 64, 5), 0.1)
-    assert all(refused_in_trials(key) or key == "training.scheduler.warmup_fraction" for key in found)
+    keys = known_keys("captioning")
+    assert all(refused_in_trials(keys[key]) or key == "training.scheduler.warmup_fraction" for key in found)
     assert (found["training.epochs"], found["training.schedule_epochs"]) == (2, 9)
-    assert set(found) <= set(known_keys("captioning"))
+    assert set(found) <= set(keys)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, write_trials
 
-from orchestrator.merge import merge
-from orchestrator.options import Request
-from orchestrator.plan import Limits, Places, Plan
-from orchestrator.request import make_plan
+from orchestrator.planning.arguments import Request
+from orchestrator.planning.continuation import merge
+from orchestrator.planning.request import make_plan
+from orchestrator.study.plan import Limits, Places, Plan
 from trainer.api import ConfigError
 
 A, B, C, D = ({LR: n / 10} for n in range(1, 5))
@@ -141,7 +141,7 @@ def test_all_differences_at_once(make: Make) -> None:
 def test_other_data_is_refused_without_force(make: Make) -> None:
     old = make([A])
     new = replace(make([A, B]), data_fingerprint="other")
-    assert f"data: {old.data_fingerprint} in the study, other (the files changed; --force goes on) now" in refused(
+    assert f"data: {old.data_fingerprint} in the study, other (the files changed; --force continues) now" in refused(
         old, new
     )
     forced = merge(old, new, force_data=True)
@@ -164,7 +164,7 @@ def test_shapes_stay_as_they_were_and_new_keys_get_theirs(make: Make) -> None:
 def test_a_closed_study_stays_closed(make: Make) -> None:
     merged = merge(replace(make([A]), closed=True), make([A, B]))
     assert merged.closed
-    assert merged.notes[-1] == "the study was closed: it asks for no more trials"
+    assert merged.notes[-1] == "the study is closed: it starts no more trials"
 
 
 def test_a_wholly_different_base_is_not_listed_key_by_key(make: Make) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orchestrator_parts import evaluated
 
-from orchestrator.ladder import Rung
-from orchestrator.oracle import PrunerOracle
-from orchestrator.policy.policy import Ask, Continue, Supply, Verdict, decide
-from orchestrator.policy.pruned import PrunedPolicy
-from orchestrator.policy.words import ordinal
-from orchestrator.search import pruner_settings
-from orchestrator.state import COMPLETED, FAILED, PAUSED, RUNNING, StudyState, TrialState
+from orchestrator.planning.settings import pruner_settings
+from orchestrator.policies.policy import Continue, Policy, Setting, Verdict, decide
+from orchestrator.policies.reasons import ordinal
+from orchestrator.policies.supply import Ask, Supply
+from orchestrator.policies.table import policy_kind
+from orchestrator.study.ladder import Rung
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, RUNNING, TrialState
 from trainer.api import Metric
 
 BLEU = Metric("bleu", "BLEU", "maximize", 100.0)
@@ -27,24 +29,21 @@ def policy(
     n_trials: int = 4,
     pruner: object = "none",
     threshold: float | None = None,
-) -> PrunedPolicy:
-    maximize = metric.direction == "maximize"
-    settings = pruner_settings(pruner, None, maximize, RUNG.epochs)
-    oracle = None if settings["name"] == "none" else PrunerOracle(settings, maximize)
-    return PrunedPolicy(metric, (RUNG,), Supply(n_trials, n_trials), settings, oracle, threshold)
+    rungs: Sequence[Rung] = (RUNG,),
+) -> Policy:
+    options = pruner_settings(pruner, None, metric, RUNG.epochs)
+    return policy_kind(options["name"]).make(Setting(metric, rungs, Supply(n_trials, n_trials), options, threshold))
 
 
 def trial(number: int, status: str, *values: float) -> TrialState:
-    found = TrialState(number, number, {}, str(number), status)
-    found.values = dict(enumerate(values, start=1))
-    return found
+    return evaluated(TrialState(number, number, {}, str(number), status), dict(enumerate(values, start=1)))
 
 
 def state(*trials: TrialState) -> StudyState:
     return StudyState({t.number: t for t in trials})
 
 
-def judged(wanted: PrunedPolicy, one: TrialState, found: StudyState, stopped: str = "") -> Verdict:
+def judged(wanted: Policy, one: TrialState, found: StudyState, stopped: str = "") -> Verdict:
     return decide(wanted, one, found, (RUNG,), stopped)
 
 
@@ -66,11 +65,10 @@ def test_interrupted_trials_come_first() -> None:
 
 
 def test_a_slice_ends_where_a_decision_can_be_taken() -> None:
-    asking = PrunerOracle({"name": "median", "n_startup_trials": 0, "n_warmup_steps": 0}, maximize=True)
     for done in range(3):
         found = state(trial(0, RUNNING, *[1.0] * done))
         assert policy().next(found, ()) == Continue(0, 3), "no pruner looks at what is between"
-        assert replace(policy(), oracle=asking).next(found, ()) == Continue(0, done + 1)
+        assert policy(pruner="median").next(found, ()) == Continue(0, done + 1)
 
 
 def test_the_number_of_trials_is_the_studys() -> None:
@@ -88,7 +86,7 @@ def test_a_duplicate_of_a_running_trial_is_never_trained() -> None:
 
 def test_without_a_pruner_a_trial_climbs_the_ladder_in_one_go() -> None:
     rungs = (Rung(1, 10, 32, 20), Rung(3, 30, 32, 20))
-    wanted = PrunedPolicy(BLEU, rungs, Supply(1, 1), {"name": "none"}, None)
+    wanted = policy(n_trials=1, rungs=rungs)
     one = trial(0, RUNNING, 5.0)
     assert decide(wanted, one, state(one), rungs).action == "climb"
     assert (one.rung, one.status, one.results) == (2, RUNNING, {1: 5.0})
@@ -122,22 +120,12 @@ def test_a_run_that_stopped_itself_is_at_its_end() -> None:
     assert judged(policy(threshold=5), trial(0, RUNNING, 4.0), state(), "stopped").action == "prune"
 
 
-def told(wanted: PrunedPolicy, *trials: TrialState) -> StudyState:
-    """A state, and the policy that saw it come about."""
-    for one in trials:
-        for epoch, value in one.values.items():
-            wanted.learn(one, epoch, value)
-        if one.is_final:
-            wanted.closed(one)
-    return state(*trials)
-
-
 @pytest.mark.parametrize(("metric", "sign"), [(BLEU, 1.0), (LOSS, -1.0)])
 def test_a_pruned_trials_reason_names_rank_and_median(metric: Metric, sign: float) -> None:
     wanted = policy(metric, pruner={"name": "median", "n_startup_trials": 3})
     done = [trial(n, COMPLETED, sign * v, sign * 10 * v) for n, v in enumerate((1.0, 3.0, 4.0))]
     weak = trial(5, RUNNING, sign * 2.0)
-    verdict = judged(wanted, weak, told(wanted, *done, weak))
+    verdict = judged(wanted, weak, state(*done, weak))
     assert verdict.action == "prune"
     label, cut = metric.label, f"{sign * 3.0:.4g}"
     assert verdict.reason == f"at epoch 1 of 3: {label} {sign * 2:.4g} is 3rd of 4, the median is {cut}"
@@ -147,7 +135,7 @@ def test_a_percentile_pruners_reason_names_its_cut() -> None:
     wanted = policy(pruner={"name": "percentile", "percentile": 25.0, "n_startup_trials": 4})
     done = [trial(n, COMPLETED, float(n)) for n in range(5)]
     weak = trial(9, RUNNING, 2.5)
-    verdict = judged(wanted, weak, told(wanted, *done, weak))
+    verdict = judged(wanted, weak, state(*done, weak))
     assert verdict.reason == "at epoch 1 of 3: BLEU 2.5 is 3rd of 6, the cut is 3"
 
 
@@ -155,7 +143,7 @@ def test_a_percentile_pruners_reason_names_its_cut() -> None:
 def test_the_cut_in_the_reason_is_the_one_that_was_missed(done: list[float], value: float, maximize: bool) -> None:
     wanted = policy(BLEU if maximize else LOSS, pruner="median")
     weak = trial(99, RUNNING, value)
-    verdict = judged(wanted, weak, told(wanted, *(trial(n, COMPLETED, v) for n, v in enumerate(done)), weak))
+    verdict = judged(wanted, weak, state(*(trial(n, COMPLETED, v) for n, v in enumerate(done)), weak))
     if verdict.action == "prune":
         cut = float(verdict.reason.rsplit(" ", 1)[1])
         assert value <= cut * 1.001 + 1e-9 if maximize else value >= cut * 0.999 - 1e-9
@@ -166,7 +154,7 @@ def test_the_cut_in_the_reason_is_the_one_that_was_missed(done: list[float], val
 def test_other_pruners_name_themselves() -> None:
     wanted = policy(pruner={"name": "threshold", "lower": 2.0})
     weak = trial(0, RUNNING, 1.0)
-    verdict = judged(wanted, weak, told(wanted, weak))
+    verdict = judged(wanted, weak, state(weak))
     assert verdict.reason == "at epoch 1 of 3: BLEU 1 is 1st of 1 (threshold pruner)"
 
 
@@ -174,7 +162,7 @@ def test_duplicates_are_not_counted_in_ranks() -> None:
     wanted = policy(pruner={"name": "median", "n_startup_trials": 1})
     first, weak = trial(0, COMPLETED, 5.0), trial(2, RUNNING, 1.0)
     copy = trial(1, RUNNING)
-    found = told(wanted, first, weak)
+    found = state(first, weak)
     copy.take_result(first)
     found.trials[1] = copy
     assert judged(wanted, weak, found).reason == "at epoch 1 of 3: BLEU 1 is 2nd of 2, the median is 5"
@@ -183,7 +171,7 @@ def test_duplicates_are_not_counted_in_ranks() -> None:
 def test_at_the_last_epoch_no_pruner_is_asked() -> None:
     wanted = policy(pruner={"name": "median", "n_startup_trials": 1})
     best, weak = trial(0, COMPLETED, 9.0, 9.0, 9.0), trial(1, RUNNING, 1.0, 1.0, 1.0)
-    assert judged(wanted, weak, told(wanted, best, weak)).action == "complete"
+    assert judged(wanted, weak, state(best, weak)).action == "complete"
 
 
 @pytest.mark.parametrize(

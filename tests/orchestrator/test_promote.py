@@ -12,17 +12,22 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from orchestrator_parts import LR, Bench, Fault
+from orchestrator_parts import LR, Bench, Fault, evaluated
 
-from orchestrator.folder import read_aside, read_full
-from orchestrator.merge import merge
-from orchestrator.outputs import StudyFiles, write_best
-from orchestrator.plan import Plan, plan_from_plain
-from orchestrator.promote import chosen, crown, failed_before, set_aside
-from orchestrator.records import build_record, next_steps
-from orchestrator.retry import reopen_all
-from orchestrator.stage import FullRun, Stage
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, StudyState, TrialState
+from orchestrator.engine.full_stage import Promotion
+from orchestrator.engine.promotion import chosen, failed_before, set_aside
+from orchestrator.engine.reopen import reopen_all
+from orchestrator.engine.stage import Stage
+from orchestrator.output.best import crown, write_best
+from orchestrator.output.study_files import StudyFiles
+from orchestrator.planning.continuation import merge
+from orchestrator.results.next_steps import next_steps
+from orchestrator.results.record import build_record
+from orchestrator.storage.opening import read_aside, read_full
+from orchestrator.study.folder import run_name
+from orchestrator.study.plan import Plan, plan_from_plain
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, TrialState
 from trainer.api import ConfigError, load_config, resolve_config
 
 A, B, C = 0.1, 0.2, 0.3
@@ -30,9 +35,8 @@ A, B, C = 0.1, 0.2, 0.3
 
 def trial(number: int, status: str, value: float | None, lr: float = A) -> TrialState:
     found = TrialState(number, number, {LR: lr}, str(number), status)
-    found.values = {} if value is None else {3: value}
     found.results = {1: value} if value is not None and status == COMPLETED else {}
-    return found
+    return found if value is None else evaluated(found, {3: value})
 
 
 def state(*trials: TrialState) -> StudyState:
@@ -184,10 +188,10 @@ def test_runs_of_the_two_starts_never_meet(bench: Callable[..., Bench]) -> None:
     cold = bench({A: [1.0] * 6, B: [2.0] * 6})
     cold.search()
     search = cold.state
-    cold.full([FullRun(1, 0, {LR: A})])
+    cold.full([Promotion(1, 0, {LR: A})])
     warm = cold.with_plan(from_checkpoint=True)
-    assert read_full(warm.plan).trials == {}
-    warm.full([FullRun(1, seed, {LR: A}, "trials/0001/checkpoints/last.pth") for seed in (0, 1)])
+    assert read_full(cold.store, warm.plan).trials == {}
+    warm.full([Promotion(1, seed, {LR: A}, "trials/0001/checkpoints/last.pth") for seed in (0, 1)])
     submitted = {work.config["experiment_name"]: work.config for _, work in cold.world.submitted}
     configs = [submitted[f"tiny-full-0001-seed0{start}"] for start in ("", "-continued")]
     weights = [None, str(cold.plan.folder / "trials/0001/checkpoints/last.pth")]
@@ -195,11 +199,11 @@ def test_runs_of_the_two_starts_never_meet(bench: Callable[..., Bench]) -> None:
     folders = [str(cold.plan.folder / "full" / f"0001-seed0{start}") for start in ("", "-continued")]
     assert [config["logging"]["dir"] for config in configs] == folders
     for plan, count, other in ((cold.plan, 1, 2), (warm.plan, 2, 1)):
-        assert (len(read_full(plan).trials), len(read_aside(plan).trials)) == (count, other)
-        record = build_record(plan, search, read_full(plan), in_progress=False)
+        assert (len(read_full(cold.store, plan).trials), len(read_aside(cold.store, plan).trials)) == (count, other)
+        record = build_record(plan, search, read_full(cold.store, plan), in_progress=False)
         assert record.choice is not None
         assert (record.choice.seeds, record.trials[0].full_seeds, len(record.full_runs)) == (count, count, count)
-    assert list(set_aside(cold.plan, read_aside(cold.plan))) == [
+    assert list(set_aside(cold.plan, read_aside(cold.store, cold.plan))) == [
         "2 promoted runs from the search's checkpoints are set aside, in no mean or choice; promote --from checkpoint "
         "shows them"
     ]
@@ -236,7 +240,7 @@ def test_best_yaml_leaves_a_leader_that_failed(bench: Callable[..., Bench]) -> N
     plan = bench([A, B, C]).plan
     leader, other = trial(0, COMPLETED, 30.0), trial(1, COMPLETED, 20.0, B)
     files = StudyFiles(plan, StudyState({0: leader, 1: other}))
-    stage = cast(Stage, SimpleNamespace(noun="trial"))
+    stage = cast(Stage, SimpleNamespace(kind="search"))
 
     def led_by() -> float:
         rate: float = load_config(plan.folder / "best.yaml").training.optimizer.lr
@@ -262,11 +266,11 @@ def test_a_failed_promoted_run_goes_on_and_stands_once_as_its_retry(bench: Calla
     checkpoints = b.plan.folder / "full" / "0001-seed0" / "checkpoints"
     checkpoints.mkdir()
     (checkpoints / "last.pth").touch()
-    assert reopen_all(b.plan) == "1 failed promoted run tried again"
-    assert reopen_all(b.plan) == "nothing has failed: there is nothing to try again"
+    assert reopen_all(b.plan, b.store) == "1 failed promoted run tried again"
+    assert reopen_all(b.plan, b.store) == "nothing has failed: there is nothing to try again"
     again = b.with_plan()
     again.full([])
-    assert [(t.status, t.retry_of, t.retries, t.folder) for t in again.state.in_order()] == [
+    assert [(t.status, t.retry_of, t.retries, run_name(t)) for t in again.state.in_order()] == [
         (FAILED, None, 0, "full/0001-seed0"), (COMPLETED, 0, 1, "full/0001-seed0"),
     ]  # fmt: skip
     assert again.world.epochs_trained["0001-seed0"] == 6  # none of them twice
@@ -283,7 +287,7 @@ def test_without_a_checkpoint_a_promoted_run_begins_anew(bench: Callable[..., Be
     b.search()
     b.full(chosen(b.plan, b.state, 1, 1))
     b.world.trained.pop(str(b.plan.folder / "full" / "0001-seed0"))
-    reopen_all(b.plan)
+    reopen_all(b.plan, b.store)
     again = b.with_plan()
     again.full([])
     assert again.statuses() == [FAILED, COMPLETED]
@@ -295,7 +299,7 @@ def test_trials_and_promoted_runs_are_tried_again_together(bench: Callable[..., 
     b = bench({A: [1.0] * 6, B: [2.0] * 6}, {"faults": faults})
     b.search()
     b.full(chosen(b.plan, b.state, 1, 1))
-    assert reopen_all(b.plan) == "1 failed trial and 1 failed promoted run tried again"
+    assert reopen_all(b.plan, b.store) == "1 failed trial and 1 failed promoted run tried again"
 
 
 def test_retry_is_offered_where_it_can_help(plan: Plan) -> None:
@@ -314,5 +318,5 @@ def test_retry_is_offered_where_it_can_help(plan: Plan) -> None:
     retry.retry_of = broken.number
     assert offered(state(done, broken, retry), state()) == []
     failed.failure_kind = "config"
-    (line,) = failed_before(plan, state(failed), [FullRun(1, 0, {LR: A})])
+    (line,) = failed_before(plan, state(failed), [Promotion(1, 0, {LR: A})])
     assert line.endswith("failed (config): ; a retry cannot help")

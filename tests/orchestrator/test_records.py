@@ -8,10 +8,13 @@ from collections.abc import Callable
 import pytest
 from orchestrator_parts import LR, Bench, Fault
 
-from orchestrator.plan import Plan
-from orchestrator.records import build_record, cost_words, duration, table_record, trial_rows
-from orchestrator.stage import FullRun
-from orchestrator.state import RUNNING, StudyState, TrialState
+from orchestrator.engine.full_stage import Promotion
+from orchestrator.results.next_steps import cost_words
+from orchestrator.results.record import build_record, table_record, trial_rows
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import StudyState
+from orchestrator.study.text import duration
+from orchestrator.study.trial import RUNNING, TrialState
 from reports.record import STATUSES
 from reports.tables import columns, trials_frame
 
@@ -27,7 +30,7 @@ def done(bench: Callable[..., Bench]) -> Bench:
     search = {"pruner": {"name": "median", "n_startup_trials": 2}}
     b = bench(curves, {"faults": faults}, search=search, listed=[A, B, C, D, {LR: A}])
     b.search()
-    b.full([FullRun(1, 0, {LR: A})])
+    b.full([Promotion(1, 0, {LR: A})])
     return b
 
 

@@ -15,15 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
+from orchestrator_parts import evaluated
 from scipy.stats import qmc
 
-from orchestrator.samplers import Sampler, grid_size, grid_values, make_sampler, value_at
-from orchestrator.search import SAMPLERS, sampler_settings
-from orchestrator.searchspace import Dimension, Space
-from orchestrator.shadow import ShadowStudy
-from orchestrator.space import as_json, choices_of, optuna_value
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, StudyState, TrialState
-from trainer.api import ConfigError
+from orchestrator.planning.settings import sampler_settings
+from orchestrator.samplers.fixed_orders import grid_size, grid_values, value_at
+from orchestrator.samplers.sampler import Sampler
+from orchestrator.samplers.shadow import ShadowStudy
+from orchestrator.samplers.table import SAMPLERS, make_sampler, sampler_kind
+from orchestrator.study.space import Dimension, Space, as_json, choices_of, optuna_value
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SAMPLED, TrialState
+from trainer.api import LOSS, ConfigError, Metric
 
 pytestmark = pytest.mark.core
 
@@ -41,6 +44,7 @@ POINTS: Space = (
     Dimension(DEPTH, {"type": "int", "low": 1, "high": 5, "log": False, "step": 2}, {KIND: ("a",)}),
     Dimension(SHARE, {"type": "float", "low": 0.0, "high": 0.5, "log": False, "step": 0.25}),
 )
+BLEU = Metric("bleu", "BLEU", "maximize", 100.0)
 SETTINGS = {"tpe": {"n_startup_trials": 4}, "gp": {"n_startup_trials": 4}}
 
 
@@ -50,7 +54,7 @@ def space_for(name: str) -> Space:
 
 def sampler(name: str, seed: int = 0, space: Space | None = None, maximize: bool = True) -> Sampler:
     settings = sampler_settings({"name": name, **SETTINGS.get(name, {})})
-    return make_sampler(settings, space or space_for(name), seed, maximize, dict)
+    return make_sampler(settings, space or space_for(name), seed, BLEU if maximize else LOSS, dict)
 
 
 def worth(overrides: Mapping[str, Any]) -> float:
@@ -68,7 +72,8 @@ def add(state: StudyState, overrides: Mapping[str, Any], status: str = COMPLETED
 def advance(trial: TrialState, rungs: int, status: str) -> None:
     trial.status, trial.rung = status, max(rungs, 1)
     for rung in range(trial.reached + 1, rungs + 1):
-        trial.values[rung] = trial.results[rung] = worth(trial.overrides) + rung
+        trial.results[rung] = worth(trial.overrides) + rung
+        evaluated(trial, {rung: trial.results[rung]})
 
 
 def studied(name: str, count: int, seed: int = 0) -> tuple[StudyState, list[Mapping[str, Any]]]:
@@ -88,9 +93,11 @@ ALL = pytest.mark.parametrize("name", SAMPLERS)
 
 
 def test_the_samplers_by_name() -> None:
-    assert list(SAMPLERS) == ["random", "tpe", "gp", "qmc", "grid"]
+    assert {"random", "tpe", "gp", "qmc", "grid"} <= set(SAMPLERS)
     for name in SAMPLERS:
-        assert sampler_settings(name) == sampler_settings({"name": name}) == {"name": name, **SAMPLERS[name].options}
+        assert (
+            sampler_settings(name) == sampler_settings({"name": name}) == {"name": name, **sampler_kind(name).options}
+        )
 
 
 @pytest.mark.parametrize(
@@ -183,7 +190,8 @@ def test_what_is_good_is_tried_more_often(name: str, maximize: bool) -> None:
     for number in range(20):
         value = number / 19
         trial = add(state, {RATE: value}, PAUSED if number % 2 else COMPLETED)
-        trial.values[1] = trial.results[1] = value
+        trial.results[1] = value
+        evaluated(trial, {1: value})
     draws = [sampler(name, seed, space, maximize).propose(20, state)[RATE] for seed in range(5)]  # type: ignore[index]
     assert np.mean(draws) > 0.6 if maximize else np.mean(draws) < 0.4
 
@@ -258,7 +266,7 @@ def test_all_values_of_a_dimension_have_their_share(dimension: Dimension) -> Non
 
 
 def shadow_of(as_completed: bool, maximize: bool = True, enough: int = 2) -> ShadowStudy:
-    return ShadowStudy(SPACE, maximize, dict, as_completed, enough)
+    return ShadowStudy(SPACE, BLEU if maximize else LOSS, dict, as_completed, enough)
 
 
 def shown(shadow: ShadowStudy, state: StudyState) -> list[FrozenTrial]:
@@ -318,7 +326,7 @@ def test_to_gp_the_common_rung_is_the_highest_with_enough_results() -> None:
 def test_to_gp_a_pruned_trials_last_evaluation_counts_on_a_single_rung() -> None:
     state = StudyState()
     pruned = add(state, {RATE: 0.1}, PRUNED, 0)
-    pruned.values[1] = 0.25
+    evaluated(pruned, {1: 0.25})
     assert [(t.state, t.value) for t in shown(shadow_of(True), state)] == [(OptunaState.COMPLETE, 0.25)]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.samples import read_samples
+from orchestrator.results.samples import read_samples
+from orchestrator.study.folder import RunFolder
 from reports.record import Box, Matrix
 
 WHOLE: dict[str, Any] = {
@@ -28,10 +29,10 @@ WHOLE: dict[str, Any] = {
 }
 
 
-def write(folder: Path, text: str) -> Path:
+def write(folder: Path, text: str) -> RunFolder:
     (folder / "samples").mkdir()
     (folder / "samples" / "last.json").write_text(text, encoding="utf-8")
-    return folder
+    return RunFolder(folder)
 
 
 def test_a_whole_file(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
 
 
 def test_a_run_that_kept_nothing(tmp_path: Path) -> None:
-    kept = read_samples(tmp_path, 1)
+    kept = read_samples(RunFolder(tmp_path), 1)
     assert (kept.samples, kept.matrix, kept.problem) == ((), None, "")
 
 
@@ -76,7 +77,7 @@ def test_a_damaged_file_is_said_with_its_place(tmp_path: Path, text: str, words:
 def test_what_is_not_unicode_is_damage(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "last.json").write_bytes(b'{"samples": [{"references": ["\xff"]}]}')
-    assert "samples are not shown" in read_samples(tmp_path, 1).problem
+    assert "samples are not shown" in read_samples(RunFolder(tmp_path), 1).problem
 
 
 def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_parts import LR, TINY, Command, tiny_plan, tree
 
-from orchestrator.mistakes import Mistakes
-from orchestrator.plan import Plan, plan_from_plain
-from orchestrator.samplers import grid_values
-from orchestrator.search import SAMPLERS
-from orchestrator.searchspace import Dimension, Space, read_space, space_from_plain
-from orchestrator.space import distribution
+from orchestrator.planning.mistakes import Mistakes
+from orchestrator.planning.search_space import read_space
+from orchestrator.samplers.fixed_orders import grid_values
+from orchestrator.samplers.table import sampler_kind
+from orchestrator.study.plan import Plan, plan_from_plain
+from orchestrator.study.space import Dimension, Space, distribution, space_from_plain
 from trainer.api import ConfigError, dump_yaml, parse_yaml, resolve_config
 
 TYPE, MOMENTUM, NESTEROV = "training.optimizer.type", "training.optimizer.momentum", "training.optimizer.nesterov"
@@ -179,7 +179,7 @@ def test_a_space_survives_its_yaml() -> None:
         ({TYPE: {"type": "categorical", "choices": []}}, "choices must not be empty"),
         ({TYPE: {"type": "categorical"}}, "choices are missing"),
         ({TYPE: {"type": "categorical", "choices": "sgd"}}, "choices must be a list"),
-        ({TYPE: {"type": "categorical", "choices": ["sgd", "adam", "sgd"]}}, 'the choice "sgd" stands twice'),
+        ({TYPE: {"type": "categorical", "choices": ["sgd", "adam", "sgd"]}}, 'the choice "sgd" is listed twice'),
         ({DROPOUT: 0.5}, "must be a mapping such as {type: float, low: 0.1, high: 1.0}, not 0.5"),
         ({DROPOUT: None}, "must be a mapping such as"),
         ({"model.droput": HALF}, "unknown key; did you mean model.dropout?"),
@@ -190,11 +190,14 @@ def test_a_space_survives_its_yaml() -> None:
         ({BATCH: {"type": "int", "low": 0, "high": 4}}, "low: training.batch_size: input should be greater than or eq"),
         ({TYPE: {"type": "categorical", "choices": ["adamw", "lion"]}}, 'choice "lion": training.optimizer.type: must'),
         ({BATCH: {"type": "categorical", "choices": [4, "x"]}}, 'choice "x": training.batch_size: must be a whole nu'),
-        ({MOMENTUM: HALF}, "high, beside the base values of the rest: training.optimizer: adam does not"),
+        ({MOMENTUM: HALF}, "high, with the base values of the other keys: training.optimizer: adam does not"),
         ({TYPE: KINDS, MOMENTUM: {**HALF, "when": {TYPE: ["sgd", "adamw"]}}}, "adamw does not take momentum"),
         # conditions
-        ({MOMENTUM: {**HALF, "when": {TYPE: "sgd"}}, TYPE: KINDS}, "is a dimension that stands later; a condition lo"),
-        ({DROPOUT: {**HALF, "when": {DROPOUT: 0.1}}}, "is a dimension that stands later"),
+        (
+            {MOMENTUM: {**HALF, "when": {TYPE: "sgd"}}, TYPE: KINDS},
+            "is a later dimension; a condition needs an earlier one",
+        ),
+        ({DROPOUT: {**HALF, "when": {DROPOUT: 0.1}}}, "is a later dimension"),
         ({DROPOUT: {**HALF, "when": {TYPE: "sgd"}}}, f"{DROPOUT}.when.{TYPE}: is not a searched key"),
         ({DROPOUT: {**HALF, "when": {"no.such": 1}}}, f"{DROPOUT}.when.no.such: is not a searched key"),
         ({TYPE: KINDS, MOMENTUM: {**HALF, "when": {TYPE: "sdg"}}}, '"sdg" is not a value that training.optimizer.type'),
@@ -234,7 +237,7 @@ def test_the_budget_cannot_be_searched_under_any_spelling(key: str) -> None:
 
 def test_a_dimension_that_the_command_line_sets() -> None:
     assert read({"training.lr": {**HALF, "low": 0.1}}, fixed=(LR,))[1] == [
-        "space.training.lr: is searched and set on the command line; say it once"
+        "space.training.lr: is searched and set on the command line; set it once"
     ]
 
 
@@ -270,7 +273,7 @@ def test_all_mistakes_at_once_and_nothing_is_made(command: Command, tmp_path: Pa
         for words in (
             f"{DROPOUT}: unknown type 'real'", "'sep' does not belong", "low must be below high",
             "low must be above 0 on a log scale", "choices must not be empty",
-            "when.model.decoder_dim: is a dimension that stands later", "when.model.width: is not a searched key",
+            "when.model.decoder_dim: is a later dimension", "when.model.width: is not a searched key",
             "search_space.training.epochs: belongs to the budget", "epochs count from a trial's start and must rise",
             "the subset must not shrink", "the size must not shrink", "unknown sampler 'tpee'", "unknown pruner 'asha'",
             "--reduction-factor: must be a whole number of at least 2, not 1",
@@ -288,9 +291,9 @@ def planned(folder: Path, said: Mapping[str, Any], trials: tuple[Any, ...] = (),
 def test_a_plan_with_a_space(tmp_path: Path) -> None:
     plan = planned(tmp_path, {TYPE: KINDS, MOMENTUM: {**HALF, "when": {TYPE: "sgd"}}}, ({LR: 0.5},))
     assert plan.parameters == (LR, TYPE, MOMENTUM)
-    assert plan.sampler == {"name": "tpe", **SAMPLERS["tpe"].options}
+    assert plan.sampler == {"name": "tpe", **sampler_kind("tpe").options}
     assert plan.n_trials == 21
-    assert any(note == "21 trials, as nobody said how many; --n-trials N says it" for note in plan.notes)
+    assert any(note == "21 trials, the default; --n-trials N sets the number" for note in plan.notes)
     assert plan_from_plain(parse_yaml(dump_yaml(plan.plain()), "here"), plan.folder) == plan
 
 

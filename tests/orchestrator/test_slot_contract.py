@@ -18,11 +18,12 @@ import psutil
 import pytest
 from orchestrator_parts import LR, FakeSlot, FakeSlots, Fault, World, tiny_plan
 
-from orchestrator.machine import visible_gpus
-from orchestrator.plan import Plan
 from orchestrator.slots.local import LocalSlot, LocalSlots, open_local_slots
-from orchestrator.slots.slot import Ended, Evaluated, Event, Failed, Lost, Slice, Slots, Started
-from orchestrator.worker import LEFT
+from orchestrator.slots.machine import visible_gpus
+from orchestrator.slots.slot import Ended, Evaluated, Event, Failed, Lost, Returned, Slice, Slots, Started
+from orchestrator.slots.table import SLOTS, open_slots
+from orchestrator.slots.worker import LEFT
+from orchestrator.study.plan import Plan
 
 PATIENCE_SECONDS = 120.0
 CURVE = [float(n) for n in range(1, 200)]
@@ -65,14 +66,15 @@ class Place:
         return self.until(lambda events: any(isinstance(event, Ended | Failed | Lost) for event in events))
 
 
-@pytest.fixture(scope="module", params=["local", "fake"])
+@pytest.fixture(scope="module", params=[*SLOTS, "fake"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp(request.param)
     plan = tiny_plan(folder, [GOOD])
     plan.folder.mkdir(parents=True)
     world = World({GOOD: CURVE, OTHER: CURVE}, {(BROKEN, 1): [Fault("data", "none.csv: no such caption file")] * 9})
-    slots: Slots = FakeSlots(world) if request.param == "fake" else open_local_slots(1, 1, plan.folder, 1800.0)
-    yield Place(slots, plan, world if request.param == "fake" else None)
+    fake = request.param == "fake"
+    slots: Slots = FakeSlots(world) if fake else open_slots(request.param, 1, 1, plan.files.slots_log, 1800.0)
+    yield Place(slots, plan, world if fake else None)
     slots.close()
 
 
@@ -200,14 +202,14 @@ def test_gpus_without_cuda_being_touched(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_gpus_are_dealt_out_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalSlot, "start", lambda _: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    slots = open_local_slots(3, 2, tmp_path, 60.0)
+    slots = open_local_slots(3, 2, tmp_path / "slots.log", 60.0)
     assert [(s.name, s.gpu, s.threads) for s in slots.slots] == [
         ("slot 1", "3", 2),
         ("slot 2", "5", 2),
         ("slot 3", "3", 2),
     ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert [s.gpu for s in open_local_slots(2, 1, tmp_path, 60.0).slots] == [None, None]
+    assert [s.gpu for s in open_local_slots(2, 1, tmp_path / "slots.log", 60.0).slots] == [None, None]
 
 
 def leaves_late(connection: Connection, _threads: int, _gpu: str | None, log_file: str) -> None:
@@ -225,7 +227,7 @@ def leaves_late(connection: Connection, _threads: int, _gpu: str | None, log_fil
 
 @pytest.mark.parametrize("when", ["before it is given a slice", "with a slice"])
 def test_a_process_whose_end_shows_late_is_asked_for_its_status(tmp_path: Path, when: str) -> None:
-    """Told to end, with its pipe closed and its status not there yet: no fault of the slice, which goes to another."""
+    """Told to end, with its pipe closed and its status not there yet: no fault of the slice, which comes back."""
     slot = LocalSlot("slot 1", None, 1, tmp_path / "first", 1800.0)
     slot.process = leaves_late  # type: ignore[method-assign]
     work = Slice("run", 0, {}, 1, 1, 0, "")
@@ -237,14 +239,20 @@ def test_a_process_whose_end_shows_late_is_asked_for_its_status(tmp_path: Path, 
     if when != "with a slice":
         slot.submit(work)
     slot.rest()  # a word to it is no fault either
+    assert _first_events(slot) == [Returned(0)]
+    slot.submit(work)  # a new process takes it
+    assert _first_events(slot) == [Started(0)]
+    slot.kill("lost", "the test ends")
+    slot.close()
+
+
+def _first_events(slot: LocalSlot) -> list[Event]:
     events: list[Event] = []
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not events and time.monotonic() < deadline:
         events += slot.poll()
         time.sleep(0.05)
-    assert events == [Started(0)]
-    slot.kill("lost", "the test ends")
-    slot.close()
+    return events
 
 
 def test_both_kinds_have_all_of_the_contract() -> None:

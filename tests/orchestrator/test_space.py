@@ -18,8 +18,8 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState, create_trial
 
-from orchestrator.ladder import refused_in_trials
-from orchestrator.space import as_json, distribution, optuna_value, shape_of
+from orchestrator.study.ladder import refused_in_trials
+from orchestrator.study.space import as_json, distribution, optuna_value, shape_of
 from trainer.api import Key, known_keys
 
 KEYS = known_keys("captioning")
@@ -79,7 +79,7 @@ BOUNDED = sorted(
     and not key.nullable
     and key.low is not None
     and key.high is not None
-    and not refused_in_trials(name)
+    and not refused_in_trials(key)
 )
 
 

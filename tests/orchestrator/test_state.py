@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hypothesis import given
 from hypothesis import strategies as st
+from orchestrator_parts import evaluated
 
-from orchestrator.failures import LOST_RETRIES, SAME_FAILURES, SLOT_LOSSES, FailurePolicy
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
+from orchestrator.engine.failures import LOST_RETRIES, SAME_FAILURES, SLOT_LOSSES, FailurePolicy
+from orchestrator.study.ranking import best_value, ranked
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, TrialState
+from trainer.api import LOSS, Metric
+
+BLEU = Metric("bleu", "BLEU", "maximize", 100.0)
 
 
-def trial(number: int, status: str = COMPLETED, *values: float, **more: object) -> TrialState:
+def trial(
+    number: int, status: str = COMPLETED, *values: float, losses: Mapping[int, float] | None = None, **more: object
+) -> TrialState:
     found = TrialState(number, number, {}, f"key {number}", status)
-    found.values = dict(enumerate(values, start=1))
+    evaluated(found, dict(enumerate(values, start=1)), losses)
     for name, value in more.items():
         setattr(found, name, value)
     if status == COMPLETED and values and "results" not in more:
@@ -26,12 +36,12 @@ def state(*trials: TrialState) -> StudyState:
 def test_value_and_loss_are_those_of_the_last_evaluation() -> None:
     one = trial(6, RUNNING, 3.0, 9.0, 4.0, losses={1: 0.9, 2: 0.5, 3: 0.7})
     assert (one.trial_id, one.epochs, one.value, one.loss) == (7, 3, 4.0, 0.7)
-    assert (one.best(maximize=True), one.best(maximize=False)) == (9.0, 3.0)
+    assert (best_value(one, BLEU), best_value(one, LOSS)) == (9.0, 3.0)
 
 
 def test_a_trial_without_evaluations_has_neither() -> None:
     one = trial(0, RUNNING)
-    assert (one.epochs, one.value, one.loss, one.best(True)) == (0, None, None, None)
+    assert (one.epochs, one.value, one.loss, best_value(one, BLEU)) == (0, None, None, None)
 
 
 def test_final_statuses() -> None:
@@ -58,18 +68,18 @@ def test_trials_with_a_result_are_ranked_best_first(rows: list[tuple[str, float,
         )
     )
     able = [value for status, value, at_rung, eliminated in rows if at_rung and not eliminated and status != FAILED]
-    assert [t.value for t in found.ranked(maximize=True)] == sorted(able, reverse=True)
-    assert [t.value for t in found.ranked(maximize=False)] == sorted(able)
+    assert [t.value for t in ranked(found, BLEU)] == sorted(able, reverse=True)
+    assert [t.value for t in ranked(found, LOSS)] == sorted(able)
 
 
 def test_a_trial_between_rungs_ranks_by_the_last_rungs_result() -> None:
     climbing = trial(0, RUNNING, 5.0, 99.0, rung=2, results={1: 5.0})
-    assert [t.number for t in state(climbing, trial(1, PAUSED, 6.0, results={1: 6.0})).ranked(maximize=True)] == [1, 0]
+    assert [t.number for t in ranked(state(climbing, trial(1, PAUSED, 6.0, results={1: 6.0})), BLEU)] == [1, 0]
 
 
 def test_a_higher_rung_ranks_before_a_better_value_and_ties_go_by_number() -> None:
     found = state(trial(0, COMPLETED, 9.0), trial(1, COMPLETED, 2.0, rung=2), trial(2, COMPLETED, 9.0))
-    assert [t.number for t in found.ranked(maximize=True)] == [1, 0, 2]
+    assert [t.number for t in ranked(found, BLEU)] == [1, 0, 2]
 
 
 def test_duplicates_are_not_ranked_and_cost_no_time() -> None:
@@ -78,9 +88,9 @@ def test_duplicates_are_not_ranked_and_cost_no_time() -> None:
     copy.take_result(first)
     found = state(first, copy)
     assert (copy.origin, copy.status, copy.values, copy.seconds) == (0, COMPLETED, {1: 5.0}, 0.0)
-    assert found.ranked(True) == [first]
+    assert ranked(found, BLEU) == [first]
     assert found.slot_seconds() == 7.0
-    copy.values[2] = 1.0
+    evaluated(copy, {2: 1.0})
     assert first.values == {1: 5.0}
 
 

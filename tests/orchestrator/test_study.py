@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,19 +10,20 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState as OptunaState
-from orchestrator_parts import LR, Bench, Fault
+from orchestrator_parts import LR, Bench, Fault, evaluated
 
-from orchestrator.database import open_storage
-from orchestrator.folder import open_search, read_state
-from orchestrator.outputs import write_plan
-from orchestrator.plan import Plan
-from orchestrator.stage import FullRun, SearchStage
-from orchestrator.state import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, StudyState, TrialState
-from orchestrator.study import Study
+from orchestrator.engine.full_stage import Promotion
+from orchestrator.engine.search_stage import SearchStage
+from orchestrator.output.study_files import write_plan
+from orchestrator.storage.database import open_storage
+from orchestrator.storage.opening import open_search, read_study
+from orchestrator.storage.optuna_study import OptunaStudy
+from orchestrator.storage.store import open_store
+from orchestrator.study.plan import Plan
+from orchestrator.study.state import StudyState
+from orchestrator.study.trial import COMPLETED, PAUSED, PRUNED, RUNNING, TrialState
 from trainer.api import ConfigError
 
 pytestmark = pytest.mark.core
@@ -31,11 +31,26 @@ pytestmark = pytest.mark.core
 Planned = Callable[..., Plan]
 A, B, C = 0.1, 0.2, 0.3
 RISING = (10.0, 20.0, 30.0)
-NAMES = itertools.count()
 
 
 def new_trial(plan: Plan, index: int = 0) -> TrialState:
     return TrialState(-1, index, plan.trials[index], plan.config_key(plan.trials[index]))
+
+
+def search_of(plan: Plan) -> OptunaStudy:
+    """The search's study in the plan's database."""
+    return open_search(open_store(plan.storage_url), plan)
+
+
+@pytest.fixture
+def bench(bench: Callable[..., Bench]) -> Callable[..., Bench]:
+    """As everywhere, but over the database of the study's folder."""
+
+    def make(*args: Any, **more: Any) -> Bench:
+        b = bench(*args, **more)
+        return replace(b, store=open_store(b.plan.storage_url))
+
+    return make
 
 
 def plain(plan: Plan) -> optuna.Study:
@@ -45,7 +60,7 @@ def plain(plan: Plan) -> optuna.Study:
 
 def test_a_new_study_is_empty_and_knows_its_direction(planned: Planned) -> None:
     plan = planned([A])
-    assert open_search(plan).load() == StudyState()
+    assert search_of(plan).load() == StudyState()
     study = plain(plan)
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE
     assert study.user_attrs["metric"] == "BLEU"
@@ -55,20 +70,18 @@ def test_a_new_study_is_empty_and_knows_its_direction(planned: Planned) -> None:
 def test_a_loss_is_minimized(planned: Planned) -> None:
     plan = planned([{LR: A, "metrics.bleu": True}], overrides={"data.scenes.images": 60, "metrics.bleu": False})
     assert plan.metric.direction == "minimize"
-    open_search(plan)
+    search_of(plan)
     assert plain(plan).direction == optuna.study.StudyDirection.MINIMIZE
 
 
 def test_an_empty_study_of_another_direction_is_replaced(planned: Planned) -> None:
     loss = planned([{LR: A}], overrides={"data.scenes.images": 60, "metrics.bleu": False})
-    study = open_search(loss)
-    study.close()  # as after data that could not be used: the next call searches by something else
+    search_of(loss)  # as after data that could not be used: the next call searches by something else
     bleu = replace(planned([{LR: A}]), folder=loss.folder, name=loss.name)
-    study = open_search(bleu)
+    study = search_of(bleu)
     assert plain(bleu).direction == optuna.study.StudyDirection.MAXIMIZE
     study.add(new_trial(bleu), {LR: A})
-    study.close()
-    open_search(loss).close()
+    search_of(loss)
     assert len(plain(bleu).trials) == 1, "one with trials is never touched"
 
 
@@ -79,9 +92,12 @@ def test_parameters_have_dotted_names_and_real_distributions(planned: Planned) -
         {LR: 100.0, "training.optimizer.betas": [0.8, 0.9]},
     ]
     plan = planned(trials)
-    stage = SearchStage(plan, open_search(plan))
+    study = search_of(plan)
+    stage = SearchStage(plan, study.load())
     for index in range(3):
-        stage.study.add(fresh := stage.new_trial(index), plan.values_of(fresh.overrides))
+        fresh = stage.new_trial(index)
+        assert fresh is not None
+        study.add(fresh, plan.values_of(fresh.overrides))
     found = plain(plan).trials
     assert found[0].distributions[LR] == FloatDistribution(1e-8, 10.0, log=True)
     assert found[0].distributions["training.batch_size"] == IntDistribution(1, 4096, log=True)
@@ -134,19 +150,19 @@ def test_values_by_epoch_states_and_reasons(bench: Callable[..., Bench]) -> None
 
 def test_running_and_paused_trials_are_running_and_waiting(planned: Planned) -> None:
     plan = planned([A, B])
-    study = open_search(plan)
+    study = search_of(plan)
     study.load()
     one = new_trial(plan)
     study.add(one, plan.values_of(one.overrides))
     assert plain(plan).trials[0].state == OptunaState.RUNNING
-    one.values[1], one.losses[1], one.step = 5.0, 2.0, 7
+    evaluated(one, {1: 5.0}, {1: 2.0}).step = 7
     study.evaluated(one, 1)
     for status, state in ((PAUSED, OptunaState.WAITING), (RUNNING, OptunaState.RUNNING), (PAUSED, OptunaState.WAITING)):
         one.status = status
         study.decided(one)
         found = plain(plan).trials[0]
         assert (found.state, found.params[LR], found.intermediate_values) == (state, A, {1: 5.0})
-        assert open_search(plan).load().trials[0] == one
+        assert search_of(plan).load().trials[0] == one
     one.status = COMPLETED
     study.decided(one)
     assert plain(plan).trials[0].value == 5.0
@@ -154,18 +170,18 @@ def test_running_and_paused_trials_are_running_and_waiting(planned: Planned) -> 
 
 def test_a_trial_pruned_before_any_evaluation_has_no_value(planned: Planned) -> None:
     plan = planned([A])
-    study = open_search(plan)
+    study = search_of(plan)
     one = new_trial(plan)
     study.add(one, {})
     one.status = PRUNED
     study.decided(one)
     assert plain(plan).trials[0].state == OptunaState.PRUNED
-    assert open_search(plan).load().trials[0] == one
+    assert search_of(plan).load().trials[0] == one
 
 
 def test_sqlite_writes_ahead(planned: Planned) -> None:
     plan = planned([A])
-    study = open_search(plan)
+    study = search_of(plan)
     study.add(new_trial(plan), {})
     with sqlite3.connect(plan.folder / "study.db") as other:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -177,13 +193,13 @@ def test_sqlite_writes_ahead(planned: Planned) -> None:
 
 def test_a_reader_does_not_hold_up_the_writer(planned: Planned) -> None:
     plan = planned([A])
-    study = open_search(plan)
+    study = search_of(plan)
     one = new_trial(plan)
     study.add(one, {})
     with sqlite3.connect(plan.folder / "study.db") as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM trials").fetchall()
-        one.values[1], one.losses[1] = 1.0, 1.0
+        evaluated(one, {1: 1.0})
         study.evaluated(one, 1)
         assert reader.execute("SELECT COUNT(*) FROM trial_intermediate_values").fetchone() == (0,)
     assert plain(plan).trials[0].intermediate_values == {1: 1.0}
@@ -193,7 +209,7 @@ def test_duplicates_get_their_values_back_on_loading(bench: Callable[..., Bench]
     b = bench({A: RISING}, listed=[A, A])
     b.search()
     copy = b.rebuilt().trials[1]
-    assert (copy.origin, copy.values, copy.losses, copy.seconds) == (0, {1: 10.0, 2: 20.0, 3: 30.0}, copy.losses, 0.0)
+    assert (copy.origin, copy.values, copy.loss, copy.seconds) == (0, {1: 10.0, 2: 20.0, 3: 30.0}, 70.0, 0.0)
     assert plain(b.plan).trials[1].value == 30.0
     assert plain(b.plan).trials[1].intermediate_values == {}
 
@@ -201,79 +217,25 @@ def test_duplicates_get_their_values_back_on_loading(bench: Callable[..., Bench]
 def test_dropped_checkpoints_stay_dropped(bench: Callable[..., Bench]) -> None:
     b = bench({A: RISING, B: RISING}, listed=[A, B, A])
     b.search()
-    study = open_search(b.plan)
+    study = open_search(b.store, b.plan)
     state = study.load()
     assert all(t.checkpoint for t in state.in_order())
     study.dropped(state.trials[0])
-    study.close()
     assert [bool(t.checkpoint) for t in b.rebuilt().in_order()] == [False, True, False]
-    study = open_search(b.plan)
+    study = open_search(b.store, b.plan)
     study.dropped(study.load().trials[1])
     assert not any(t.checkpoint for t in study.load().in_order())
-
-
-steps = st.lists(
-    st.tuples(st.sampled_from(["evaluate", "pause", "go on", COMPLETED, PRUNED, FAILED, "lost"]), st.integers(0, 2)),
-    max_size=12,
-)
-
-
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps)
-def test_memory_can_be_rebuilt_after_any_step(planned: Planned, script: list[tuple[str, int]]) -> None:
-    plan = planned([A, B, C])
-    name = f"study {next(NAMES)}"
-    study = Study.open(plan.storage_url, name, True, plan.shapes, {})
-    state = study.load()
-    reader = Study.open(plan.storage_url, name, True, plan.shapes, {})
-    for index in range(3):
-        one = new_trial(plan, index)
-        study.add(one, plan.values_of(one.overrides))
-        state.trials[one.number] = one
-    for what, number in script:
-        _step(study, state, state.trials[number], what)
-        rebuilt = reader.load()
-        assert rebuilt.trials == state.trials
-        assert rebuilt.sequence == state.sequence
-
-
-def _step(study: Study, state: StudyState, trial: TrialState, what: str) -> None:
-    if trial.is_final:
-        return
-    if what == "evaluate":
-        epoch = trial.epochs + 1
-        trial.values[epoch], trial.losses[epoch] = 1.5 * epoch, 1.0 / epoch
-        trial.step, trial.seconds = 10 * epoch, trial.seconds + 0.125
-        study.evaluated(trial, epoch)
-        study.kept(trial)
-        return
-    trial.status = {"pause": PAUSED, "go on": RUNNING, "lost": trial.status}.get(what, what)
-    if what == "lost":
-        trial.retries += 1
-    if what == FAILED:
-        trial.failure_kind, trial.failure_line = "nan", "the loss is nan"
-    state.sequence += 1
-    trial.reason = f"trial {trial.trial_id} {what}"
-    trial.decisions.append((state.sequence, trial.reason))
-    study.decided(trial)
-
-
-def test_time_spent_is_the_studys(planned: Planned) -> None:
-    plan = planned([A])
-    study = open_search(plan)
-    study.spent(12.34)
-    assert open_search(plan).load().seconds_before == 12.3
 
 
 def test_search_and_full_runs_are_two_studies_in_one_storage(bench: Callable[..., Bench]) -> None:
     b = bench({A: [1.0] * 6})
     b.search()
-    b.full([FullRun(1, 0, {LR: A})])
+    b.full([Promotion(1, 0, {LR: A})])
     names = optuna.get_all_study_names(f"sqlite:///{b.plan.folder / 'study.db'}")
     assert sorted(names) == ["tiny", "tiny/full"]
     write_plan(b.plan)
-    _, search, full = read_state(b.plan.folder)
-    assert (len(search.trials), len(full.trials), full.trials[0].source_trial) == (1, 1, 1)
+    seen = read_study(b.plan.folder)
+    assert (len(seen.search.trials), len(seen.full.trials), seen.full.trials[0].source_trial) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("url", ["not a url", "nodialect://x/y", "sqlite:////dev/null/study.db"])
@@ -288,22 +250,22 @@ def test_a_study_that_is_anothers_is_refused_and_left_as_it_is(tmp_path: Path, p
     foreign = optuna.create_study(study_name="foreign", storage=url)
     foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
     with pytest.raises(ConfigError, match=r"shared\.db holds a study foreign already, made by another program; choose"):
-        open_search(replace(planned([A]), storage=url, name="foreign"))
+        search_of(replace(planned([A]), storage=url, name="foreign"))
     assert (foreign.user_attrs, len(foreign.trials)) == ({}, 1)
 
     mine = replace(planned([A]), storage=url, folder=tmp_path / "mine")
-    study = open_search(mine)
+    study = search_of(mine)
     study.add(new_trial(mine), {LR: A})
     yours = replace(mine, folder=tmp_path / "yours")
     with pytest.raises(ConfigError, match=f"holds a study {mine.name} already, that of {mine.folder}; choose"):
-        open_search(yours)
-    assert len(open_search(mine).load().trials) == 1, "its own folder goes on"
+        search_of(yours)
+    assert len(search_of(mine).load().trials) == 1, "its own folder goes on"
     yours.folder.mkdir()
     write_plan(yours)
-    assert len(open_search(yours).load().trials) == 1, "so does a folder that was moved with its plan"
+    assert len(search_of(yours).load().trials) == 1, "so does a folder that was moved with its plan"
 
 
 def test_another_storage_may_be_named(tmp_path: Path, planned: Planned) -> None:
     plan = replace(planned([A]), storage=f"sqlite:///{tmp_path / 'elsewhere' / 'all.db'}")
-    open_search(plan).close()
+    search_of(plan)
     assert (tmp_path / "elsewhere" / "all.db").is_file()

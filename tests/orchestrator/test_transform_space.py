@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from orchestrator_parts import Command, tree
 
-from orchestrator.options import Request
-from orchestrator.plan import Plan
-from orchestrator.request import make_plan
+from orchestrator.planning.arguments import Request
+from orchestrator.planning.request import make_plan
+from orchestrator.study.plan import Plan
 from trainer.api import ConfigError
 
 BASE = Path(__file__).resolve().parents[2] / "configs" / "classification_small.yaml"

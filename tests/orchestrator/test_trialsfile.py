@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.trialsfile import SECTIONS, read_trials_file, seconds
+from orchestrator.planning.trials_file import SECTIONS, read_trials_file, seconds
 from trainer.api import ConfigError
 
 ONE = [{"training.optimizer.lr": 1e-3}]
@@ -200,9 +200,9 @@ def test_keys_that_stand_twice_are_named_with_their_trial(tmp_path: Path) -> Non
     text = '{"trials": [{"a": 1, "a": 2}, {"b": 1}, {"c": {"d": 1, "d": 1}}], "budget": {"epochs": 1, "epochs": 2}}'
     path = written(tmp_path, text)
     assert sorted(problems(path)) == [
-        f"{path}, trial 1: the key 'a' stands twice",
-        f"{path}, trial 3: c: the key 'd' stands twice",
-        f"{path}: budget: the key 'epochs' stands twice",
+        f"{path}, trial 1: the key 'a' is set twice",
+        f"{path}, trial 3: c: the key 'd' is set twice",
+        f"{path}: budget: the key 'epochs' is set twice",
     ]
 
 

@@ -15,14 +15,15 @@ from orchestrator_parts import LR, Bench, Fault, orchestrator_process, write_tri
 from rich.console import Console
 from typer.testing import CliRunner
 
-from orchestrator import views
-from orchestrator.cli import app
-from orchestrator.live import LiveView, spent_words
-from orchestrator.plan import Limits
+from orchestrator.commands.cli import app
+from orchestrator.engine.watcher import Watchers
+from orchestrator.output import plain, views
+from orchestrator.output.json_lines import JsonView
+from orchestrator.output.live import LiveView, spent_words
+from orchestrator.output.views import VIEWS, View, make_view
 from orchestrator.slots.slot import Beat
-from orchestrator.state import StudyState
-from orchestrator.views import VIEWS, JsonView, View, make_view
-from orchestrator.watcher import Watchers
+from orchestrator.study.plan import Limits
+from orchestrator.study.state import StudyState
 from trainer.api import ConfigError
 
 A, B = 0.1, 0.2
@@ -80,7 +81,7 @@ def test_a_reader_that_goes_away_stops_no_study(bench: Callable[..., Bench]) -> 
 
 def test_the_live_table_says_where_every_slot_is(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Console(file=io.StringIO(), force_terminal=True, width=160, markup=False)
-    monkeypatch.setattr(views, "stderr_console", lambda **_: shown)
+    monkeypatch.setattr(plain, "stderr_console", lambda **_: shown)
     view = LiveView()
     seen: list[str] = []
     b = bench(CURVES, workers=2)

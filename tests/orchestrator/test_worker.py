@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from orchestrator_parts import LR, tiny_plan
 
-from orchestrator.folder import open_search
-from orchestrator.plan import Plan
-from orchestrator.retry import reopen_failed
+from orchestrator.engine.ledger import Ledger
+from orchestrator.engine.reopen import reopen_failed
+from orchestrator.engine.search_stage import SearchStage
+from orchestrator.engine.watcher import Watchers
 from orchestrator.slots.slot import Beat, Ended, Evaluated, Event, Failed, Slice, Started
-from orchestrator.stage import SearchStage
-from orchestrator.state import FAILED
-from orchestrator.worker import LEFT, REST, STOP, Worker
+from orchestrator.slots.worker import LEFT, REST, STOP, Worker
+from orchestrator.storage.opening import open_search
+from orchestrator.storage.store import memory_store
+from orchestrator.study.plan import Plan
 
 EXPLODING = {
     LR: 1e30,
@@ -202,32 +203,30 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_it_used(plan: Plan) -> 
     assert "warning" in (plan.folder / "trials" / "0001" / "log.txt").read_text()
 
 
-def test_a_retried_trial_goes_on_from_the_failed_ones_checkpoint(plan: Plan, planned: Callable[..., Plan]) -> None:
-    planned([0.01, 0.003])  # puts the empty database in place
-    study = open_search(plan)
-    stage = SearchStage(plan, study)
-    old = stage.new_trial(0)
-    study.add(old, plan.values_of(old.overrides))
-    stage.folder(old).mkdir(parents=True)
+def test_a_retried_trial_goes_on_from_the_failed_ones_checkpoint(plan: Plan) -> None:
+    study = open_search(memory_store(), plan)
+    stage = SearchStage(plan, study.load())
+    ledger = Ledger(stage, study, Watchers())
+    old = ledger.opens(0)
+    assert old is not None
+    plan.files.run(old).path.mkdir(parents=True)
     desk = Desk()
     desk.run(slice_of(stage, 0, until=2))
-    old.status, old.failure_kind = FAILED, "lost"
-    study.decided(old)
-    assert reopen_failed(plan, study) == 1
-    stage = SearchStage(plan, study)
+    ledger.fails(old, "lost", "the process died")
+    assert reopen_failed(ledger) == 1
     events = desk.run(slice_of(stage, 1, until=3))
     assert kinds(events)[0] == "Started"
     assert epochs(events) == [1, 2, 3]  # the first two are told again, not trained again
-    assert "continues from" in (stage.folder(stage.state.trials[1]) / "log.txt").read_text()
-    kept = stage.folder(stage.state.trials[0]) / "metrics.jsonl"
+    assert "continues from" in plan.files.run(stage.state.trials[1]).log.read_text()
+    kept = plan.files.run(stage.state.trials[0]).metrics
     assert len(kept.read_text().splitlines()) == 2  # the failed trial's own record stays as it was
 
 
 def slice_of(stage: SearchStage, number: int, until: int) -> Slice:
     """The slice that a driver would hand out."""
-    trial = stage.state.trials.get(number) or stage.study.load().trials[number]
-    folder = stage.folder(trial)
-    return Slice(str(folder), number, stage.config(trial), 1, until, 0, str(folder / "log.txt"))
+    trial = stage.state.trials[number]
+    folder = stage.plan.files.run(trial)
+    return Slice(str(folder.path), number, stage.config(trial), 1, until, 0, str(folder.log))
 
 
 def test_events_are_plain_data(plan: Plan) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reports.build import SECTIONS, write_report
+from reports.build import SECTIONS, build_report
 from reports.record import StudyRecord
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -47,7 +47,7 @@ def pages(records: dict[str, StudyRecord], tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("pages")
     paths = {kind: folder / f"{kind}.html" for kind in KINDS}
     for kind, path in paths.items():
-        write_report(records[kind], path)
+        path.write_text(build_report(records[kind]), encoding="utf-8")
     return paths
 
 

@@ -6,13 +6,12 @@ import json
 import logging
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from report_reader import drawn, read
 from report_records import HOSTILE, many
 
-from reports.build import FIGURES, SECTIONS, build_report, figure, write_report
+from reports.build import FIGURES, SECTIONS, build_report, figure
 from reports.record import Evaluation, Rung, StudyRecord
 from reports.render import figure_json
 
@@ -82,12 +81,6 @@ def test_a_broken_section_says_so_in_its_place(captioning: StudyRecord, caplog: 
     assert "This section could not be drawn: ModuleNotFoundError" in text
     assert {"summary", "leaders", "reproduce", "later"} <= set(reader.ids)
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-
-
-def test_the_report_is_written_whole(captioning: StudyRecord, tmp_path: Path) -> None:
-    write_report(captioning, tmp_path / "deep" / "report.html")
-    assert (tmp_path / "deep" / "report.html").read_text("utf-8") == build_report(captioning)
-    assert len(list((tmp_path / "deep").iterdir())) == 1
 
 
 def test_a_thousand_trials_of_a_hundred_reports_are_quick_and_small() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import trainer.data
+import trainer.data.batches
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,4 +17,4 @@ def one_thread() -> None:
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread computes, but two processes may load."""
-    monkeypatch.setattr(trainer.data, "share_of_cores", lambda: 2)
+    monkeypatch.setattr(trainer.data.batches, "share_of_cores", lambda: 2)

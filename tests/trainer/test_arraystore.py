@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.arraystore import SUFFIX, ArrayStore, Block, Layout, NoRoomError
+from trainer.store.arrays import SUFFIX, ArrayStore, Block, Layout, NoRoomError
 
 ROWS, SHAPE = 7, (3, 5, 2)
 LAYOUT = Layout("a0b1", ROWS, SHAPE, "uint8")

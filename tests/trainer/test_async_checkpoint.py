@@ -16,11 +16,11 @@ import pytest
 import torch
 from trainer_parts import metrics_lines, same, session_of, stop_after, tiny, trained, training_state, without_seconds
 
-from trainer import writer
 from trainer.api import Evaluation, Heartbeat, Hooks, NonFiniteLoss, dump_yaml
-from trainer.background import BackgroundWriter, StateCopy
-from trainer.checkpoint import BEST, LAST, load_checkpoint, rotate_and_save
+from trainer.checkpoints.background import BackgroundWriter, StateCopy
+from trainer.checkpoints.files import BEST, LAST, load_checkpoint, rotate_and_save
 from trainer.errors import WriteError
+from trainer.run import writer
 
 ROOT = Path(__file__).resolve().parents[2]
 Before = Callable[[int], None]
@@ -169,7 +169,7 @@ def test_of_two_errors_the_one_that_ended_the_run_is_told(
 KILLED = """
 import sys, time
 from pathlib import Path
-from trainer import checkpoint
+from trainer.checkpoints import files as checkpoint
 from trainer.api import Hooks, resolve_config, train, read_yaml
 true_digest, numbers = checkpoint._digest, iter(range(1, 100))
 def digest(file, length):

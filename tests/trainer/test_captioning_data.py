@@ -12,7 +12,7 @@ from PIL import Image
 from trainer_parts import TINY, session_of, tiny, trained, write_data
 
 from trainer.api import DataError, check_data, prepare_data, resolve_config
-from trainer.cache import DecodedImages, decode, shared_images
+from trainer.store.image_cache import DecodedImages, decode, shared_images
 from trainer.tasks.captioning.files import read_table, resize_px
 
 ROWS = [(f"{n // 2}.png", f"a picture of number {n // 2}, said {'again' if n % 2 else 'once'}") for n in range(20)]

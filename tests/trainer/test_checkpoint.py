@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from trainer_parts import same, session_of, tiny, trained, training_state
 
 from trainer.api import CheckpointError, Evaluation, Hooks, TrainingError, open_session
-from trainer.checkpoint import (
+from trainer.checkpoints.files import (
     BEST,
     FORMAT,
     LAST,

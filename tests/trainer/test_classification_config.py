@@ -15,7 +15,7 @@ from classification_parts import tiny_classification
 from torchvision.transforms import v2
 
 from trainer.api import ConfigError, known_keys, metric_of, parse_assignments, resolve_config
-from trainer.tasks.classification.catalogue import backbone_names, transform_arguments, unfit
+from trainer.data.library_models import backbone_names, transform_arguments, unfit
 from trainer.tasks.classification.config import AugmentationSchedule
 
 ROOT = Path(__file__).resolve().parents[2]

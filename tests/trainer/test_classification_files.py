@@ -10,9 +10,9 @@ import pytest
 from classification_parts import tiny_classification, write_folders, write_picture, write_table
 
 from trainer.api import ConfigError, DataError, check_data, prepare_data
-from trainer.splits import select
+from trainer.data.splits import select
 from trainer.tasks.classification.files import read_table
-from trainer.tasks.classification.pictures import open_pictures
+from trainer.tasks.classification.source_images import open_source_images
 
 BCE = {"criterion.type": "bce_with_logits"}
 
@@ -235,7 +235,7 @@ def test_a_bad_row_is_named_or_left_out(rows: list[tuple[str, ...]], words: str,
         check_data(config_of(tmp_path, named))
     summary = check_data(config_of(tmp_path, named, data__bad_samples="skip"))
     assert summary.skipped == 1
-    assert "1 unusable images, rows or folders left out" in summary.warnings[0]
+    assert "1 unusable image, row or folder left out" in summary.warnings[0]
 
 
 def test_missing_and_unreadable_images_are_named_or_left_out(tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ def test_backgrounds_are_checked_and_counted_in(tmp_path: Path) -> None:
     (behind / "two.png").write_bytes(b"nonsense")
     config = in_folders(tmp_path, **used)
     with pytest.raises(DataError, match=r"two\.png: not a readable image"):
-        open_pictures(config, read_table(config).images, range(8), 32)
+        open_source_images(config, read_table(config).images, range(8), 32)
     skipping = in_folders(tmp_path, **used, data__bad_samples="skip")
     prepare_data(skipping, lambda _done, _of: None)
 

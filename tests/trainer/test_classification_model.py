@@ -14,9 +14,9 @@ from torchvision.models import get_model
 from trainer_parts import trained
 
 from trainer.api import ConfigError, DataError
-from trainer.checkpoint import FORMAT, LAST, PARTS, load_checkpoint, save_checkpoint
-from trainer.optim import build_optimizer
-from trainer.run import task_for
+from trainer.checkpoints.files import FORMAT, LAST, PARTS, load_checkpoint, save_checkpoint
+from trainer.learning.optim import build_optimizer
+from trainer.run.run import task_for
 from trainer.tasks.classification import backbones
 from trainer.tasks.classification.backbones import build_backbone, head_of, statistics_of
 from trainer.tasks.classification.config import ClassificationModel

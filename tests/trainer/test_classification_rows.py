@@ -13,10 +13,10 @@ from PIL import Image
 from torchvision.transforms import v2
 from trainer_parts import same
 
-from trainer import randomness
 from trainer.api import ConfigError, DataError, prepare_data
-from trainer.run import task_for
-from trainer.task import Rows
+from trainer.learning import randomness
+from trainer.run.run import task_for
+from trainer.task.protocols import Rows
 
 KEYS = [(1, row) for row in range(6)]
 

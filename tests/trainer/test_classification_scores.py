@@ -11,7 +11,7 @@ import torch
 from classification_parts import tiny_classification, write_table
 from torch.nn import functional as F
 
-from trainer.run import task_for
+from trainer.run.run import task_for
 from trainer.tasks.classification.scores import confusion, macro_f1, matrix_of, one_label_scores, several_label_scores
 
 

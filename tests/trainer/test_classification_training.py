@@ -17,9 +17,9 @@ from PIL import Image
 from trainer_parts import metrics_lines, same, session_of, stop_after, trained, training_state
 from typer.testing import CliRunner
 
-from trainer import cli
 from trainer.api import DataError, Hooks, check_data, evaluate, load_config, predict
-from trainer.checkpoint import LAST, load_checkpoint
+from trainer.checkpoints.files import LAST, load_checkpoint
+from trainer.cli import commands as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGNS = ROOT.parent / "shared" / "data" / "sign_digits_classification"

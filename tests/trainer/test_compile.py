@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from trainer_parts import tiny, trained
 
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoints.files import load_checkpoint
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from trainer_parts import tiny, trained
 
 from trainer.api import ConfigError
-from trainer.config import CriterionSettings
-from trainer.criterion import CRITERIA, summed_loss, with_reduction
+from trainer.config.settings import CriterionSettings
+from trainer.learning.criterion import CRITERIA, summed_loss, with_reduction
 
 SCORES = torch.tensor([[0.2, 0.7, 0.1], [0.5, 0.3, 0.2]])
 CLASSES = torch.tensor([1, 2])

@@ -7,10 +7,10 @@ import itertools
 import pytest
 import torch
 
+from trainer.data.vocabulary import END, PAD, SPECIAL, START, UNKNOWN, Vocabulary
 from trainer.tasks.captioning.config import CaptioningModel
 from trainer.tasks.captioning.decode import beam_search
 from trainer.tasks.captioning.model import Decoder
-from trainer.tasks.captioning.vocabulary import END, PAD, SPECIAL, START, UNKNOWN, Vocabulary
 
 IMAGES, DIM = 6, 8
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.api import known_keys, tasks
-from trainer.describe import commented_yaml, configuration_markdown
+from trainer.config.describe import commented_yaml, configuration_markdown
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 

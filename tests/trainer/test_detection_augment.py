@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trainer_parts import same
 
-from trainer.run import task_for
+from trainer.run.run import task_for
 from trainer.tasks.detection.augment import DRAWS, GREY, Picture, augmented, crop_window, framed, place_in
 from trainer.tasks.detection.boxes import cxcywh_to_xyxy, xywh_to_xyxy, xyxy_to_cxcywh, xyxy_to_xywh
 from trainer.tasks.detection.config import AugmentSettings

@@ -10,9 +10,9 @@ import pytest
 from detection_parts import tiny_detection
 
 from trainer.api import ConfigError, known_keys, load_config, metric_of, resolve_config
-from trainer.describe import commented_yaml
-from trainer.tasks.detection.config import DetectionModel
-from trainer.tasks.detection.detectors import DETECTORS, DetectorName
+from trainer.config.describe import commented_yaml
+from trainer.tasks.detection.detectors import DETECTORS, strides_of
+from trainer.tasks.detection.model_settings import DetectionModel, DetectorName
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -80,7 +80,7 @@ def test_all_limits_come_at_once(tmp_path: Path) -> None:
 
 def test_detr_has_one_level_and_free_queries(tmp_path: Path) -> None:
     config = tiny_detection(tmp_path, model__name="detr", model__num_queries=100)
-    assert config.model.strides == (16,)
+    assert strides_of(config.model) == (16,)
 
 
 def test_a_pretrained_folder_is_made_absolute_and_a_hubs_name_is_not(

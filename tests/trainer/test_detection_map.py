@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from trainer.tasks.detection.coco_map import class_metrics, coco_metrics, dataset, results
-from trainer.tasks.detection.predictions import Found
+from trainer.tasks.detection.predictions import Detected
 
 CLASSES = ["cat", "traffic light", "dog"]
 NAMES = ["map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", None, None, "ar"]  # pycocotools' order
-NOTHING = Found(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.zeros(0))
+NOTHING = Detected(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.zeros(0))
 
 
-def recorded(seed: int, images: int, largest: float = 150.0) -> tuple[list[np.ndarray], list[Found]]:
+def recorded(seed: int, images: int, largest: float = 150.0) -> tuple[list[np.ndarray], list[Detected]]:
     """Objects, crowds among them, and detections: some near, some of a wrong class, some of nothing."""
     rng = np.random.default_rng(seed)
     truth, found = [], []
@@ -34,11 +34,11 @@ def recorded(seed: int, images: int, largest: float = 150.0) -> tuple[list[np.nd
         guessed[: 2 * n : 5] = 2
         scores = np.concatenate([rng.uniform(0.2, 1, 2 * n), rng.uniform(0, 0.5, 120)])
         best = np.argsort(-scores)[:100]
-        found.append(Found(np.concatenate([near, strange])[best], guessed[best], scores[best]))
+        found.append(Detected(np.concatenate([near, strange])[best], guessed[best], scores[best]))
     return truth, found
 
 
-def by_pycocotools(truth: Sequence[np.ndarray], found: Sequence[Found]) -> tuple[list[float], Any]:
+def by_pycocotools(truth: Sequence[np.ndarray], found: Sequence[Detected]) -> tuple[list[float], Any]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -76,7 +76,7 @@ def test_what_is_undefined_is_left_out() -> None:
 
 def test_perfect_and_missing_detections() -> None:
     truth, _ = recorded(1, images=6)
-    perfect = [Found(rows[:, :4], rows[:, 4].astype(np.int64), np.ones(len(rows))) for rows in truth]
+    perfect = [Detected(rows[:, :4], rows[:, 4].astype(np.int64), np.ones(len(rows))) for rows in truth]
     assert coco_metrics(truth, perfect, CLASSES, per_class=True)["map"] == pytest.approx(1.0)
     assert coco_metrics(truth, [NOTHING] * 6, CLASSES, per_class=True)["map"] == 0.0
 
@@ -84,7 +84,7 @@ def test_perfect_and_missing_detections() -> None:
 def test_crowds_and_images_without_objects_cost_nothing() -> None:
     box = np.array([[10.0, 10, 40, 40, 0, 0, 1600]])
     crowd = np.array([[100.0, 100, 90, 90, 0, 1, 8100]])
-    good = Found(np.array([[10.0, 10, 40, 40], [110, 110, 30, 30]]), np.array([0, 0]), np.array([0.5, 0.9]))
+    good = Detected(np.array([[10.0, 10, 40, 40], [110, 110, 30, 30]]), np.array([0, 0]), np.array([0.5, 0.9]))
     assert coco_metrics([np.concatenate([box, crowd])], [good], CLASSES, False)["map"] == pytest.approx(1.0)
     truth = [np.concatenate([box, crowd]), np.zeros((0, 7))]
     assert coco_metrics(truth, [good, NOTHING], CLASSES, False)["map"] == pytest.approx(1.0)

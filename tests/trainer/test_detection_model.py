@@ -11,9 +11,9 @@ from detection_parts import tiny_detection
 from torch import nn
 from trainer_parts import same
 
-from trainer import randomness
 from trainer.api import ConfigError
-from trainer.run import task_for
+from trainer.learning import randomness
+from trainer.run.run import task_for
 from trainer.tasks.detection.detectors import DETECTORS
 from trainer.tasks.detection.model import BACKBONE, build_detector
 from trainer.tasks.detection.task import targets

@@ -18,9 +18,9 @@ from PIL import Image
 from trainer_parts import metrics_lines, same, session_of, stop_after, trained, training_state
 
 from trainer.api import DataError, Hooks, NonFiniteLoss, dump_yaml, evaluate, load_config, predict
-from trainer.checkpoint import LAST
-from trainer.run import task_for
-from trainer.splits import select
+from trainer.checkpoints.files import LAST
+from trainer.data.splits import select
+from trainer.run.run import task_for
 
 ROOT = Path(__file__).resolve().parents[2]
 BCCD = ROOT.parent / "shared" / "data" / "bccd_detection"

@@ -125,7 +125,7 @@ def test_the_noise_of_an_older_file_is_not_its_learning_rate() -> None:
 
 def test_a_split_that_is_not_said_is_told() -> None:
     (line,) = assumptions({"task": "diffusion"}, "diffusion")
-    assert "data.train_split is not said: 0.9" in line
+    assert "data.train_split is not given: 0.9" in line
     for said in ({"data": {"train_split": 0.8}}, {"data.val_split": 0.2}, {"dataset.val_part": 0.3}):
         assert not assumptions(said, "diffusion")
         assert not assumptions({}, "diffusion", said)

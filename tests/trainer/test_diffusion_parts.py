@@ -14,12 +14,12 @@ import torch
 from diffusion_parts import save_clip, save_vae, tiny_diffusion, write_captions, write_custom
 from trainer_parts import same, session_of, trained, training_state
 
-import trainer.cache
-from trainer import randomness
+import trainer.store.image_cache
 from trainer.api import CheckpointError, ConfigError, DataError, Hooks, Outcome, cache_dir, evaluate, try_out
-from trainer.checkpoint import LAST
-from trainer.run import task_for
-from trainer.tasks.diffusion import fetching, tinyvae
+from trainer.checkpoints.files import LAST
+from trainer.learning import randomness
+from trainer.run.run import task_for
+from trainer.tasks.diffusion import published_parts, tinyvae
 from trainer.tasks.diffusion.autoencoder import PUBLISHED, Autoencoder, pretrained_autoencoder
 from trainer.tasks.diffusion.files import read_table
 from trainer.tasks.diffusion.text import FrozenText, pretrained_text
@@ -31,8 +31,8 @@ CPU = torch.device("cpu")
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache folder, and a process that has opened nothing yet."""
     monkeypatch.setenv("RUNGWISE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(trainer.cache, "_stores", {})
-    monkeypatch.setattr(fetching, "_parts", {})
+    monkeypatch.setattr(trainer.store.image_cache, "KEPT", trainer.store.image_cache.KeptOpen())
+    monkeypatch.setattr(published_parts, "LOADED", published_parts.Loaded())
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +278,7 @@ def test_a_hub_that_is_silent_is_asked_once(tmp_path: Path, monkeypatch: pytest.
         except LocalEntryNotFoundError:
             raise OSError("it does not appear to have a file named config.json") from None
 
-    monkeypatch.setattr(fetching, "_hub", fetching._Hub())
+    monkeypatch.setattr(published_parts, "LOADED", published_parts.Loaded())
     monkeypatch.setattr("trainer.tasks.diffusion.autoencoder.AutoencoderKL.load_config", silent)
     monkeypatch.setattr("transformers.AutoConfig.from_pretrained", silent)
     published = {"vae.type": "pretrained", "text_encoder.type": "pretrained", "data.image_size": 32}
@@ -408,7 +408,7 @@ def test_of_several_that_want_it_one_trains(
 def test_it_starts_from_the_principal_components_and_gets_better(
     factor: int, pictures: list[Path], tmp_path: Path
 ) -> None:
-    images = np.stack([trainer.cache.decode(path, 16) for path in pictures])
+    images = np.stack([trainer.store.image_cache.decode(path, 16) for path in pictures])
     errors = []
     for steps in (1, 60):
         config = tiny_diffusion(tmp_path, data__image_size=16, model__patch_size=1,

@@ -11,7 +11,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from diffusion_parts import tiny_diffusion
 
-from trainer.randomness import normals
+from trainer.learning.randomness import normals
 from trainer.tasks.diffusion.config import DiffusionModel, NoiseSettings
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings
 from trainer.tasks.diffusion.frechet import frechet_distance

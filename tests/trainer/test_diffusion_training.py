@@ -17,15 +17,15 @@ from torchvision.models import resnet18
 from trainer_parts import metrics_lines, same, session_of, stop_after, trained, training_state, without_seconds
 from typer.testing import CliRunner
 
-from trainer import cli
 from trainer.api import DataError, Hooks, check_data, evaluate, load_config, predict
-from trainer.checkpoint import LAST
-from trainer.criterion import CRITERIA
-from trainer.run import task_for
-from trainer.task import Scores
-from trainer.tasks.diffusion.pictures import prompts_in
+from trainer.checkpoints.files import LAST
+from trainer.cli import commands as cli
+from trainer.learning.criterion import CRITERIA
+from trainer.run.run import task_for
+from trainer.run.writer import write_samples
+from trainer.task.protocols import Scores
+from trainer.tasks.diffusion.prompts import prompts_in
 from trainer.tasks.diffusion.rows import TrainRows
-from trainer.writer import write_samples
 
 OLDER = Path(__file__).parent / "older" / "diffusion.yaml"
 
@@ -143,7 +143,7 @@ def test_the_loss_is_the_criterion_over_the_target(tmp_path: Path) -> None:
         rows = task.open_rows()
         model = task.build_model(weights=True).eval()  # predicts zero
         batch = rows.train.__getitems__([(1, 0), (1, 1)])
-        from trainer.randomness import normals
+        from trainer.learning.randomness import normals
 
         noise = normals(batch["noise"], 4 * 4 * 4)
         expected = CRITERIA[kind](torch.zeros_like(noise), noise, reduction="none").mean(1).sum()
@@ -327,7 +327,7 @@ def test_an_older_diffusion_file_trains_and_says_what_it_assumes(tmp_path: Path)
     words = [f"{key}={value}" for key, value in small.items()]
     result = CliRunner().invoke(cli.app, ["train", "--config", str(tmp_path / "older.yaml"), *words])
     assert result.exit_code == 0, result.stderr
-    assert "data.train_split is not said: 0.9" in result.stderr
+    assert "data.train_split is not given: 0.9" in result.stderr
     assert [line["epoch"] for line in metrics_lines(tmp_path / "run")] == [1]
     said = CliRunner().invoke(cli.app, ["train", "--config", str(OLDER), *words, "training.max_iter=1"])
     assert "train_split" not in said.stderr

@@ -10,8 +10,8 @@ from torch import nn
 from trainer_parts import session_of, tiny, trained
 
 from trainer.api import Hooks, evaluate
-from trainer.checkpoint import load_checkpoint
-from trainer.ema import WeightAverage
+from trainer.checkpoints.files import load_checkpoint
+from trainer.learning.ema import WeightAverage
 
 
 def test_the_average_follows_its_formula() -> None:

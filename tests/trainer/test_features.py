@@ -12,9 +12,9 @@ import pytest
 import torch
 from trainer_parts import same, session_of, stop_after, tiny, trained, training_state
 
-import trainer.cache
+import trainer.store.image_cache
 from trainer.api import Hooks, Outcome, cache_dir, evaluate, predict
-from trainer.checkpoint import LAST
+from trainer.checkpoints.files import LAST
 from trainer.tasks.captioning import features
 from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.rows import Crops
@@ -26,7 +26,7 @@ FROZEN: dict[str, Any] = {"model__encoder_fine_tune": False, "data__crops_per_im
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache folder, and a process that has opened nothing yet."""
     monkeypatch.setenv("RUNGWISE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(trainer.cache, "_stores", {})
+    monkeypatch.setattr(trainer.store.image_cache, "KEPT", trainer.store.image_cache.KeptOpen())
 
 
 @pytest.fixture

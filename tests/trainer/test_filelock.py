@@ -13,14 +13,15 @@ import pytest
 from trainer_parts import TINY
 from typer.testing import CliRunner
 
-from trainer import cli, filelock
 from trainer.api import ConfigError, dump_yaml
-from trainer.filelock import RUN_LOCK, sole_run
+from trainer.cli import commands as cli
+from trainer.store import locks
+from trainer.store.locks import RUN_LOCK, sole_run
 
 HOLDS = """
 import sys
 from pathlib import Path
-from trainer.filelock import sole_run
+from trainer.store.locks import sole_run
 with sole_run(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -68,7 +69,7 @@ def test_the_lock_goes_with_its_run_and_what_the_run_left_stays(tmp_path: Path) 
 def test_a_lock_that_was_removed_before_it_was_taken_holds_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, taken = tmp_path / "run", filelock._taken
+    folder, taken = tmp_path / "run", locks._taken
     calls: list[int] = []
 
     def ends_in_between(file: Any) -> bool:
@@ -79,7 +80,7 @@ def test_a_lock_that_was_removed_before_it_was_taken_holds_nothing(
             folder.rmdir()
         return taken(file)
 
-    monkeypatch.setattr(filelock, "_taken", ends_in_between)
+    monkeypatch.setattr(locks, "_taken", ends_in_between)
     with sole_run(folder):
         assert len(calls) == 2
         asks = f"import fcntl; fcntl.lockf(open({str(folder / RUN_LOCK)!r}, 'a'), {fcntl.LOCK_EX | fcntl.LOCK_NB})"

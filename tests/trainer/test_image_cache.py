@@ -13,9 +13,9 @@ from detection_parts import tiny_detection
 from PIL import Image
 from trainer_parts import same, session_of, tiny, trained, training_state
 
-import trainer.cache
+import trainer.store.image_cache
 from trainer.api import DataError, Hooks, cache_dir, prepare_data
-from trainer.cache import CachedImages, DecodedImages, decode, shared_images
+from trainer.store.image_cache import CachedImages, DecodedImages, decode, shared_images
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +26,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer.cache, "_stores", {})
-    monkeypatch.setattr(trainer.cache, "_decoded", {})
+    monkeypatch.setattr(trainer.store.image_cache, "KEPT", trainer.store.image_cache.KeptOpen())
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import torch
 from trainer_parts import metrics_lines, same, session_of, stop_after, tiny, trained
 
 from trainer.api import ConfigError, DataError, Evaluation, Heartbeat, Hooks, NonFiniteLoss, OutOfMemory, TrainingError
-from trainer.checkpoint import LAST, load_checkpoint
-from trainer.task import Scores
+from trainer.checkpoints.files import LAST, load_checkpoint
+from trainer.task.protocols import Scores
 
 FLAT = {"training__scheduler__type": "constant"}
 

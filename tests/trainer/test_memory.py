@@ -16,8 +16,8 @@ from detection_parts import tiny_detection
 from trainer_parts import metrics_lines, same, session_of, stop_after, tiny, trained, training_state
 
 from trainer.api import Hooks, Outcome, OutOfMemory, cache_dir
-from trainer.checkpoint import LAST, load_checkpoint
-from trainer.data import part_sizes
+from trainer.checkpoints.files import LAST, load_checkpoint
+from trainer.task.batches import part_sizes
 from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.task import CaptioningTask
 

@@ -11,8 +11,8 @@ from detection_parts import TINY_DETECTION, coco_content, write_coco
 from trainer_parts import TINY, metrics_lines, trained, write_data
 from typer.testing import CliRunner
 
-from trainer import cli
 from trainer.api import ConfigError, load_config, parse_yaml, resolve_config, tasks
+from trainer.cli import commands as cli
 
 OLDER = Path(__file__).parent / "older"
 FILES = sorted(path.stem for path in OLDER.glob("*.yaml"))

@@ -13,9 +13,9 @@ from torch.optim import lr_scheduler
 from trainer_parts import session_of, tiny, trained
 
 from trainer.api import Hooks
-from trainer.config import OptimizerSettings, SchedulerSettings
-from trainer.optim import Schedule, build_optimizer, warmup_part
-from trainer.task import Parts
+from trainer.config.settings import OptimizerSettings, SchedulerSettings
+from trainer.learning.optim import Schedule, build_optimizer, warmup_part
+from trainer.task.protocols import Parts
 
 EPOCHS, STEPS = 20, 50
 

@@ -11,7 +11,7 @@ from torch.amp import GradScaler
 from trainer_parts import tiny, trained
 
 from trainer.api import ConfigError, DeviceError
-from trainer.precision import Precision, decide_device, decide_precision, optimizer_step
+from trainer.learning.precision import Precision, decide_device, decide_precision, optimizer_step
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

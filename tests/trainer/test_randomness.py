@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainer_parts import same
 
-from trainer.randomness import capture, restore, seed_all, uniforms
+from trainer.learning.randomness import capture, restore, seed_all, uniforms
 
 SEEDS = st.integers(0, 2**63 - 1)
 

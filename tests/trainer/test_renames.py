@@ -9,7 +9,7 @@ import pytest
 from trainer_parts import TINY
 
 from trainer.api import ConfigError, canonical_overrides, known_keys, resolve_config, tasks
-from trainer.renames import RENAMES
+from trainer.config.renames import RENAMES
 
 TASK = "captioning"
 OF_ONE_TASK = {"directories.backgrounds": "classification"}  # its key is known there alone

@@ -14,8 +14,8 @@ from PIL import Image
 from trainer_parts import session_of, tiny, trained
 
 from trainer.api import ConfigError, Hooks, evaluate, predict
-from trainer.checkpoint import LAST
-from trainer.loaders import size_at
+from trainer.checkpoints.files import LAST
+from trainer.data.loaders import size_at
 
 
 def test_the_size_is_that_of_the_last_entry_begun(tmp_path: Path) -> None:

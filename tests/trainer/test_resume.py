@@ -19,7 +19,7 @@ from trainer_parts import (
 )
 
 from trainer.api import CheckpointError, Hooks, Outcome
-from trainer.checkpoint import BEST, LAST, PREVIOUS, load_checkpoint
+from trainer.checkpoints.files import BEST, LAST, PREVIOUS, load_checkpoint
 
 SCHEDULES: dict[str, dict[str, Any]] = {
     "cosine": {"training__scheduler__type": "cosine", "training__scheduler__warmup_steps": 3},

@@ -11,7 +11,7 @@ import pytest
 from trainer_parts import stop_after, tiny, trained
 
 from trainer.api import Hooks
-from trainer.checkpoint import BEST, LAST, PREVIOUS, load_checkpoint
+from trainer.checkpoints.files import BEST, LAST, PREVIOUS, load_checkpoint
 
 EPOCHS = 4
 # The rate grows from step to step until every epoch after the first makes the validation loss worse.

@@ -11,7 +11,7 @@ import pytest
 from trainer_parts import metrics_lines, same, session_of, stop_after, tiny, trained, training_state, without_seconds
 
 from trainer.api import CheckpointError, Hooks, Outcome
-from trainer.checkpoint import BEST, LAST, load_checkpoint
+from trainer.checkpoints.files import BEST, LAST, load_checkpoint
 
 SCHEDULES: dict[str, dict[str, Any]] = {
     "cosine": {"training__scheduler__type": "cosine", "training__scheduler__warmup_fraction": 0.2},

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.scenes.content import COLOURS, MARGIN, Scene, Shape, class_scene_at, scene_at
-from trainer.scenes.draw import draw, outline
-from trainer.scenes.grammar import SURFACES, captions_at, place_of
-from trainer.scenes.spec import KINDS, MOST_CAPTIONS
+from trainer.data.scenes.content import COLOURS, MARGIN, Scene, Shape, class_scene_at, scene_at
+from trainer.data.scenes.draw import draw, outline
+from trainer.data.scenes.grammar import SURFACES, captions_at, place_of
+from trainer.data.scenes.spec import KINDS, MOST_CAPTIONS
 
 seeds = st.integers(min_value=-5, max_value=2**40)
 indices = st.integers(min_value=0, max_value=10**6)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainer.scenes import SceneFiles, ScenesError, ScenesSpec, ensure_scenes, scene_files
-from trainer.scenes.spec import KINDS
+from trainer.data.scenes.files import ensure_scenes, scene_files
+from trainer.data.scenes.spec import KINDS, SceneFiles, ScenesError, ScenesSpec
 
 SPEC = ScenesSpec(images=12, size_px=48, class_images=2)
 TOTAL = 12 + 5 * 2
@@ -203,7 +203,8 @@ def test_interrupted_build_leaves_nothing(made: SceneFiles, tmp_path: Path) -> N
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from trainer.scenes import ScenesSpec, ensure_scenes
+from trainer.data.scenes.files import ensure_scenes
+from trainer.data.scenes.spec import ScenesSpec
 die = lambda done, of: os.kill(os.getpid(), signal.SIGKILL) if done == 15 else None
 ensure_scenes(ScenesSpec(images=12, size_px=48, class_images=2), Path(sys.argv[1]), die)
 """
@@ -244,6 +245,6 @@ def test_all_mistakes_in_a_spec_are_named_at_once() -> None:
 
 
 def test_importing_scenes_imports_no_torch() -> None:
-    command = "import sys, trainer.scenes; sys.exit('torch' in sys.modules)"
+    command = "import sys, trainer.data.scenes.files; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", command], cwd=root, check=False).returncode == 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trainer_parts import TINY
 
 from trainer.api import DataError, resolve_config
-from trainer.splits import OVERFIT_IMAGES, Selection, select
+from trainer.data.splits import OVERFIT_IMAGES, Selection, select
 
 
 @cache

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from trainer.config import EarlyStoppingSettings
-from trainer.stopping import EarlyStopping
+from trainer.config.settings import EarlyStoppingSettings
+from trainer.learning.stopping import EarlyStopping
 
 
 def stopping(**settings: Any) -> EarlyStopping:

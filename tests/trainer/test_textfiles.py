@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from reports import tables
-from trainer.textfiles import FORMULA_STARTS, csv_text, read_metrics
+from trainer.store.csv_tables import FORMULA_STARTS, csv_text
+from trainer.store.text import read_metrics
 
 WHOLE = b'{"epoch": 1, "step": 4, "rung": 1, "seconds": 0.5, "metrics": {"bleu": 1.5, "val_loss": NaN}}\n'
 

@@ -20,9 +20,9 @@ from PIL import Image
 from trainer_parts import TINY, metrics_lines, same, tiny, trained, training_state
 from typer.testing import CliRunner
 
-from trainer import cli
 from trainer.api import dump_yaml, known_keys, parse_yaml, resolve_config
-from trainer.checkpoint import LAST, load_checkpoint
+from trainer.checkpoints.files import LAST, load_checkpoint
+from trainer.cli import commands as cli
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.api import ConfigError, DataError, cache_dir
-from trainer.tasks.captioning.vocabulary import (
+from trainer.data.vocabulary import (
     END,
     PAD,
     SPECIAL,

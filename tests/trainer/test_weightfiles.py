@@ -15,9 +15,9 @@ from diffusion_parts import tiny_diffusion
 from safetensors.torch import save_file
 
 from trainer.api import DataError, check_data
-from trainer.checkpoint import first_line
-from trainer.weightfiles import require_model, require_weights
-from trainer.weights import read_weights
+from trainer.checkpoints.weight_files import require_model, require_weights
+from trainer.checkpoints.weights import read_weights
+from trainer.errors import first_line
 
 STATE = {"layer.weight": torch.ones(2)}
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from trainer.api import Evaluation, Hooks, Outcome, Session, open_session, resolve_config
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoints.files import load_checkpoint
 from trainer.testing import same
 
 __all__ = ["same"]  # for the tests, beside what is defined here

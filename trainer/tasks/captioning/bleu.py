@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from trainer.tasks.captioning.vocabulary import tokenize
+from trainer.data.vocabulary import tokenize
 
 
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], use_sacrebleu: bool) -> float:
@@ -24,7 +24,7 @@ def _by_sacrebleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]
 
     most = max(len(group) for group in references)
     streams = [[group[i] if i < len(group) else None for group in references] for i in range(most)]
-    # `force` silences the advice about tokenised text: a decoder's output is tokenised by nature.
+    # `force` turns off a warning about tokenised text: a decoder's output is always tokenised.
     scorer = BLEU(lowercase=True, force=True)
     return float(scorer.corpus_score(list(hypotheses), streams).score)  # type: ignore[arg-type]  # None is allowed
 

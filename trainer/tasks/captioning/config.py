@@ -6,16 +6,20 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from trainer.config import AbsolutePath, CriterionSettings, DataSettings, RunConfig, Section, setting
+from trainer.config.section import AbsolutePath, Section, setting
+from trainer.config.settings import CriterionSettings, DataSettings, RunConfig
 
 BACKBONES = ("resnet10_thin", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 
 class CaptioningData(DataSettings):
+    ROLES = frozenset({"use"})
     images_dir: AbsolutePath | None = setting(None, "folder of images")
     caption_file: AbsolutePath | None = setting(None, "CSV with header image,caption; an image may have many rows")
     vocab_path: AbsolutePath | None = setting(
-        None, "JSON with word_to_idx and freq_threshold: loaded where it exists, else built and saved there"
+        None,
+        "JSON with word_to_idx and freq_threshold: loaded where it exists, else built and saved there",
+        role="loss",  # over another vocabulary it is another loss
     )
     crops_per_image: int = setting(
         2,
@@ -26,7 +30,7 @@ class CaptioningData(DataSettings):
         ge=0,
         le=100,
     )
-    freq_threshold: int = setting(5, "words seen less often become <UNK>", search=(1, 100), ge=1)
+    freq_threshold: int = setting(5, "words seen less often become <UNK>", role="loss", search=(1, 100), ge=1)
 
     @model_validator(mode="after")
     def _some_data(self) -> Self:
@@ -42,8 +46,10 @@ class CaptioningModel(Section):
     backbone: Literal["resnet10_thin", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = setting(
         "resnet50", "the encoder; resnet10_thin is a small one for CPUs, without pretrained weights"
     )
-    pretrained: bool = setting(True, "start the encoder from ImageNet weights")
-    weights: AbsolutePath | None = setting(None, "a file with the backbone's state dict, in place of a download")
+    pretrained: bool = setting(True, "start the encoder from ImageNet weights", role="use")
+    weights: AbsolutePath | None = setting(
+        None, "a file with the backbone's state dict, in place of a download", role="use"
+    )
     encoder_fine_tune: bool = setting(False, "train the encoder with the decoder; false keeps it frozen")
     encoded_image_size: int = setting(14, "the feature map is pooled to so many places a side", ge=1, le=64)
     embed_size: int = setting(512, "word embedding", scale="log", search=(8, 4096), ge=1)
@@ -59,6 +65,7 @@ class CaptioningModel(Section):
 
 
 class CaptioningCriterion(CriterionSettings):
+    ROLES = frozenset({"use"})  # smoothing and reduction are of training alone
     type: Literal["cross_entropy"] = setting("cross_entropy", "the loss, over the words of a caption")
 
 

@@ -1,21 +1,21 @@
-"""From mean vectors to captions: beam search, of which greedy decoding is the case of one beam."""
+"""Captions from mean vectors, by beam search; with one beam it is greedy decoding."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from trainer.data.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 from trainer.tasks.captioning.model import Decoder
-from trainer.tasks.captioning.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
 
 def beam_search(
     decoder: Decoder, image: Tensor, vocabulary: Vocabulary, beams: int, max_length: int
 ) -> list[list[int]]:
-    """The likeliest caption of each image as word numbers, <END> included where it was reached.
+    """The most likely caption of each image as word numbers, <END> included where it was reached.
 
     `image` holds mean vectors [batch, encoder_dim]. Hypotheses are ranked by mean log-probability a word, so
-    that length costs nothing (Wu et al. 2016 with α = 1). <PAD>, <START> and <UNK> are never produced: no
+    that length is not penalised (Wu et al. 2016 with α = 1). <PAD>, <START> and <UNK> are never produced: no
     reference holds them.
     """
     batch, device = image.shape[0], image.device
@@ -26,7 +26,7 @@ def beam_search(
     state = decoder.start(wide)
     words = torch.full((batch * beams, 1), vocabulary.word_to_idx[START], device=device)
     scores = torch.full((batch, beams), -torch.inf, device=device)
-    scores[:, 0] = 0.0  # at the start all beams are the same one
+    scores[:, 0] = 0.0  # at the start all beams are equal
     lengths = torch.zeros(batch, beams, device=device)
     done = torch.zeros(batch, beams, dtype=torch.bool, device=device)
     first_beam = (torch.arange(batch, device=device) * beams)[:, None]

@@ -1,4 +1,4 @@
-"""ResNet feature maps (He et al. 2016): torchvision's, and a thin one that a CPU trains in seconds."""
+"""ResNet feature maps (He et al. 2016): torchvision's, and a thin one for CPUs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from torch import nn
 from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock
 
-from trainer.checkpoint import first_line
-from trainer.errors import ConfigError, DataError, Problem
+from trainer.checkpoints.weights import read_weights
+from trainer.errors import ConfigError, DataError, Problem, first_line
 from trainer.tasks.captioning.config import CaptioningModel
-from trainer.weights import read_weights
 
 THIN_WIDTHS = (16, 32, 64, 128)
 
@@ -66,7 +65,7 @@ def build_backbone(settings: CaptioningModel, weights: bool) -> tuple[nn.Module,
 
 
 def _load_into(resnet: nn.Module, path: Path) -> None:
-    """Fills a network from a file; a classifier (`fc.`) is neither needed nor used."""
+    """Loads a network from a file; a classifier in it (`fc.`) is ignored."""
     state = {name: value for name, value in read_weights(path).items() if not name.startswith("fc.")}
     try:
         missing, strange = resnet.load_state_dict(state, strict=False)

@@ -1,4 +1,4 @@
-"""What a frozen encoder makes of the images, computed once for all epochs and runs.
+"""Features of images from a frozen encoder, computed once for all epochs and runs.
 
 The feature map before the pool, float16, of each fixed crop, in one store for training and validation. Its key is
 the encoder's weights, the images, the crops, and what else decides about the last bit of a number.
@@ -18,21 +18,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.arraystore import ArrayStore, Layout, NoRoomError, OnProgress
-from trainer.cache import held_store, images_key, shared_store
-from trainer.data import normalise
-from trainer.frozen import computed_by, weights_digest
-from trainer.splits import Indices
-from trainer.task import Rows
+from trainer.data.splits import Indices
+from trainer.data.tensors import normalise
+from trainer.store.arrays import ArrayStore, Layout, NoRoomError, OnProgress
+from trainer.store.digests import computed_by, weights_digest
+from trainer.store.image_cache import held_store, images_key, shared_store
+from trainer.task.protocols import Rows
 from trainer.tasks.captioning.model import Encoder
 from trainer.tasks.captioning.rows import Seen, TrainRows, ValRows
 
-VERSION = 1  # goes up whenever the same weights and crops would give other features
+VERSION = 1  # increased whenever the same weights and crops would give other features
 _BLOCK_CROPS = 32
 
 
 class _TooLargeError(Exception):
-    """Features beyond what a float16 holds."""
+    """Features too large for float16."""
 
 
 class CropFeatures:
@@ -50,7 +50,7 @@ class CropFeatures:
 
 
 def with_features(encoder: Encoder, rows: Rows, limit_gb: float, progress: OnProgress | None = None) -> Rows:
-    """The rows with features in the place of pixels where they fit into the cache; a note says what was done."""
+    """The rows with features in place of pixels, where these fit into the cache; a note reports what was done."""
     train, val = rows.train, rows.val
     assert isinstance(train, TrainRows)
     assert isinstance(val, ValRows)
@@ -63,8 +63,8 @@ def with_features(encoder: Encoder, rows: Rows, limit_gb: float, progress: OnPro
         layout = held.layout if held else Layout(key, len(work.images), work.shape(), "float16")
         store = shared_store("features", layout, work, limit_gb, progress)
     except (NoRoomError, OSError, _TooLargeError) as error:
-        said = f"the frozen encoder runs in every epoch: its features are not cached ({error})"
-        return replace(rows, notes=(said,))
+        note = f"the frozen encoder runs in every epoch: its features are not cached ({error})"
+        return replace(rows, notes=(note,))
     took = f"features of {layout.rows} crops computed in {store.built_seconds:.1f} s, for all runs"
     sides: list[TrainRows | ValRows] = []
     first = 0
@@ -82,7 +82,7 @@ class _Encoding:
     """The frozen backbone over the fixed crops of the images of several sides, in blocks."""
 
     def __init__(self, encoder: Encoder, sides: Sequence[Seen], used: Sequence[Indices]) -> None:
-        # The store outlives the run; the run's model must not live on with it.
+        # The store outlives the run, and must not keep the run's model alive.
         self.backbone = weakref.ref(encoder.backbone.eval())
         self.device = encoder.project.weight.device
         self.source, self.crops = sides[0].images, sides[0].crops
@@ -94,7 +94,7 @@ class _Encoding:
         self.corners = np.concatenate(corners)
 
     def key(self, weights: str) -> str:
-        """What the features hang on; see `computed_by`."""
+        """A key for everything that the features depend on; see `computed_by`."""
         chosen, places = np.unique(self.images, return_inverse=True)
         images = images_key([self.source.paths[image] for image in chosen.tolist()], self.source.size_px)
         where = computed_by(self.device)
@@ -112,11 +112,11 @@ class _Encoding:
 
     def _encoded(self, some: slice) -> NDArray[np.float16]:
         backbone = self.backbone()
-        assert backbone is not None, "whoever reads the features trains the model"
+        assert backbone is not None, "features are only read while the model is alive"
         pixels = torch.from_numpy(self.crops.cut(self.source, self.images[some], self.corners[some]))
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             maps = backbone(normalise(pixels.to(self.device))).half()
         if not bool(torch.isfinite(maps).all()):
             raise _TooLargeError("they are too large for a float16, or no numbers")
-        found: NDArray[np.float16] = maps.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return found
+        features: NDArray[np.float16] = maps.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return features

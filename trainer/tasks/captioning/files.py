@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,31 +10,32 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import Images, shared_images
-from trainer.captionfiles import CaptionTable, read_captions
-from trainer.scenes import ScenesSpec
-from trainer.splits import Selection, asked_too_much, select
-from trainer.task import LOSS, DataSummary, Metric
-from trainer.tasks import load
+from trainer.checkpoints.weight_files import require_start
+from trainer.config.registry import load
+from trainer.data import builtin_scenes
+from trainer.data.captions import CaptionTable, read_captions
+from trainer.data.image_folders import left_out
+from trainer.data.scenes.spec import ScenesSpec
+from trainer.data.splits import Selection, asked_too_much, select
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images, shared_images
+from trainer.task.library_checks import run_checks
+from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.captioning.config import CaptioningConfig
-from trainer.tryout import look_at
-from trainer.weightfiles import require_start
 
-RESIZE_PART = 256 / 224  # images are squeezed to this much more than the crop
+RESIZE_PART = 256 / 224  # images are resized to this much more than the crop
 
 
 def scenes_spec(config: CaptioningConfig) -> ScenesSpec | None:
-    """The built-in data, where no files are named."""
-    return builtin.scenes_spec(config.data.scenes, config.data.caption_file is not None)
+    """The specification of the built-in data, where no files are named."""
+    return builtin_scenes.scenes_spec(config.data.scenes, config.data.caption_file is not None)
 
 
 def data_paths(config: CaptioningConfig) -> tuple[Path, Path]:
     """Image folder and caption file: those named, else those of the built-in scenes."""
     spec = scenes_spec(config)
     if spec is not None:
-        files = builtin.drawn_files(spec)
+        files = builtin_scenes.drawn_files(spec)
         return files.images_dir, files.caption_file
     assert config.data.images_dir is not None, "the configuration checks that one comes with the other"
     assert config.data.caption_file is not None, "as above"
@@ -62,9 +63,6 @@ class CaptioningFiles:
     """`TaskFiles` of captioning."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {"evaluation.beam_size": 1}
-    # Over another vocabulary it is another loss; smoothing is of training alone.
-    LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.type", "data.freq_threshold", "data.vocab_path")
-    DATA_KEYS: ClassVar[Sequence[str]] = ("data.scenes.", "data.bad_samples")
 
     @staticmethod
     def metric(config: CaptioningConfig) -> Metric:
@@ -76,9 +74,9 @@ class CaptioningFiles:
     def check(config: CaptioningConfig) -> DataSummary:
         require_start(config, config.model.weights)
         spec = scenes_spec(config)
-        if spec is not None:  # known without drawing them
+        if spec is not None:  # known before they are drawn
             counts, skipped, stamp = np.full(spec.images, spec.captions_per_image), 0, spec.key
-            words = builtin.scenes_words(spec, "data.images_dir and data.caption_file")
+            description = builtin_scenes.scenes_words(spec, "data.images_dir and data.caption_file")
         else:
             table = read_table(config)
             counts, skipped, stamp = (
@@ -86,20 +84,20 @@ class CaptioningFiles:
                 table.skipped,
                 table.fingerprint,
             )
-            words = f"{len(table.images)} images, {counts.sum()} captions from {config.data.caption_file}"
+            description = f"{len(table.images)} images, {counts.sum()} captions from {config.data.caption_file}"
         chosen = select(config, len(counts))
         return chosen.summary(
-            words, stamp, skipped, _warnings(config, chosen, skipped), int(counts[chosen.train].sum())
+            description, stamp, skipped, _warnings(config, chosen, skipped), int(counts[chosen.train].sum())
         )
 
     @staticmethod
     def try_out(config: CaptioningConfig) -> None:
-        """Weights that cannot be fetched; those that can are in the library's cache from now on, for all runs."""
+        """`ConfigError` for weights that cannot be fetched; others are then in the library's cache, for all runs."""
         model, start = config.model, config.checkpoint
         published = model.pretrained and model.weights is None and model.backbone != "resnet10_thin"
         if published and start.resume is None and start.weights is None:
             fetch = load("trainer.tasks.captioning.encoder:build_backbone")
-            look_at([(["encoder", model.backbone], partial(fetch, model, True))])
+            run_checks([(["encoder", model.backbone], partial(fetch, model, True))])
 
     @staticmethod
     def prepare(config: CaptioningConfig, progress: OnProgress) -> None:
@@ -107,19 +105,14 @@ class CaptioningFiles:
             table = read_table(config)
             open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
 
-        builtin.prepare(scenes_spec(config), open_all, progress)
+        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
 
 
 def _warnings(config: CaptioningConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:
-    said = []
-    if skipped:
-        said.append(
-            f"{skipped} unusable {'file or row' if skipped == 1 else 'files or rows'} left out (data.bad_samples=skip)"
-        )
-    said += asked_too_much(config, chosen)
+    warnings = [*left_out(skipped, "file", "row"), *asked_too_much(config, chosen)]
     model = config.model
     if not model.encoder_fine_tune and not model.pretrained and model.weights is None:
-        said.append("the encoder is frozen at random weights (model.encoder_fine_tune=true would train it)")
+        warnings.append("the encoder is frozen at random weights (model.encoder_fine_tune=true would train it)")
     if not model.encoder_fine_tune and config.training.optimizer.encoder_lr is not None:
-        said.append("training.optimizer.encoder_lr has no effect: the encoder is frozen (model.encoder_fine_tune)")
-    return tuple(said)
+        warnings.append("training.optimizer.encoder_lr has no effect: the encoder is frozen (model.encoder_fine_tune)")
+    return tuple(warnings)

@@ -22,7 +22,7 @@ class Encoder(nn.Module):
         self.frozen = frozen
         if frozen:
             self.backbone.requires_grad_(False)
-        # Images arrive with their channels last; convolutions are faster that way, on CPUs too.
+        # Images come with their channels last; convolutions are faster that way, also on CPUs.
         self.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> Encoder:
@@ -33,7 +33,7 @@ class Encoder(nn.Module):
         return self
 
     def forward(self, seen: Tensor, known: bool = False) -> Tensor:
-        """Images [batch, 3, side, side], or what the backbone made of them (`known`) → places [batch, places, dim]."""
+        """Images [batch, 3, side, side], or their feature maps (`known`) → places [batch, places, dim]."""
         features = seen if known else self.features(seen)
         places: Tensor = self.project(self.pool(features))  # [batch, dim, side, side]
         return places.flatten(2).transpose(1, 2)
@@ -41,8 +41,8 @@ class Encoder(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Images [batch, 3, side, side] → feature map [batch, channels, h, w]."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            found: Tensor = self.backbone(images)
-            return found
+            maps: Tensor = self.backbone(images)
+            return maps
 
 
 class Decoder(nn.Module):
@@ -94,6 +94,6 @@ class Captioner(nn.Module):
         return self.logits(self.image_vectors(seen, known), words)
 
     def logits(self, image: Tensor, words: Tensor) -> Tensor:
-        """As `forward`, from mean vectors that are known already."""
+        """As `forward`, from given mean vectors."""
         logits: Tensor = self.decoder(words[:, :-1], image, self.decoder.start(image))[0]
         return logits

@@ -11,29 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.cache import Images
-from trainer.data import Batch, RowKey, batches_of, parts_of
-from trainer.randomness import uniforms
-from trainer.splits import Indices
+from trainer.data.splits import Indices
+from trainer.data.tensors import padded
+from trainer.learning.randomness import uniforms
+from trainer.store.image_cache import Images
+from trainer.task.batches import Batch, RowKey, batches_of, parts_of
 
-
-def padded(captions: Sequence[Sequence[int]], pad: int) -> Tensor:
-    """Token lists → [captions, longest], padded at the end."""
-    longest = max(len(caption) for caption in captions)
-    table = np.full((len(captions), longest), pad, dtype=np.int64)
-    for row, caption in enumerate(captions):
-        table[row, : len(caption)] = caption
-    return torch.from_numpy(table)
-
-
-CROPS_STREAM = 1 << 40  # apart from every epoch
+CROPS_STREAM = 1 << 40  # differs from every epoch
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Where crops of `crop_px` lie in images of `source_px`.
+    """The places of crops of `crop_px` in images of `source_px`.
 
-    `fixed` crops an image, drawn under `seed` once and for all, of which an epoch takes one; 0 draws anew in every
+    `fixed` crops an image, drawn once under `seed`, of which an epoch takes one; 0 draws anew in every
     epoch; without a seed they lie in the centre.
     """
 
@@ -50,11 +41,11 @@ class Crops:
         """Top and left of the fixed crop `picks` of each image: [images, 2]."""
         if self.seed is None:
             return np.full((len(images), 2), self.margin // 2)
-        found = np.empty((len(images), 2))
+        places = np.empty((len(images), 2))
         for pick in np.unique(picks):
             at = picks == pick
-            found[at] = uniforms(self.seed, CROPS_STREAM + int(pick), images[at], 2)
-        return (found * (self.margin + 1)).astype(np.int64)
+            places[at] = uniforms(self.seed, CROPS_STREAM + int(pick), images[at], 2)
+        return (places * (self.margin + 1)).astype(np.int64)
 
     def drawn(self, seed: int, epoch: int, images: Indices) -> tuple[Indices, Indices]:
         """An epoch's corners, and which of the fixed crops they are (0 where none is fixed)."""
@@ -74,7 +65,7 @@ class Crops:
 
 
 class Features(Protocol):
-    """What a frozen encoder makes of the fixed crops."""
+    """The outputs of a frozen encoder for the fixed crops."""
 
     def batch(self, images: Indices, picks: Indices) -> Tensor:
         """float16 [images, channels, h, w]"""
@@ -82,7 +73,7 @@ class Features(Protocol):
 
 
 class Seen:
-    """What a batch shows of its images: pixels, or features where they are known."""
+    """The image part of a batch: pixels, or features where they are cached."""
 
     def __init__(self, images: Images, crops: Crops) -> None:
         self.images, self.crops = images, crops

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import decode
-from trainer.criterion import summed_loss, with_reduction
-from trainer.data import Batch, normalise, part_sizes
-from trainer.imagefiles import images_in
-from trainer.splits import select
-from trainer.task import Parts, Rows, Scores
+from trainer.data import builtin_scenes
+from trainer.data.image_folders import images_in
+from trainer.data.splits import select
+from trainer.data.tensors import normalise
+from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
+from trainer.learning.criterion import summed_loss, with_reduction
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import decode
+from trainer.task.batches import Batch, part_sizes
+from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tasks.captioning.decode import beam_search
@@ -25,7 +27,6 @@ from trainer.tasks.captioning.features import with_features
 from trainer.tasks.captioning.files import CaptioningFiles, open_images, read_table, resize_px, scenes_spec
 from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.rows import Crops, TrainRows, ValRows, parted
-from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
 
 
 class CaptioningTask:
@@ -39,7 +40,7 @@ class CaptioningTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin.draw_scenes(scenes_spec(self.config))
+        builtin_scenes.draw_scenes(scenes_spec(self.config))
         table = read_table(self.config)
         chosen = select(self.config, len(table.images))
         data = self.config.data
@@ -84,7 +85,7 @@ class CaptioningTask:
         words = batch["words"]
         seen, known = seen_in(batch)
         loss = self._loss_of(model(seen, words, known), words)
-        # The sum of gradients is the whole batch's, also where only a part of it is here.
+        # Scaled for the gradient of the whole batch, also where this is only a part of it.
         whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
         return with_reduction(loss, whole, self.config.criterion.reduction)
 
@@ -137,8 +138,8 @@ class CaptioningTask:
 
     def _captions(self, model: Captioner, image: Tensor) -> list[str]:
         evaluation = self.config.evaluation
-        found = beam_search(model.decoder, image, self._words(), evaluation.beam_size, evaluation.max_length)
-        return [self._words().decode(numbers) for numbers in found]
+        hypotheses = beam_search(model.decoder, image, self._words(), evaluation.beam_size, evaluation.max_length)
+        return [self._words().decode(numbers) for numbers in hypotheses]
 
     def _loss_of(self, logits: Tensor, words: Tensor) -> Tensor:
         criterion = self.config.criterion
@@ -152,7 +153,7 @@ class CaptioningTask:
 
 
 def seen_in(batch: Batch) -> tuple[Tensor, bool]:
-    """What the model sees in a batch: its images, or the maps that its frozen encoder made of them (True)."""
+    """The model's input from a batch: images, or feature maps of its frozen encoder (True)."""
     if "features" in batch:
         return batch["features"].float(), True
     return normalise(batch["images"]), False

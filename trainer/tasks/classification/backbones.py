@@ -11,23 +11,22 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from trainer.checkpoint import first_line
-from trainer.data import IMAGENET_MEAN, IMAGENET_STD
-from trainer.errors import ConfigError, DataError, Problem
-from trainer.randomness import untouched
+from trainer.checkpoints.weights import read_weights
+from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
+from trainer.errors import ConfigError, DataError, Problem, first_line
+from trainer.learning.randomness import untouched
 from trainer.tasks.classification.config import ClassificationModel
 from trainer.tasks.classification.rows import Statistics
-from trainer.weights import read_weights
 
 _SOME_CLASSES = 2
-_OPACITY = 0.5  # mean and deviation of a channel that no pretrained model has seen
-# Heads that only training uses, and a change of colours that belongs to the published weights.
+_OPACITY = 0.5  # mean and deviation of a channel that pretrained models do not have
+# Heads that only training uses, and a colour transform that belongs to the published weights.
 _GOOGLE = {"aux_logits": False, "init_weights": False}
 _INCEPTION = ("googlenet", "inception_v3")
 
 
 def statistics_of(settings: ClassificationModel) -> Statistics:
-    """How the backbone wants its pixels: as it was trained, which is ImageNet's statistics but for some of timm's."""
+    """The pixel statistics that a backbone was trained with: ImageNet's, except for some of timm's."""
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     if settings.load_from == "timm":
@@ -44,7 +43,7 @@ def statistics_of(settings: ClassificationModel) -> Statistics:
 def build_backbone(settings: ClassificationModel, classes: int, side_px: int, weights: bool) -> nn.Module:
     """A classifier for images of `side_px`; `weights=False` leaves out pretrained ones, because a checkpoint follows.
 
-    `ConfigError` where weights cannot be had, or the backbone takes no such images.
+    `ConfigError` where weights cannot be loaded, or the backbone cannot take such images.
     """
     wanted = weights and (settings.pretrained or settings.weights is not None)
     try:
@@ -60,9 +59,9 @@ def build_backbone(settings: ClassificationModel, classes: int, side_px: int, we
 
 
 def require_backbone(settings: ClassificationModel, sides_px: Sequence[int], weights: bool) -> None:
-    """`ConfigError` where a backbone is not to be had, or does not take images of these sizes, one after the other.
+    """`ConfigError` where a backbone cannot be loaded, or cannot take images of these sizes, one after the other.
 
-    With `weights`, published ones must be to be had too; they are in the library's cache from then on. Sizes are tried
+    With `weights`, published ones must be available, too; they are in the library's cache from then on. Sizes are tried
     without memory and arithmetic where the model can be; only what fails there is built in earnest.
     """
     if has_fixed_size(settings) and len(sides_px) > 1:
@@ -72,7 +71,7 @@ def require_backbone(settings: ClassificationModel, sides_px: Sequence[int], wei
             try:
                 with torch.device("meta"):
                     _try_out(_made(settings, _SOME_CLASSES, side_px), settings, side_px)
-            except Exception:  # noqa: BLE001 - whatever a model makes of tensors without content; the next line tells
+            except Exception:  # noqa: BLE001 - a model may fail in any way on tensors without content; the next line reports it
                 build_backbone(settings, _SOME_CLASSES, side_px, weights=False)
     if weights and settings.pretrained and settings.weights is None:
         _published(settings)
@@ -84,18 +83,18 @@ def other_size(settings: ClassificationModel, built_px: int, side_px: int) -> Co
 
 
 def head_of(model: nn.Module) -> frozenset[int]:
-    """The identities of the parameters of the last layer, or layers, which are new for every set of classes."""
+    """The identities of the parameters of the last layer or layers, which are new for each set of classes."""
     get: Callable[[], Any] | None = getattr(model, "get_classifier", None)  # timm's
     if get is not None:
-        found = get()
-        heads = [part for part in (found if isinstance(found, tuple | list) else (found,)) if part is not None]
+        modules = get()
+        heads = [part for part in (modules if isinstance(modules, tuple | list) else (modules,)) if part is not None]
     else:
         heads = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1:]
     return frozenset(id(parameter) for head in heads for parameter in head.parameters())
 
 
 def _known_weights(settings: ClassificationModel) -> Any:
-    """What timm knows of the weights that a name means; `ConfigError` for a tag behind the dot that it does not."""
+    """What timm knows of the weights of a name; `ConfigError` for an unknown tag behind the dot."""
     try:
         return timm.get_pretrained_cfg(settings.backbone_name)
     except RuntimeError as error:
@@ -135,7 +134,7 @@ def _first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
 
 
 def _change_channels(model: nn.Module, channels: int) -> None:
-    """Puts another first layer in place of the one for colour images."""
+    """Replaces the first layer, made for colour images, by one for other channels."""
     name, old = _first_convolution(model)
     new = nn.Conv2d(
         channels,
@@ -157,8 +156,8 @@ def _published(settings: ClassificationModel) -> Mapping[str, Tensor]:
     try:
         if settings.load_from == "timm":
             return timm.create_model(name, pretrained=True).state_dict()
-        found: Mapping[str, Tensor] = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
-        return found
+        state: Mapping[str, Tensor] = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
+        return state
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         what = f"the weights of {name} could not be fetched ({first_line(error)})"
         fix = "give a file with model.weights=PATH, or start from random weights with model.pretrained=false"
@@ -166,7 +165,7 @@ def _published(settings: ClassificationModel) -> Mapping[str, Tensor]:
 
 
 def _fill(model: nn.Module, state: Mapping[str, Tensor], settings: ClassificationModel) -> None:
-    """Fills all but the head, and the head where it fits; the first layer is adapted to the channels."""
+    """Loads all but the head, and the head where it fits; the first layer is adapted to the channels."""
     own = model.state_dict()
     named = {name: id(parameter) for name, parameter in model.named_parameters()}
     head = {name for name, identity in named.items() if identity in head_of(model)}
@@ -187,7 +186,7 @@ def _fill(model: nn.Module, state: Mapping[str, Tensor], settings: Classificatio
 
 @torch.no_grad()
 def _try_out(model: nn.Module, settings: ClassificationModel, side_px: int) -> None:
-    """One image through the model: what it does not take is said now."""
+    """Tries one image; `ConfigError` where the model cannot take it."""
     try:
         model.eval()(torch.zeros(1, settings.in_channels, side_px, side_px))
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:

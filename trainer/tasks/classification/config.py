@@ -7,26 +7,24 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from trainer.config import (
-    AbsolutePath,
+from trainer.config.section import AbsolutePath, Section, setting
+from trainer.config.settings import (
     CriterionSettings,
     DataSettings,
     RunConfig,
     ScheduleName,
     SchedulerSettings,
-    Section,
     TrainingSettings,
     schedule_name,
-    setting,
 )
-from trainer.tasks.classification.catalogue import backbone_names, no_backbone
+from trainer.data.library_models import backbone_names, no_backbone
 from trainer.tasks.classification.transformlist import TransformList
 
 _LIST = "names of torchvision.transforms.v2 with their arguments"
 
 
 class AugmentationSchedule(Section):
-    """The chance p that an image is augmented, over the part t of `training.schedule_epochs` that has gone by.
+    """The chance p that an image is augmented, after the part t of `training.schedule_epochs`.
 
     p(t) = end_p + (start_p − end_p) · (e^(−k·t) − e^(−k)) / (1 − e^(−k)), where k is `exponent_factor` and
     t = (epoch − 1) / (schedule_epochs − 1): start_p in the first epoch, end_p in the last; k = 0 is the straight line.
@@ -54,6 +52,7 @@ class AugmentationSchedule(Section):
 
 
 class ClassificationData(DataSettings):
+    ROLES = frozenset({"use"})
     images_dir: AbsolutePath | None = setting(
         None,
         "one folder per class; or folders train and val with one folder per class each; or, with labels_file, the "
@@ -65,13 +64,15 @@ class ClassificationData(DataSettings):
     )
     val_labels_file: AbsolutePath | None = setting(None, "the validation images' own CSV")
     label_separator: str = setting(
-        ";", "between several labels of an image, with criterion.type bce or bce_with_logits", min_length=1
+        ";", "between several labels of an image, with criterion.type bce or bce_with_logits", role="data", min_length=1
     )
     source_scale: float = setting(
         1.0, "images are kept this much larger than image_size, for sharper crops", ge=1.0, le=4.0
     )
     backgrounds_dir: AbsolutePath | None = setting(None, "folder of pictures that training images are pasted onto")
-    insert_background_p: float = setting(0.0, "chance that a training image is pasted onto one", ge=0.0, le=1.0)
+    insert_background_p: float = setting(
+        0.0, "chance that a training image is pasted onto one", role="data", ge=0.0, le=1.0
+    )
     background_max_ratio: float = setting(
         2.0, "the background is up to so many times as wide as the image on it", ge=1.0, le=20.0
     )
@@ -111,16 +112,19 @@ class ClassificationData(DataSettings):
 class ClassificationModel(Section):
     load_from: Literal["torchvision", "timm"] = setting("torchvision", "the library that backbone_name is of")
     backbone_name: str = setting("resnet18", "any classification model of torchvision or timm; timm's with its tag too")
-    pretrained: bool = setting(False, "start from the library's weights, all but the last layer")
+    pretrained: bool = setting(False, "start from the library's weights, all but the last layer", role="use")
     weights: AbsolutePath | None = setting(
         None,
         "a file with the backbone's state dict (.pth, .safetensors), in place of a download; or a checkpoint of a "
         "run, of which the last layer is left out where the classes are others",
+        role="use",
     )
     in_channels: int = setting(
         3, "1 grey, 2 grey and opacity, 3 colour, 4 colour and opacity; pretrained first layers are adapted", ge=1, le=4
     )
-    n_classes: int | None = setting(None, "null = as many as the data have; a number is checked against them", ge=1)
+    n_classes: int | None = setting(
+        None, "null = as many as the data have; a number is checked against them", role="data", ge=1
+    )
 
     @field_validator("backbone_name")
     @classmethod
@@ -136,10 +140,12 @@ class ClassificationModel(Section):
 
 
 class ClassificationCriterion(CriterionSettings):
+    ROLES = frozenset({"use"})  # smoothing and reduction are of training alone
     type: Literal["cross_entropy", "bce", "bce_with_logits", "mse", "l1", "smooth_l1"] = setting(
         "cross_entropy",
         "the loss; images with several labels take bce_with_logits, or bce, which is the same on probabilities; "
         "mse, l1 and smooth_l1 are between probabilities and truth",
+        role=("loss", "data"),  # it says whether an image may have several labels
     )
 
 

@@ -11,15 +11,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.errors import DataError, listed
-from trainer.imagefiles import SUFFIXES, fingerprint, stats_below, table_fingerprint
-from trainer.scenes import ScenesSpec
-from trainer.scenes.spec import KINDS
-from trainer.splits import Selection, asked_too_much, select
-from trainer.task import LOSS, DataSummary, Metric
-from trainer.tasks import load
+from trainer.checkpoints.weight_files import require_start
+from trainer.config.registry import load
+from trainer.data import builtin_scenes
+from trainer.data.image_folders import SUFFIXES, fingerprint, left_out, stats_below, table_fingerprint
+from trainer.data.scenes.spec import KINDS, ScenesSpec
+from trainer.data.splits import Selection, asked_too_much, select
+from trainer.errors import DataError, counted, listed
+from trainer.store.arrays import OnProgress
+from trainer.task.library_checks import Check, run_checks, section
+from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.labels import (
     Reading,
@@ -30,12 +31,10 @@ from trainer.tasks.classification.labels import (
     read_source,
     split_folders,
 )
-from trainer.tasks.classification.pictures import background_files, open_pictures, source_px, stamp_of
+from trainer.tasks.classification.source_images import background_files, open_source_images, source_px, stamp_of
 from trainer.tasks.classification.transformlist import TRANSFORM_LISTS
-from trainer.tryout import Look, look_at, section
-from trainer.weightfiles import require_start
 
-_UNEVEN = 1.5  # from here on the sizes of the classes are called uneven
+_UNEVEN = 1.5  # from this ratio on a warning reports uneven classes
 _SEVERAL_LABELS = ("bce", "bce_with_logits")
 
 
@@ -59,21 +58,21 @@ class LabelTable:
 
     @property
     def targets(self) -> str:
-        """What a model has to say of an image."""
+        """A description of what a model predicts for an image."""
         return f"{'any' if self.several else 'one'} of {listed(self.classes, 'class')}"
 
 
 def scenes_spec(config: ClassificationConfig) -> ScenesSpec | None:
-    """The built-in data, where no files are named."""
+    """The specification of the built-in data, where no files are named."""
     data = config.data
-    return builtin.scenes_spec(data.scenes, data.images_dir is not None or data.labels_file is not None)
+    return builtin_scenes.scenes_spec(data.scenes, data.images_dir is not None or data.labels_file is not None)
 
 
 def sources(config: ClassificationConfig) -> tuple[Source, ...]:
     """One source of all images, or one to train and one to validate on."""
     data, spec = config.data, scenes_spec(config)
     if spec is not None:
-        return (Source("data.images_dir", builtin.drawn_files(spec).classes_dir, None),)
+        return (Source("data.images_dir", builtin_scenes.drawn_files(spec).classes_dir, None),)
     if data.labels_file is not None:
         images = data.images_dir or data.labels_file.parent
         first = Source("data.labels_file", images, data.labels_file)
@@ -92,17 +91,17 @@ def sources(config: ClassificationConfig) -> tuple[Source, ...]:
 
 def read_table(config: ClassificationConfig) -> LabelTable:
     """The usable images with their labels; `DataError` names what is wrong by file and row."""
-    found = sources(config)
-    for source in found:
+    named = sources(config)
+    for source in named:
         if source.labels_file is not None and not source.labels_file.is_file():
             raise DataError(f"{source.labels_file}: no such file of labels ({source.key})")
         if not source.images_dir.is_dir():
             key = source.key.replace("labels_file", "images_dir")
             raise DataError(f"{source.images_dir}: no such folder of images ({key})")
-    prints = tuple(map(_fingerprint, found))
+    prints = tuple(map(_fingerprint, named))
     several = config.criterion.type in _SEVERAL_LABELS
     reading = Reading(config.data.label_separator if several else "", config.data.bad_samples == "skip")
-    return _read(found, prints, reading)
+    return _read(named, prints, reading)
 
 
 def _fingerprint(source: Source) -> str:
@@ -112,12 +111,12 @@ def _fingerprint(source: Source) -> str:
 
 
 @lru_cache(maxsize=4)
-def _read(found: tuple[Source, ...], prints: tuple[str, ...], reading: Reading) -> LabelTable:
-    sides = [read_source(source, reading, stamp) for source, stamp in zip(found, prints, strict=True)]
+def _read(named: tuple[Source, ...], prints: tuple[str, ...], reading: Reading) -> LabelTable:
+    sides = [read_source(source, reading, stamp) for source, stamp in zip(named, prints, strict=True)]
     classes = classes_of(sides)
     number = {name: place for place, name in enumerate(classes)}
     labels = [labels for side in sides for labels in side.labels.values()]
-    paths = [[source.images_dir / name for name in side.labels] for source, side in zip(found, sides, strict=True)]
+    paths = [[source.images_dir / name for name in side.labels] for source, side in zip(named, sides, strict=True)]
     held = set(paths[1]) if len(paths) == 2 else set()
     return LabelTable(
         images=tuple(path for side in paths for path in side),
@@ -133,26 +132,20 @@ def _read(found: tuple[Source, ...], prints: tuple[str, ...], reading: Reading) 
 
 
 def checked_classes(config: ClassificationConfig, classes: Sequence[str], several: bool) -> None:
-    """`DataError` where the data have other than `model.n_classes` classes, or too few to tell apart."""
+    """`DataError` where the data do not have `model.n_classes` classes, or have too few."""
     asked = config.model.n_classes
     shown = ", ".join(classes[:8]) + (", …" if len(classes) > 8 else "")
     if asked is not None and asked != len(classes):
         fix = f"set model.n_classes={len(classes)}, or leave it out"
         raise DataError(f"model.n_classes={asked}, but the data have {len(classes)} classes ({shown}); {fix}")
     if len(classes) < (1 if several else 2):
-        raise DataError(f"{len(classes)} class{'' if len(classes) == 1 else 'es'} ({shown}): nothing to tell apart")
+        raise DataError(f"{counted(len(classes), 'class')} ({shown}): nothing to tell apart")
 
 
 class ClassificationFiles:
     """`TaskFiles` of classification."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
-    LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.type",)  # smoothing and reduction are of training alone
-    # The criterion says whether an image may have several labels.
-    DATA_KEYS: ClassVar[Sequence[str]] = (
-        "data.scenes.", "data.bad_samples", "data.label_separator", "data.insert_background_p", "model.n_classes",
-        "criterion.type",
-    )  # fmt: skip
 
     @staticmethod
     def metric(config: ClassificationConfig) -> Metric:
@@ -164,60 +157,61 @@ class ClassificationFiles:
         _require_apart(config)
         spec = scenes_spec(config)
         targets = ""
-        if spec is not None:  # known without drawing them
+        if spec is not None:  # known before they are drawn
             checked_classes(config, KINDS, several=False)
             count = len(KINDS) * spec.images_per_class
             chosen, skipped, stamp = select(config, count), 0, spec.key
             warnings: tuple[str, ...] = ()
-            words = builtin.scenes_words(replace(spec, images=count), "data.images_dir or data.labels_file")
+            description = builtin_scenes.scenes_words(
+                replace(spec, images=count), "data.images_dir or data.labels_file"
+            )
         else:
             table = read_table(config)
             checked_classes(config, table.classes, table.several)
             chosen = select(config, len(table.images), table.held_out)
             skipped, stamp, targets = table.skipped, table.fingerprint, table.targets
             warnings = _warnings(config, table, chosen)
-            words = f"{len(table.images)} images of {len(table.classes)} classes from "
-            words += " and ".join(str(source.labels_file or source.images_dir) for source in sources(config))
+            description = f"{len(table.images)} images of {len(table.classes)} classes from "
+            description += " and ".join(str(source.labels_file or source.images_dir) for source in sources(config))
         behind = background_files(config)
         if behind:
             stamp = hashlib.sha256(f"{stamp} {stamp_of(behind)}".encode()).hexdigest()[:16]
         if not behind and config.data.backgrounds_dir is not None and not config.data.insert_background_p:
             warnings += ("data.backgrounds_dir has no effect: data.insert_background_p is 0",)
-        said = (*asked_too_much(config, chosen), *warnings)
-        return chosen.summary(words, stamp, skipped, said, targets=targets)
+        every_warning = (*asked_too_much(config, chosen), *warnings)
+        return chosen.summary(description, stamp, skipped, every_warning, targets=targets)
 
     @staticmethod
     def try_out(config: ClassificationConfig) -> None:
-        """A backbone that does not take such images, a transform that torchvision refuses: not known when a study is
-        planned, because the libraries take seconds to import."""
+        """Checks that the backbone takes such images and that torchvision accepts the transforms; takes seconds."""
         sides = tuple(dict.fromkeys(size for _, size in config.training.resize_schedule or ()))
         sides = sides or (config.data.image_size,)
         lists = [getattr(config.data, name) for name in TRANSFORM_LISTS]
         model, channels = config.model, config.model.in_channels
-        looks: list[Look] = []
+        checks: list[Check] = []
         if config.checkpoint.resume is None:
             require: Callable[..., None] = load("trainer.tasks.classification.backbones:require_backbone")
             fresh = config.checkpoint.weights is None
-            looks.append((["backbone", section(model), sides, fresh], partial(require, model, sides, fresh)))
+            checks.append((["backbone", section(model), sides, fresh], partial(require, model, sides, fresh)))
         for side in sides if any(lists) else ():
             build: Callable[..., object] = load("trainer.tasks.classification.transforms:build_chains")
             source = source_px(config, side)
             subject = ["transforms", lists, side, source, channels]
-            looks.append((subject, partial(build, config.data, side, source, channels)))
-        look_at(looks)
+            checks.append((subject, partial(build, config.data, side, source, channels)))
+        run_checks(checks)
 
     @staticmethod
     def prepare(config: ClassificationConfig, progress: OnProgress) -> None:
         def open_all() -> None:
             table = read_table(config)
             chosen = select(config, len(table.images), table.held_out)
-            open_pictures(config, table.images, chosen.used, config.data.image_size, progress)
+            open_source_images(config, table.images, chosen.used, config.data.image_size, progress)
 
-        builtin.prepare(scenes_spec(config), open_all, progress)
+        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
 
 
 def _require_apart(config: ClassificationConfig) -> None:
-    """`DataError` where what a run writes would be taken for a class."""
+    """`DataError` where a folder that the run writes would count as a class."""
     folder, written = config.data.images_dir, config.checkpoint.dir
     if folder is not None and config.data.labels_file is None and written.is_relative_to(folder):
         what = f"checkpoint.dir={written} lies in data.images_dir={folder}, whose folders are classes"
@@ -225,28 +219,29 @@ def _require_apart(config: ClassificationConfig) -> None:
 
 
 def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection) -> tuple[str, ...]:
-    said = []
+    warnings = []
     if table.foreign:
-        said.append(f"{listed(table.foreign, 'file')}: of a kind that is not read; convert them")
+        warnings.append(f"{listed(table.foreign, 'file')}: of a kind that is not read; convert them")
     mark = config.data.label_separator
     joined = [name for name in table.classes if mark in name]
     if joined and config.criterion.type not in _SEVERAL_LABELS and config.data.labels_file is not None:
         what = f"labels such as {joined[0]!r} are one class each"
-        said.append(f"{what}; several labels of an image, separated by {mark!r}, need criterion.type=bce_with_logits")
-    if table.skipped:
-        said.append(f"{table.skipped} unusable images, rows or folders left out (data.bad_samples=skip)")
+        warnings.append(
+            f"{what}; several labels of an image, separated by {mark!r}, need criterion.type=bce_with_logits"
+        )
+    warnings += left_out(table.skipped, "image", "row", "folder")
     if table.twice:
-        said.append(f"{len(table.twice)} images are trained and validated on, such as {table.twice[0]}")
+        warnings.append(f"{len(table.twice)} images are trained and validated on, such as {table.twice[0]}")
     everything = class_sizes(table.labels, iter(range(len(table.images))), len(table.classes))
     large, small = int(np.argmax(everything)), int(np.argmin(everything))
     if everything[large] > _UNEVEN * everything[small]:
         many, few = (f"{table.classes[place]} has {everything[place]}" for place in (large, small))
         times = everything[large] / max(1, everything[small])
-        said.append(f"uneven classes: {many} images, {few} ({times:.3g}×); f1_macro weighs all classes alike")
+        warnings.append(f"uneven classes: {many} images, {few} ({times:.3g}×); f1_macro weighs all classes alike")
     for indices, use in ((chosen.train, "train on"), (chosen.val, "validate on")):
         counts = class_sizes(table.labels, map(int, indices), len(table.classes))
         lacking = [table.classes[place] for place, count in enumerate(counts) if not count]
         if lacking and not config.training.overfit:
             shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
-            said.append(f"no image to {use} for class {shown}")
-    return tuple(said)
+            warnings.append(f"no image to {use} for class {shown}")
+    return tuple(warnings)

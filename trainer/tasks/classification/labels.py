@@ -1,4 +1,4 @@
-"""Labelled images in folders or CSV files, with everything that is wrong with them. Imports no torch."""
+"""Labelled images in folders or CSV files, with all mistakes in them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.csvfile import csv_rows
+from trainer.data.image_folders import OTHER_SUFFIXES, SUFFIXES, existing, files_below, image_name, unreadable
 from trainer.errors import DataError, listed
-from trainer.imagefiles import OTHER_SUFFIXES, SUFFIXES, existing, files_below, image_name, unreadable
+from trainer.store.csv_tables import csv_rows
 
 HEADER = ("image", "label")
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing")
@@ -20,7 +20,7 @@ Labels = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Source:
-    """Where images come from: folders of classes, or a CSV of names in a folder. `key` is what named it."""
+    """A source of images: folders of classes, or a CSV of names in a folder. `key` names it."""
 
     key: str
     images_dir: Path
@@ -36,7 +36,7 @@ class Reading:
 
 
 @dataclass
-class Found:
+class LabelledImages:
     """The images of a source by name, in the order in which they are used, and what was left out.
 
     `foreign`: images of kinds that are not read.
@@ -48,9 +48,10 @@ class Found:
 
 
 def split_folders(images_dir: Path) -> tuple[Path | None, Path | None]:
-    """The training and the validation folder inside, where these and perhaps a test folder are all that it holds; large
-    and small letters are one. `DataError` where folders of such names are there and it is not to be told which is what:
-    nobody's classes are called train and val.
+    """The training and the validation folder inside, where the folder holds only these and perhaps a test folder.
+
+    Upper and lower case are equal. `DataError` where there are folders of such names and it is unclear which is which:
+    classes are not called train and val.
     """
     if not images_dir.is_dir():
         return None, None
@@ -66,24 +67,24 @@ def split_folders(images_dir: Path) -> tuple[Path | None, Path | None]:
     raise DataError(f"{images_dir}: {named}; which hold the images to train and to validate on? {advice}")
 
 
-def read_source(source: Source, reading: Reading, stamp: str) -> Found:
-    """The usable images of a source; `DataError` names what is wrong, unless it is to be left out."""
+def read_source(source: Source, reading: Reading, stamp: str) -> LabelledImages:
+    """The usable images of a source; `DataError` names what is wrong, unless it may be left out."""
     if source.labels_file is None:
-        found = _in_folders(source, reading)
+        source_images = _in_folders(source, reading)
     else:
-        found = _in_table(source, source.labels_file, reading)
+        source_images = _in_table(source, source.labels_file, reading)
     if reading.skip:
-        bad = unreadable(list(found.labels), source.images_dir, stamp)
-        kept = {name: labels for name, labels in found.labels.items() if name not in bad}
-        found = Found(kept, found.left_out + len(bad), found.foreign)
-    if not found.labels:
+        bad = unreadable(list(source_images.labels), source.images_dir, stamp)
+        kept = {name: labels for name, labels in source_images.labels.items() if name not in bad}
+        source_images = LabelledImages(kept, source_images.left_out + len(bad), source_images.foreign)
+    if not source_images.labels:
         place = source.labels_file or source.images_dir
-        raise DataError(f"{place}: no usable image in it ({found.left_out} left out)")
-    return found
+        raise DataError(f"{place}: no usable image in it ({source_images.left_out} left out)")
+    return source_images
 
 
-def _in_folders(source: Source, reading: Reading) -> Found:
-    """Images by their first folder; one of each class in turn, so that the first ones are of all classes."""
+def _in_folders(source: Source, reading: Reading) -> LabelledImages:
+    """Images by their first folder; one of each class in turn, so that the first images cover all classes."""
     folder = source.images_dir
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not classes:
@@ -99,13 +100,13 @@ def _in_folders(source: Source, reading: Reading) -> Found:
             strays.append(name)
     empty = [name for name, images in by_class.items() if not images]
     if not reading.skip:
-        said = [listed(empty, "class folder") + " without an image"] if empty else []
-        said += [listed(strays, "image") + " in no class folder"] if strays else []
-        if said:
-            raise DataError(f"{folder}: {'; '.join(said)}; {_SKIP_HINT}")
+        mistakes = [listed(empty, "class folder") + " without an image"] if empty else []
+        mistakes += [listed(strays, "image") + " in no class folder"] if strays else []
+        if mistakes:
+            raise DataError(f"{folder}: {'; '.join(mistakes)}; {_SKIP_HINT}")
     turns = itertools.zip_longest(*by_class.values())
     labels: dict[str, Labels] = {str(name): (str(name).split("/")[0],) for turn in turns for name in turn if name}
-    return Found(labels, len(empty) + len(strays), files_below(folder, OTHER_SUFFIXES))
+    return LabelledImages(labels, len(empty) + len(strays), files_below(folder, OTHER_SUFFIXES))
 
 
 def named_images(labels_file: Path) -> Iterator[str]:
@@ -113,7 +114,7 @@ def named_images(labels_file: Path) -> Iterator[str]:
     return (image_name(cells[0]) for _, cells in csv_rows(labels_file, HEADER))
 
 
-def _in_table(source: Source, labels_file: Path, reading: Reading) -> Found:
+def _in_table(source: Source, labels_file: Path, reading: Reading) -> LabelledImages:
     wrong: list[str] = []
     labels: dict[str, Labels] = {}
     for row, cells in csv_rows(labels_file, HEADER):
@@ -123,14 +124,14 @@ def _in_table(source: Source, labels_file: Path, reading: Reading) -> Found:
             continue
         name, text = image_name(cells[0]), cells[1]
         split = text.split(reading.separator) if reading.separator else [text]
-        said = [label.strip() for label in split if label.strip()]
-        labels[name] = tuple(dict.fromkeys((*labels.get(name, ()), *said)))
+        names = [label.strip() for label in split if label.strip()]
+        labels[name] = tuple(dict.fromkeys((*labels.get(name, ()), *names)))
     if wrong and not reading.skip:
         raise DataError(f"{labels_file}: {listed(wrong, 'unusable row')}; {_SKIP_HINT}")
     names, missing = existing(labels, source.images_dir)
     if missing and not reading.skip:
         raise DataError(f"{source.images_dir}: {listed(missing, 'missing image')} of {labels_file}; {_SKIP_HINT}")
-    return Found({name: labels[name] for name in names}, len(wrong) + len(missing))
+    return LabelledImages({name: labels[name] for name in names}, len(wrong) + len(missing))
 
 
 def _problem(cells: Sequence[str], labels: Mapping[str, Labels], reading: Reading) -> str:
@@ -149,7 +150,7 @@ def _problem(cells: Sequence[str], labels: Mapping[str, Labels], reading: Readin
     return ""
 
 
-def classes_of(sides: Sequence[Found]) -> tuple[str, ...]:
+def classes_of(sides: Sequence[LabelledImages]) -> tuple[str, ...]:
     """All labels in the order of their names; whole numbers in the order of their values."""
     names = {label for side in sides for labels in side.labels.values() for label in labels}
     numbers = all(name.isascii() and name.isdigit() for name in names)
@@ -157,7 +158,7 @@ def classes_of(sides: Sequence[Found]) -> tuple[str, ...]:
 
 
 def class_sizes(images: Sequence[tuple[int, ...]], indices: Iterator[int], classes: int) -> list[int]:
-    """How many of the images have each class."""
+    """The number of images of each class."""
     counts = [0] * classes
     for index in indices:
         for label in images[index]:

@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from trainer.data import Batch, RowKey, batches_of, parts_of
-from trainer.randomness import undisturbed, uniforms
+from trainer.learning.randomness import undisturbed, uniforms
+from trainer.task.batches import Batch, RowKey, batches_of, parts_of
 from trainer.tasks.classification.config import AugmentationSchedule, Mixing
-from trainer.tasks.classification.pictures import Pictures
+from trainer.tasks.classification.source_images import SourceImages
 from trainer.tasks.classification.transforms import DRAWS, Chains, as_tensor, pasted, with_channels
 
-VAL_STREAM, MIX_STREAM = 1 << 41, 1 << 42  # apart from every epoch
+VAL_STREAM, MIX_STREAM = 1 << 41, 1 << 42  # differs from every epoch
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ class Statistics:
             return images
         mean = torch.tensor(self.mean, device=images.device)[:, None, None] * 255.0
         std = torch.tensor(self.std, device=images.device)[:, None, None] * 255.0
-        # Channels last in memory: a quarter of a small network's step on a CPU, and what a GPU's tensor cores want.
+        # Channels last in memory: saves a quarter of a small network's step on a CPU, and suits a GPU's tensor cores.
         return images.to(torch.float, memory_format=torch.channels_last).sub_(mean).div_(std)
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures with their classes by number.
+    """Images with their classes by number.
 
     `several`: an image may have any number of labels, and a batch's are float [batch, classes]; else they are
     int64 [batch].
     """
 
-    pictures: Pictures
+    pictures: SourceImages
     labels: Sequence[tuple[int, ...]]
     classes: int
     several: bool
@@ -67,7 +67,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Chance:
-    """What is left to chance in training; `span_epochs` is what the course of the augmentation is laid over."""
+    """The random parts of training; `span_epochs` is the span of the augmentation's schedule."""
 
     insert_background_p: float
     background_max_ratio: float
@@ -77,7 +77,7 @@ class Chance:
 
 
 class TrainRows:
-    """Training images by number, as `chance` has it; framed like validation images where that is None.
+    """Training images by number, augmented by `chance`; treated like validation images where that is None.
 
     images: uint8 [batch, channels, side, side], or float where transforms or mixing make it so.
     """
@@ -122,7 +122,7 @@ class TrainRows:
         return self.chains.framed(picture, self.chains.train if augmented else (), draws[0])
 
     def _mixed(self, images: Tensor, labels: Tensor, first: RowKey) -> tuple[Tensor, Tensor]:
-        """With chance `mixing.p` the batch with its images mixed; a function of the batch, told by its first row."""
+        """With chance `mixing.p` a batch of mixed images; a function of the batch, identified by its first row."""
         mixing = self.chance.mixing if self.chance is not None else None
         if mixing is None or mixing.p == 0.0:
             return images, labels
@@ -141,7 +141,7 @@ class TrainRows:
 
 
 class ValRows:
-    """Validation images by number; what is left to chance in their transforms is the same every time."""
+    """Validation images by number; random draws in their transforms are the same every time."""
 
     def __init__(self, data: Labelled, rows: NDArray[np.int64], chains: Chains) -> None:
         self.data, self.rows, self.chains = data, rows, chains

@@ -1,4 +1,4 @@
-"""What a classifier's predictions are worth: accuracy, macro F1, top 5, the confusion matrix."""
+"""Scores of a classifier's predictions: accuracy, macro F1, top 5, the confusion matrix."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
-MOST_CLASSES = 100  # in a confusion matrix that a person looks at
+MOST_CLASSES = 100  # in a confusion matrix for a report
 
 
 def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Counts:
-    """How often which class was taken for which: [true class, predicted class]."""
+    """The confusion matrix: counts [true class, predicted class]."""
     return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
@@ -31,33 +31,33 @@ def one_label_scores(
     images, classes = probabilities.shape
     predicted = probabilities.argmax(axis=1)
     table = confusion(truth, predicted, classes)
-    found = {
+    metrics = {
         "accuracy": float(np.trace(table)) / images,
         "f1_macro": macro_f1(np.diag(table), table.sum(axis=1), table.sum(axis=0)),
     }
     if classes > 5:
         of_truth = probabilities[np.arange(images), truth][:, None]
-        # Of equal ones the earlier class comes first, or a model that says 0 of all but one would have five right.
+        # Of equal ones the earlier class comes first; else a model with 0 for all but one would have five right.
         before = (probabilities == of_truth) & (np.arange(classes) < truth[:, None])
-        found["top5_accuracy"] = float((((probabilities > of_truth) | before).sum(axis=1) < 5).mean())
-    return found, table, predicted
+        metrics["top5_accuracy"] = float((((probabilities > of_truth) | before).sum(axis=1) < 5).mean())
+    return metrics, table, predicted
 
 
 def several_label_scores(
     probabilities: NDArray[np.float32], truth: NDArray[np.float32], threshold: float
 ) -> tuple[dict[str, float], NDArray[np.bool_]]:
-    """Metrics and predicted labels, where each class stands for itself; both arrays are [images, classes].
+    """Metrics and predicted labels, where each class is predicted on its own; both arrays are [images, classes].
 
-    `accuracy` is the share of images whose labels are all right, `label_accuracy` that of single answers.
+    `accuracy` is the share of images whose labels are all correct, `label_accuracy` that of single answers.
     """
     predicted, true = probabilities >= threshold, truth > 0.5
     right = predicted == true
-    found = {
+    metrics = {
         "accuracy": float(right.all(axis=1).mean()),
         "label_accuracy": float(right.mean()),
         "f1_macro": macro_f1((predicted & true).sum(axis=0), true.sum(axis=0), predicted.sum(axis=0)),
     }
-    return found, predicted
+    return metrics, predicted
 
 
 def matrix_of(table: Counts, classes: Sequence[str]) -> dict[str, Any]:

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import decode
-from trainer.criterion import summed_loss, with_reduction
-from trainer.data import Batch, part_sizes
+from trainer.data import builtin_scenes
+from trainer.data.image_folders import images_in
+from trainer.data.splits import select
 from trainer.errors import DataError
-from trainer.imagefiles import images_in
-from trainer.randomness import undisturbed, uniforms
-from trainer.splits import select
-from trainer.task import Parts, Rows, Scores
+from trainer.learning.criterion import summed_loss, with_reduction
+from trainer.learning.randomness import undisturbed, uniforms
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import decode
+from trainer.task.batches import Batch, part_sizes
+from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.classification.backbones import (
     build_backbone,
     has_fixed_size,
@@ -31,9 +31,9 @@ from trainer.tasks.classification.backbones import (
 )
 from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.files import LabelTable, checked_classes, read_table, scenes_spec
-from trainer.tasks.classification.pictures import open_pictures, source_px
 from trainer.tasks.classification.rows import VAL_STREAM, Chance, Labelled, TrainRows, ValRows, parted
 from trainer.tasks.classification.scores import MOST_CLASSES, matrix_of, one_label_scores, several_label_scores
+from trainer.tasks.classification.source_images import open_source_images, source_px
 from trainer.tasks.classification.transforms import as_tensor, build_chains
 
 
@@ -51,7 +51,7 @@ class ClassificationTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin.draw_scenes(scenes_spec(self.config))
+        builtin_scenes.draw_scenes(scenes_spec(self.config))
         config, data = self.config, self.config.data
         labels, table = self._labelled(read_table(config))
         chosen = select(config, len(table.images), table.held_out)
@@ -59,7 +59,7 @@ class ClassificationTask:
         self._require_size(side)
         self._opened_px = side
         shown = np.arange(len(table.images)) if everything else chosen.val
-        pictures = open_pictures(config, table.images, shown if everything else chosen.used, side, progress)
+        pictures = open_source_images(config, table.images, shown if everything else chosen.used, side, progress)
         chains = build_chains(data, side, source_px(config, side), config.model.in_channels)
         labelled = Labelled(pictures, labels, len(self.classes), self.several, config.model.in_channels)
         chance = Chance(
@@ -84,7 +84,7 @@ class ClassificationTask:
         )
 
     def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
-        """All of a backbone is trained."""
+        """Nothing to compute ahead: the whole backbone is trained."""
         return rows
 
     def build_model(self, weights: bool) -> nn.Module:
@@ -105,7 +105,7 @@ class ClassificationTask:
         with nullcontext() if len(images) > 1 else _statistics_kept(model):
             logits = model(images)
         loss = self._loss_of(logits, batch["labels"], self.config.criterion.label_smoothing)
-        # The sum of gradients is the whole batch's, also where only a part of it is here.
+        # Scaled for the gradient of the whole batch, also where this is only a part of it.
         whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
         return with_reduction(loss, whole, self.config.criterion.reduction)
 
@@ -114,19 +114,21 @@ class ClassificationTask:
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
         total = torch.zeros((), dtype=torch.float64)
-        found: list[Tensor] = []
+        probabilities: list[Tensor] = []
         truth: list[Tensor] = []
         files: list[str] = []
         for batch in batches:
             logits = model(self.statistics.applied(batch["images"]))
             total += self._loss_of(logits, batch["labels"], 0.0).double().cpu()
-            found.append(self._probabilities(logits).cpu())
+            probabilities.append(self._probabilities(logits).cpu())
             truth.append(batch["labels"].cpu())
             files += batch["files"]
-        return self._scores(float(total) / len(files), torch.cat(found).numpy(), torch.cat(truth).numpy(), files)
+        return self._scores(
+            float(total) / len(files), torch.cat(probabilities).numpy(), torch.cat(truth).numpy(), files
+        )
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
-        """The likeliest class with its probability; where there may be several, those above the threshold."""
+        """The most likely class with its probability; with several labels, those above the threshold."""
         config, side = self.config, self.built_px or self.config.data.image_size
         side = side if has_fixed_size(config.model) else config.data.image_size
         source = source_px(config, side)
@@ -155,7 +157,7 @@ class ClassificationTask:
         return {"classes": list(self.classes), "several": self.several, "built_px": self.built_px}
 
     def _labelled(self, table: LabelTable) -> tuple[Sequence[tuple[int, ...]], LabelTable]:
-        """The labels of a table in the numbers of the model, which knows its classes by name once it is trained."""
+        """The labels of a table as the class numbers of the model, which after training has names for them."""
         if not self.classes:
             checked_classes(self.config, table.classes, table.several)
             self.classes, self.several = list(table.classes), table.several
@@ -176,7 +178,7 @@ class ClassificationTask:
         return logits.float().sigmoid() if self.several else logits.float().softmax(dim=1)
 
     def _loss_of(self, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
-        """The sum over images; of what compares class by class, the mean over classes."""
+        """The loss summed over images; for losses by class, with a mean over classes."""
         kind = self.config.criterion.type
         if kind == "cross_entropy":
             return summed_loss(kind, logits, labels, label_smoothing=label_smoothing)
@@ -187,22 +189,22 @@ class ClassificationTask:
             logits = self._probabilities(logits)
         return summed_loss(kind, logits, target) / logits.shape[1]
 
-    def _scores(self, loss: float, found: np.ndarray, truth: np.ndarray, files: Sequence[str]) -> Scores:
+    def _scores(self, loss: float, probabilities: np.ndarray, truth: np.ndarray, files: Sequence[str]) -> Scores:
         evaluation, matrix = self.config.evaluation, None
         if self.several:
-            metrics, _ = several_label_scores(found, truth, evaluation.threshold)
+            metrics, _ = several_label_scores(probabilities, truth, evaluation.threshold)
         else:
-            metrics, table, _ = one_label_scores(found, truth)
+            metrics, table, _ = one_label_scores(probabilities, truth)
             if evaluation.confusion_matrix and len(self.classes) <= MOST_CLASSES:
                 matrix = matrix_of(table, self.classes)
         if not self.config.metrics.accuracy:
             metrics = {}
-        few = zip(files[: evaluation.samples], truth, found, strict=False)
+        few = zip(files[: evaluation.samples], truth, probabilities, strict=False)
         samples = [self._sample(file, labels, row) for file, labels, row in few]
         return Scores({"val_loss": loss, **metrics}, samples, matrix)
 
     def _answer(self, row: np.ndarray) -> tuple[list[str], list[float]]:
-        """Classes and their probabilities, the likeliest first."""
+        """The predicted classes and their probabilities, the most likely first."""
         order = [int(place) for place in np.argsort(-row, kind="stable")]
         taken = [n for n in order if row[n] >= self.config.evaluation.threshold] if self.several else order[:1]
         return [self.classes[n] for n in taken], [float(row[n]) for n in taken]
@@ -210,13 +212,13 @@ class ClassificationTask:
     def _sample(self, file: str, labels: np.ndarray, row: np.ndarray) -> dict[str, Any]:
         names, scores = self._answer(row)
         true = [self.classes[n] for n in np.flatnonzero(labels)] if self.several else [self.classes[int(labels)]]
-        said = [f"{name} ({score:.0%})" for name, score in zip(names, scores, strict=True)]
-        return {"image": file, "references": true or ["no label"], "predictions": said or ["no label"]}
+        predictions = [f"{name} ({score:.0%})" for name, score in zip(names, scores, strict=True)]
+        return {"image": file, "references": true or ["no label"], "predictions": predictions or ["no label"]}
 
 
 @contextmanager
 def _statistics_kept(model: nn.Module) -> Iterator[None]:
-    """BatchNorm as in evaluation: one image, where a feature map is one place, has no statistics of its own."""
+    """Runs BatchNorm as in evaluation: one image with a 1×1 feature map has no statistics of its own."""
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     active = [norm for norm in norms if norm.training]
     for norm in active:

@@ -1,4 +1,4 @@
-"""Lists of named transforms as a configuration holds them: read, brought into one form, checked. Imports no torch.
+"""Lists of named transforms in a configuration: reading, one canonical form, checks. Imports no torch.
 
 An entry is a name, `RandomHorizontalFlip`, or a name with arguments, in either of two forms:
 `{RandomRotation: {degrees: 15}}` or `{name: RandomRotation, degrees: 15}`.
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from trainer.tasks.classification.catalogue import transform_arguments, unfit
+from trainer.data.library_models import transform_arguments, unfit
 
 TRANSFORM_LISTS = ("pre_transforms", "train_augmentations", "val_augmentations", "post_transforms")
 NESTED = "transforms"  # the argument of RandomApply, RandomChoice, RandomOrder and Compose: a list again
@@ -33,9 +33,9 @@ def parts_of_entry(entry: Any) -> tuple[str, Mapping[str, Any]]:
 
 
 def _canonical(value: Any) -> Any:
-    """A list of entries in one form; `ValueError` with everything that is wrong in it."""
+    """A list of entries in one form; `ValueError` with all mistakes in it."""
     if not isinstance(value, list | tuple):
-        return value  # pydantic says what it should be
+        return value  # pydantic reports what it should be
     wrong = list(_mistakes(value))
     if wrong:
         raise ValueError("; ".join(wrong))

@@ -1,6 +1,6 @@
-"""How an image comes into a batch: onto a background, through the four lists of transforms, to its size.
+"""Transforms of images for a batch: pasting onto a background, the four lists, resizing.
 
-Every draw follows from numbers given from outside (`randomness.uniforms`), so that a sample is a function of
+Every draw is a function of given numbers (`randomness.uniforms`), so that a sample is a function of
 (seed, epoch, image): torchvision's transforms draw from PyTorch's generator, which is seeded for each image.
 """
 
@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from trainer.cache import Pixels
-from trainer.checkpoint import first_line
-from trainer.errors import ConfigError, DataError, Problem
-from trainer.randomness import undisturbed
+from trainer.errors import ConfigError, DataError, Problem, first_line
+from trainer.learning.randomness import undisturbed
+from trainer.store.image_cache import Pixels
 from trainer.tasks.classification.config import ClassificationData
 from trainer.tasks.classification.transformlist import NESTED, TRANSFORM_LISTS, parts_of_entry
 
-DRAWS = 7  # uniform numbers that one training image takes
+DRAWS = 7  # uniform numbers for one training image
 _SEEDS = 2**53
 Chain = Sequence[Callable[[Tensor], Tensor]]
 
@@ -39,7 +38,7 @@ class Chains:
     post: Chain
 
     def framed(self, image: Tensor, middle: Chain, seed: float) -> Tensor:
-        """An image through the lists: [channels, any, any] → [channels, side, side]; `seed` in [0, 1) is for chance."""
+        """An image after the lists: [channels, any, any] → [channels, side, side]; `seed` in [0, 1) is a seed."""
         if self.pre or middle or self.post:
             torch.default_generator.manual_seed(int(seed * _SEEDS))
         image = _through("pre_transforms", self.pre, image)
@@ -51,7 +50,7 @@ class Chains:
 
 @dataclass(frozen=True)
 class Pasting:
-    """How training images come onto backgrounds."""
+    """Settings for pasting training images onto backgrounds."""
 
     p: float
     max_ratio: float
@@ -64,7 +63,7 @@ def as_tensor(pixels: Pixels) -> Tensor:
 
 
 def pasted(image: Tensor, background: Tensor, draws: Sequence[float], max_ratio: float) -> Tensor:
-    """An image somewhere on a background that is up to `max_ratio` times as wide, as large as the image was.
+    """An image pasted at random on a background that is up to `max_ratio` times as wide, as large as the image was.
 
     image: uint8 [colours + 1, side, side], the last channel its opacity; background: uint8 [colours, side, side];
     draws: ratio, left, top.
@@ -83,7 +82,7 @@ def pasted(image: Tensor, background: Tensor, draws: Sequence[float], max_ratio:
 
 
 def with_channels(image: Tensor, channels: int) -> Tensor:
-    """An image as the model takes it: opacity, the last of 2 or of 4 channels, is left out or all there."""
+    """An image with the channels of the model; opacity, the last of 2 or 4, is removed or added as full."""
     has = image.shape[0]
     if has == channels + 1:
         return image[:channels]
@@ -93,7 +92,7 @@ def with_channels(image: Tensor, channels: int) -> Tensor:
 
 
 def build_chains(data: ClassificationData, side_px: int, source_px: int, channels: int) -> Chains:
-    """The lists of a configuration; `ConfigError` names the entry that torchvision refuses, or that does not fit."""
+    """The lists of a configuration; `ConfigError` names the entry that torchvision refuses or that does not fit."""
     pre, train, val, post = (_chain(name, getattr(data, name), side_px) for name in TRANSFORM_LISTS)
     chains = Chains(side_px, pre, train, val, post)
     probe = torch.zeros(channels, source_px, source_px, dtype=torch.uint8)
@@ -102,26 +101,26 @@ def build_chains(data: ClassificationData, side_px: int, source_px: int, channel
         for name, middle in (("train_augmentations", train), ("val_augmentations", val)):
             after = _tried(name, middle, start)
             if (after.shape[0], after.dtype) != (start.shape[0], start.dtype):
-                what = f"makes {_words(after)} of {_words(start)}; what changes the kind of pixels belongs into"
+                what = f"makes {_described(after)} of {_described(start)}; what changes the kind of pixels belongs into"
                 raise ConfigError([Problem(f"data.{name}", f"{what} data.pre_transforms or data.post_transforms")])
         end = _tried("post_transforms", post, F.resize(start, [side_px, side_px], antialias=True))
         if tuple(end.shape) != (channels, side_px, side_px):
-            what = f"images end as {_words(end)} of {tuple(end.shape[-2:])} px, not as {channels} channels of"
+            what = f"images end as {_described(end)} of {tuple(end.shape[-2:])} px, not as {channels} channels of"
             problem = Problem("data.post_transforms", f"{what} {(side_px, side_px)} px (model.in_channels)")
             raise ConfigError([problem])
     return chains
 
 
-def _words(image: Tensor) -> str:
+def _described(image: Tensor) -> str:
     return f"{image.shape[0]} channels of {str(image.dtype).removeprefix('torch.')}"
 
 
 def _through(name: str, chain: Chain, image: Tensor) -> Tensor:
-    """An image through a list; `DataError` names the entry where one fails that passed when it was tried out."""
+    """An image after a list; `DataError` names an entry that fails although it passed the check."""
     for transform in chain:
         try:
             image = transform(image)
-        except Exception as error:  # noqa: BLE001 - of any kind: what a library of transforms raises is not fixed
+        except Exception as error:  # noqa: BLE001 - a transform may raise any exception
             raise DataError(f"data.{name}: {_failure(transform, image, error)}") from None
     return image
 
@@ -136,20 +135,20 @@ def _tried(name: str, chain: Chain, image: Tensor) -> Tensor:
 
 
 def _failure(transform: Callable[[Tensor], Tensor], image: Tensor, error: Exception) -> str:
-    where = f"{_words(image)}, {tuple(image.shape[-2:])} px"
+    where = f"{_described(image)}, {tuple(image.shape[-2:])} px"
     return f"{type(transform).__name__} fails on {where}: {first_line(error)}"
 
 
 def _certain(transform: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-    """An image through a transform that nothing is left to chance in: what may happen in training happens now.
+    """An image after a transform that is applied with certainty, for a check of what may happen in training.
 
     Of several ways to choose from, all are tried; one that makes an image of another kind goes on.
     """
     if isinstance(transform, v2.RandomChoice):
-        transform(image)  # fails on chances that are none
+        transform(image)  # fails on invalid probabilities
         ways = [way for way, p in zip(transform.transforms, transform.p, strict=True) if p > 0.0]
-        found = [_certain(way, image) for way in ways]
-        return next((end for end in found if (end.shape, end.dtype) != (image.shape, image.dtype)), image)
+        ends = [_certain(way, image) for way in ways]
+        return next((end for end in ends if (end.shape, end.dtype) != (image.shape, image.dtype)), image)
     p = getattr(transform, "p", None)
     happens = isinstance(p, int | float) and p > 0.0
     if isinstance(transform, v2.Compose | v2.RandomOrder) or (isinstance(transform, v2.RandomApply) and happens):
@@ -167,9 +166,9 @@ def _chain(name: str, entries: Sequence[Any], side_px: int) -> list[nn.Module]:
 
 
 def _transform(where: str, entry: Any, side_px: int) -> nn.Module:
-    name, said = parts_of_entry(entry)
+    name, given = parts_of_entry(entry)
     try:
-        arguments = {key: _argument(where, name, key, value, side_px) for key, value in said.items()}
+        arguments = {key: _argument(where, name, key, value, side_px) for key, value in given.items()}
         transform: nn.Module = getattr(v2, name)(**arguments)
         return transform
     except ConfigError:
@@ -179,7 +178,7 @@ def _transform(where: str, entry: Any, side_px: int) -> nn.Module:
 
 
 def _argument(where: str, name: str, key: str, value: Any, side_px: int) -> Any:
-    """A value as torchvision takes it: words for its enumerations and PyTorch's types, parts of a side in pixels."""
+    """An argument for torchvision: names become its enumerations and PyTorch's types, parts of a side become pixels."""
     if key == NESTED:
         return _chain(where, value, side_px)
     if key in ("size", "padding"):
@@ -205,7 +204,7 @@ def _in_pixels(value: Any, side_px: int) -> Any:
 
 
 def _dtype(word: str) -> torch.dtype:
-    found = getattr(torch, word.removeprefix("torch."), None)
-    if not isinstance(found, torch.dtype):
+    dtype = getattr(torch, word.removeprefix("torch."), None)
+    if not isinstance(dtype, torch.dtype):
         raise ValueError(f"{word!r} is no type of PyTorch's, such as float32")
-    return found
+    return dtype

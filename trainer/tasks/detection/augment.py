@@ -1,6 +1,6 @@
-"""How a picture and its boxes come into the square: framed for validation, with chance in it for training.
+"""Images and boxes placed in a square: deterministic for validation, augmented for training.
 
-Every draw is given from outside (`randomness.uniforms`), so that a sample is a function of (seed, epoch, image).
+Every draw is a given number (`randomness.uniforms`), so that a sample is a function of (seed, epoch, image).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from trainer.cache import Pixels
+from trainer.store.image_cache import Pixels
 from trainer.tasks.detection.boxes import area, xyxy_to_cxcywh
 from trainer.tasks.detection.config import AugmentSettings
 
 Layout = Literal["stretch", "letterbox"]
-DRAWS = 11  # uniform numbers that one sample takes
-GREY = 114  # of a letterbox's borders
+DRAWS = 11  # uniform numbers for one sample
+GREY = 114  # grey of letterbox borders
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as the cache has it, squeezed to a square.
+    """An image as in the cache, resized to a square.
 
     pixels: uint8 [source, source, 3]; boxes: xyxy as parts of the picture [n, 4]; labels: [n]; aspect: how many
     times as wide as high the file is.
@@ -40,7 +40,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a picture lies in its square, in pixels."""
+    """The place of an image in its square, in pixels."""
 
     left: int
     top: int
@@ -59,7 +59,7 @@ class Sample:
 
 
 def place_in(side: int, aspect: float, layout: Layout) -> Place:
-    """The place of a picture `aspect` times as wide as high in a square of `side` pixels."""
+    """The place of an image `aspect` times as wide as high in a square of `side` pixels."""
     if layout == "stretch":
         return Place(0, 0, side, side)
     width = max(1, round(side * min(1.0, aspect)))
@@ -68,7 +68,7 @@ def place_in(side: int, aspect: float, layout: Layout) -> Place:
 
 
 def framed(picture: Picture, side: int, layout: Layout) -> Sample:
-    """A picture at its place in a square of `side` pixels."""
+    """An image at its place in a square of `side` pixels."""
     image = torch.tensor(picture.pixels).permute(2, 0, 1)
     place = place_in(side, picture.aspect, layout)
     return _fitted(image, picture.boxes * image.shape[-1], picture.labels, place, side)

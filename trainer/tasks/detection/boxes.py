@@ -1,4 +1,4 @@
-"""Boxes in four formats; each conversion is named by both, so that no wrong one is called by accident.
+"""Boxes in four formats; each conversion is named after both.
 
 xywh: COCO's left, top, width, height. xyxy: left, top, right, bottom. cxcywh: centre, width, height.
 """

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.data.image_folders import sizes, unreadable
 from trainer.errors import DataError, listed
-from trainer.imagefiles import sizes, unreadable
 
 SKIP_HINT = "data.bad_samples=skip leaves them out"
 
 
 @dataclass(frozen=True)
 class Objects:
-    """What is annotated on one image, in pixels of the file. Crowds are regions that mAP ignores.
+    """The annotations of one image, in pixels of the file. Crowds are regions that mAP ignores.
 
     boxes: xywh [n, 4], clipped at the border; labels: [n], contiguous from 0; crowd: [n]; areas: [n].
     """
@@ -46,29 +46,29 @@ class CocoFile:
 
 @dataclass
 class Faults:
-    """Everything unusable that was met, by kind, to be said at once or counted."""
+    """All unusable entries by kind, to be reported together or counted."""
 
-    found: dict[tuple[Path, str], list[str]] = field(default_factory=dict)
+    entries: dict[tuple[Path, str], list[str]] = field(default_factory=dict)
 
     def add(self, where: Path, noun: str, what: str) -> None:
-        self.found.setdefault((where, noun), []).append(what)
+        self.entries.setdefault((where, noun), []).append(what)
 
     def __len__(self) -> int:
-        return sum(len(items) for items in self.found.values())
+        return sum(len(items) for items in self.entries.values())
 
-    def words(self) -> str:
-        lines = [f"{where}: {listed(items, noun)}" for (where, noun), items in self.found.items()]
+    def message(self) -> str:
+        lines = [f"{where}: {listed(items, noun)}" for (where, noun), items in self.entries.items()]
         return f"{chr(10).join(lines)}; {SKIP_HINT}"
 
 
 def named_images(path: Path) -> Sequence[str]:
-    """The files that one names, usable or not."""
+    """The images that a file names, usable or not."""
     named = [entry.get("file_name") for entry in _parsed(path)["images"] if isinstance(entry, dict)]
     return [name for name in named if isinstance(name, str)]
 
 
 def read_coco(path: Path, images_dir: Path, stamp: str, skip: bool, faults: Faults) -> CocoFile:
-    """Reads one file; what is unusable goes to `faults`. With `skip` every image is also decoded once."""
+    """Reads one file; unusable entries go to `faults`. With `skip` every image is also decoded once."""
     content = _parsed(path)
     categories = _categories(content["categories"], path)
     images = _images(content["images"], path, faults)
@@ -93,7 +93,7 @@ def read_coco(path: Path, images_dir: Path, stamp: str, skip: bool, faults: Faul
 def _parsed(path: Path) -> dict[str, list[Any]]:
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:  # of the text's encoding too
+    except ValueError as error:  # also of the text's encoding
         raise DataError(f"{path}: not readable as JSON ({error})") from None
     wanted = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in wanted):
@@ -102,17 +102,17 @@ def _parsed(path: Path) -> dict[str, list[Any]]:
 
 
 def _categories(entries: Sequence[Any], path: Path) -> dict[Any, str]:
-    found: dict[Any, str] = {}
+    names: dict[Any, str] = {}
     for position, entry in enumerate(entries):
         good = isinstance(entry, dict) and _is_id(entry.get("id")) and isinstance(entry.get("name"), str)
         if not good or not entry["name"].strip():
             raise DataError(f"{path}: the category at position {position} needs an id and a name")
-        if entry["id"] in found or entry["name"] in found.values():
+        if entry["id"] in names or entry["name"] in names.values():
             raise DataError(f"{path}: category {entry['id']} ({entry['name']}) stands there twice")
-        found[entry["id"]] = entry["name"]
-    if not found:
+        names[entry["id"]] = entry["name"]
+    if not names:
         raise DataError(f"{path}: no category in it")
-    return found
+    return names
 
 
 def _is_id(value: Any) -> bool:
@@ -121,27 +121,27 @@ def _is_id(value: Any) -> bool:
 
 def _images(entries: Sequence[Any], path: Path, faults: Faults) -> dict[Any, tuple[str, tuple[int, int]]]:
     """Image id → file name and (width, height)."""
-    found: dict[Any, tuple[str, tuple[int, int]]] = {}
+    images: dict[Any, tuple[str, tuple[int, int]]] = {}
     names: set[str] = set()
     for position, entry in enumerate(entries):
-        what = _image_problem(entry, found, names)
+        what = _image_problem(entry, images, names)
         if what:
             number = entry.get("id", f"at position {position}") if isinstance(entry, dict) else f"at {position}"
             faults.add(path, "unusable image", f"{number} {what}")
         else:
             names.add(entry["file_name"])
-            found[entry["id"]] = entry["file_name"], (int(entry["width"]), int(entry["height"]))
-    return found
+            images[entry["id"]] = entry["file_name"], (int(entry["width"]), int(entry["height"]))
+    return images
 
 
-def _image_problem(entry: Any, found: Mapping[Any, Any], names: set[str]) -> str:
+def _image_problem(entry: Any, images: Mapping[Any, Any], names: set[str]) -> str:
     if not isinstance(entry, dict) or not _is_id(entry.get("id")):
         return "has no id"
     if not isinstance(entry.get("file_name"), str) or not entry["file_name"].strip():
         return "has no file_name"
     if not all(_is_number(entry.get(side)) and entry[side] >= 1 for side in ("width", "height")):
         return f"({entry['file_name']}) has no width and height"
-    if entry["id"] in found:
+    if entry["id"] in images:
         return f"({entry['file_name']}) has the id of another"
     return f"({entry['file_name']}) names the file of another" if entry["file_name"] in names else ""
 
@@ -153,7 +153,7 @@ def _is_number(value: Any) -> bool:
 def _existing(
     images: dict[Any, tuple[str, tuple[int, int]]], folder: Path, stamp: str, skip: bool, faults: Faults
 ) -> dict[Any, tuple[str, tuple[int, int]]]:
-    """Those whose files are there and as large as the annotations say (boxes would lie elsewhere otherwise)."""
+    """The images whose files exist and have the annotated size (otherwise boxes would be misplaced)."""
     here = {number: entry for number, entry in images.items() if (folder / entry[0]).is_file()}
     for number, (name, _) in images.items():
         if number not in here:
@@ -162,21 +162,21 @@ def _existing(
     bad = unreadable(names, folder, stamp) if skip else frozenset[str]()
     true = sizes(names, folder, stamp)
     kept = {}
-    for number, (name, said) in here.items():
+    for number, (name, size) in here.items():
         if name in bad:
             faults.add(folder, "unreadable image", name)
-        elif true[name] not in (said, (0, 0)):  # one without a header is named when it is decoded
-            what = f"{name} has {true[name][0]}×{true[name][1]} pixels where its entry says {said[0]}×{said[1]}"
+        elif true[name] not in (size, (0, 0)):  # one without a header is reported when it is decoded
+            what = f"{name} has {true[name][0]}×{true[name][1]} pixels where its entry says {size[0]}×{size[1]}"
             faults.add(folder, "mis-sized image", what)
         else:
-            kept[number] = (name, said)
+            kept[number] = (name, size)
     return kept
 
 
 def _box(
     entry: Any, images: Mapping[Any, tuple[str, tuple[int, int]]], known: set[Any], categories: Mapping[Any, str]
 ) -> tuple[str, tuple[Any, tuple[float, ...], bool, float] | None]:
-    """What is wrong with an annotation, and its clipped box; neither where its image was left out."""
+    """A mistake in an annotation, or its clipped box; neither where its image was left out."""
     if not isinstance(entry, dict) or not _is_id(entry.get("image_id")) or entry["image_id"] not in known:
         return "belongs to no image", None
     if entry["image_id"] not in images:
@@ -192,6 +192,6 @@ def _box(
     right, bottom = min(float(width), box[0] + float(box[2])), min(float(height), box[1] + float(box[3]))
     if right <= left or bottom <= top:
         return f"{of} has no area inside the image: {box}", None
-    said: Any = entry.get("area")
-    size = float(said) if _is_number(said) and said > 0 else (right - left) * (bottom - top)
+    area: Any = entry.get("area")
+    size = float(area) if _is_number(area) and area > 0 else (right - left) * (bottom - top)
     return "", (entry["category_id"], (left, top, right - left, bottom - top), bool(entry.get("iscrowd", 0)), size)

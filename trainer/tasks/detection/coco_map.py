@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.tasks.detection.predictions import MOST, Found
+from trainer.tasks.detection.predictions import MOST, Detected
 
 _AREAS = ("all", "small", "medium", "large")
 
 
 def coco_metrics(
-    truth: Sequence[NDArray[np.float64]], found: Sequence[Found], classes: Sequence[str], per_class: bool
+    truth: Sequence[NDArray[np.float64]], detections: Sequence[Detected], classes: Sequence[str], per_class: bool
 ) -> dict[str, float]:
     """`map` (IoU .50:.95), `ap50`, `ap75`, `ap_small`, `ap_medium`, `ap_large`, `ar`, and `ap_<class>`.
 
@@ -25,7 +25,7 @@ def coco_metrics(
 
     content = dataset(truth, classes)
     ground = COCO(content)
-    judged = COCOeval_faster(ground, ground.loadRes(results(found)), iouType="bbox", print_function=_silent)
+    judged = COCOeval_faster(ground, ground.loadRes(results(detections)), iouType="bbox", print_function=_silent)
     judged.params.maxDets = [1, 10, MOST]
     judged.evaluate()
     judged.accumulate()
@@ -46,7 +46,7 @@ def coco_metrics(
 
 
 def class_metrics(classes: Sequence[str]) -> list[str]:
-    """The name of each class's AP: `ap_traffic_light`; different from each other and from the rest."""
+    """The metric names of the classes' APs, such as `ap_traffic_light`, each unique."""
     taken = {f"ap_{name}" for name in _AREAS}
     names = []
     for label, name in enumerate(classes):
@@ -78,11 +78,11 @@ def dataset(truth: Sequence[NDArray[np.float64]], classes: Sequence[str]) -> dic
     }
 
 
-def results(found: Sequence[Found]) -> list[dict[str, Any]]:
+def results(detections: Sequence[Detected]) -> list[dict[str, Any]]:
     """Detections in COCO's form."""
     return [
         {"image_id": image, "category_id": label + 1, "bbox": box, "score": score}
-        for image, item in enumerate(found, start=1)
+        for image, item in enumerate(detections, start=1)
         for box, label, score in zip(item.boxes.tolist(), item.labels.tolist(), item.scores.tolist(), strict=True)
     ]
 

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from trainer.config import (
+from trainer.config.section import AbsolutePath, Section, setting
+from trainer.config.settings import (
     LARGEST_PX,
     SMALLEST_PX,
-    AbsolutePath,
     DataSettings,
     RunConfig,
     ScheduleName,
     SchedulerSettings,
-    Section,
     TrainingSettings,
     schedule_name,
-    setting,
 )
-from trainer.tasks.detection.detectors import DETECTORS, DetectorName
-
-Sizes = Annotated[tuple[int, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
-PRETRAINED_STRIDE = 32  # of every published model of the three kinds
+from trainer.tasks.detection.detectors import DETECTORS, strides_of
+from trainer.tasks.detection.model_settings import DetectionCriterion, DetectionModel
 
 
 class AugmentSettings(Section):
-    """Training images only, and none of it in overfit mode."""
+    """Augmentation of training images; off in overfit mode."""
 
     hflip_p: float = setting(0.5, "chance of a mirror image", ge=0.0, le=1.0)
     vflip_p: float = setting(0.0, "chance of an image upside down", ge=0.0, le=1.0)
@@ -42,6 +37,7 @@ class AugmentSettings(Section):
 
 
 class DetectionData(DataSettings):
+    ROLES = frozenset({"use"})
     image_size: int = setting(
         800, "square side in pixels; the budget's resolution sets it", ge=SMALLEST_PX, le=LARGEST_PX
     )
@@ -73,71 +69,6 @@ class DetectionData(DataSettings):
         if not named and self.scenes is None:
             raise ValueError("name images_dir and annotations, or a scenes section for the built-in data")
         return self
-
-
-class DetectionModel(Section):
-    name: DetectorName = setting("rt_detr_v2", "the detector")
-    pretrained: str | Literal[False] = setting(
-        False, "start from a hub's name or a folder with a saved model, whose sizes then hold; false = random weights"
-    )
-    num_queries: int = setting(300, "most boxes that an image can get", scale="log", search=(1, 2000), ge=1)
-    d_model: int = setting(256, "width of encoder and decoder; a multiple of 4", scale="log", search=(16, 1024), ge=8)
-    attention_heads: int = setting(8, "heads in encoder and decoder", search=(1, 64), ge=1)
-    encoder_layers: int = setting(1, "transformer layers over the feature maps", search=(1, 24), ge=1)
-    decoder_layers: int = setting(6, "transformer layers over the queries", search=(1, 24), ge=1)
-    feedforward_dim: int = setting(1024, "inner width of a layer", scale="log", search=(16, 8192), ge=1)
-    dropout: float = setting(0.0, "in encoder and decoder", ge=0.0, lt=1.0)
-    hidden_expansion: float = setting(1.0, "width inside the feature pyramid (not detr)", gt=0.0, le=4.0)
-    decoder_points: int = setting(4, "places each head looks at on a level (not detr)", search=(1, 16), ge=1)
-    num_denoising: int = setting(100, "noised boxes shown in training; 0 = none (not detr)", search=(0, 500), ge=0)
-    label_noise: float = setting(0.5, "share of the noised boxes with a wrong label", ge=0.0, le=1.0)
-    box_noise: float = setting(1.0, "size of the boxes' noise", search=(0.0, 2.0), ge=0.0)
-    levels: int = setting(3, "feature maps that the encoder gets, the coarsest ones (detr: one)", ge=1, le=8)
-    backbone_block: Literal["basic", "bottleneck"] = setting("bottleneck", "the ResNet's block")
-    backbone_stem: int = setting(64, "channels after the stem; even", scale="log", search=(8, 256), ge=2)
-    backbone_widths: Sizes = setting((256, 512, 1024, 2048), "channels of each stage")
-    backbone_depths: Sizes = setting((3, 4, 6, 3), "blocks of each stage; the first has stride 4, each next doubles it")
-
-    @field_validator("pretrained")
-    @classmethod
-    def _absolute_folder(cls, value: str | Literal[False]) -> str | Literal[False]:
-        if value is False or not Path(value).expanduser().is_dir():
-            return value
-        return str(Path(value).expanduser().absolute())
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        widths, depths, heads = self.backbone_widths, self.backbone_depths, self.attention_heads
-        if not widths or len(widths) != len(depths) or min(*widths, *depths, 1) < 1:
-            raise ValueError("backbone_widths and backbone_depths need one number from 1 up for each stage")
-        if self.backbone_block == "bottleneck" and any(width % 4 for width in widths):
-            raise ValueError("bottleneck blocks need backbone_widths in multiples of 4")
-        if self.backbone_stem % 2:
-            raise ValueError(f"backbone_stem={self.backbone_stem} must be even")
-        if self.levels > len(depths):
-            raise ValueError(f"levels={self.levels} is more than the backbone's {len(depths)} stages")
-        if self.d_model % heads or self.d_model % 4:
-            raise ValueError(f"d_model={self.d_model} must be a multiple of 4 and of attention_heads={heads}")
-        return self
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Pixels between two places of each feature map that is used, finest first."""
-        if self.pretrained:
-            return (PRETRAINED_STRIDE,)
-        used = 1 if DETECTORS[self.name].one_level else self.levels
-        return tuple(4 * 2**stage for stage in range(len(self.backbone_depths)))[-used:]
-
-
-class DetectionCriterion(Section):
-    """The parts of the library's loss; every part is a mean over boxes."""
-
-    type: Literal["set_prediction"] = setting(
-        "set_prediction", "the library's loss: boxes matched to queries, in parts"
-    )
-    class_weight: float = setting(1.0, "weight of the class loss (detr: always 1)", search=(0.0, 10.0), ge=0.0)
-    box_weight: float = setting(5.0, "weight of the boxes' L1 distance", search=(0.0, 20.0), ge=0.0)
-    giou_weight: float = setting(2.0, "weight of the boxes' generalised IoU loss", search=(0.0, 20.0), ge=0.0)
 
 
 class DetectionEvaluation(Section):
@@ -188,14 +119,15 @@ class DetectionConfig(RunConfig):
 
     def _misfits(self, size: int) -> list[str]:
         model = self.model
-        stride = model.strides[-1]
+        strides = strides_of(model)
+        stride = strides[-1]
         if size % stride:
             lower = size // stride * stride
             near = " or ".join(str(side) for side in (lower, lower + stride) if side)
             return [f"data.image_size={size} must be a multiple of the model's largest stride, {stride}: {near}"]
         if model.pretrained or DETECTORS[model.name].one_level:
-            return []  # its queries are not chosen from the places
-        places = sum((size // step) ** 2 for step in model.strides)
+            return []  # its queries are not chosen from the places of the maps
+        places = sum((size // step) ** 2 for step in strides)
         if model.num_queries > places:
             what = f"model.num_queries={model.num_queries} is more than the {places} places of the feature maps"
             return [f"{what} at data.image_size={size}, which queries are chosen from"]

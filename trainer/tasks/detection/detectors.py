@@ -1,18 +1,17 @@
-"""The detectors by name. A further one is a name and a row here. Imports no torch.
+"""The table of detectors. To add one: a name and a row here. Imports no torch.
 
-Each row says how the library's configuration is made from ours, and what the library leaves to its users.
+Each row says how the library's configuration is made from ours, and what the library leaves to the user.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-if TYPE_CHECKING:
-    from trainer.tasks.detection.config import DetectionCriterion, DetectionModel
+from trainer.tasks.detection.model_settings import DetectionCriterion, DetectionModel, DetectorName
 
-DetectorName = Literal["rt_detr_v2", "detr", "d_fine"]
+PRETRAINED_STRIDE = 32  # of every published model of the three kinds
 Arguments = dict[str, Any]
 
 
@@ -20,7 +19,7 @@ Arguments = dict[str, Any]
 class Detector:
     """One kind of detector. Its name is the library's `model_type`.
 
-    `sizes` are the configuration's arguments that a pretrained model brings along, `losses` those that it does
+    `sizes` are the configuration's arguments that come from a pretrained model, `losses` those that it does
     not. `one_level`: only the backbone's last feature map is used. `no_object`: the last logit means that there
     is none, and scores are a softmax; without, each class has its own sigmoid. `imagenet`: pixels are scaled by
     ImageNet's mean and deviation, else to [0, 1]. `xavier`: random linear layers are drawn as in the paper, with
@@ -38,7 +37,7 @@ class Detector:
 
 
 def backbone_arguments(model: DetectionModel, levels: int) -> Arguments:
-    """The ResNet of RT-DETR (a deep stem, then stages of stride 4, 8, 16, …), in the library's words."""
+    """The ResNet of RT-DETR (a deep stem, then stages of stride 4, 8, 16, …), as arguments of the library."""
     stages = len(model.backbone_depths)
     return {
         "model_type": "rt_detr_resnet",
@@ -73,7 +72,7 @@ def _real_time(model: DetectionModel) -> Arguments:
         "hidden_expansion": model.hidden_expansion,
         "encoder_in_channels": list(model.backbone_widths[-levels:]),
         "decoder_in_channels": [model.d_model] * levels,
-        "feat_strides": list(model.strides),
+        "feat_strides": list(strides_of(model)),
         "encode_proj_layers": [levels - 1],
         "num_feature_levels": levels,
         "decoder_n_points": model.decoder_points,
@@ -130,3 +129,11 @@ DETECTORS: dict[DetectorName, Detector] = {
         _real_time_losses,
     ),
 }
+
+
+def strides_of(model: DetectionModel) -> tuple[int, ...]:
+    """Pixels between two places of each feature map that is used, finest first."""
+    if model.pretrained:
+        return (PRETRAINED_STRIDE,)
+    used = 1 if DETECTORS[model.name].one_level else model.levels
+    return tuple(4 * 2**stage for stage in range(len(model.backbone_depths)))[-used:]

@@ -11,19 +11,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import Images, shared_images
+from trainer.checkpoints.weight_files import require_model
+from trainer.config.registry import load
+from trainer.data import builtin_scenes
+from trainer.data.image_folders import left_out, table_fingerprint
+from trainer.data.scenes.spec import ScenesSpec
+from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError, listed
-from trainer.imagefiles import table_fingerprint
-from trainer.scenes import ScenesSpec
-from trainer.splits import Selection, asked_too_much, select
-from trainer.task import LOSS, DataSummary, Metric
-from trainer.tasks import load
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images, shared_images
+from trainer.task.library_checks import run_checks
+from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.detection.coco import CocoFile, Faults, Objects, named_images, read_coco
 from trainer.tasks.detection.config import DetectionConfig
-from trainer.tryout import look_at
-from trainer.weightfiles import require_model
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class Source:
 
 
 def scenes_spec(config: DetectionConfig) -> ScenesSpec | None:
-    """The built-in data, where no files are named."""
-    return builtin.scenes_spec(config.data.scenes, config.data.images_dir is not None)
+    """The specification of the built-in data, where no files are named."""
+    return builtin_scenes.scenes_spec(config.data.scenes, config.data.images_dir is not None)
 
 
 def sources(config: DetectionConfig) -> tuple[Source, ...]:
     """One file of all images, or one to train and one to validate on."""
     data, spec = config.data, scenes_spec(config)
     if spec is not None:
-        files = builtin.drawn_files(spec)
+        files = builtin_scenes.drawn_files(spec)
         return (Source("data.annotations", files.annotations, files.images_dir),)
     assert data.images_dir is not None, "the configuration checks that it comes with the annotations"
     if data.annotations is not None:
@@ -81,8 +81,8 @@ def sources(config: DetectionConfig) -> tuple[Source, ...]:
 
 def read_table(config: DetectionConfig) -> DetectionTable:
     """The usable images with their boxes; `DataError` names what is wrong by file and id."""
-    found = sources(config)
-    for source in found:
+    named = sources(config)
+    for source in named:
         if not source.annotations.is_file():
             raise DataError(f"{source.annotations}: no such annotation file ({source.key})")
         if not source.images_dir.is_dir():
@@ -90,26 +90,26 @@ def read_table(config: DetectionConfig) -> DetectionTable:
             raise DataError(f"{source.images_dir}: no such folder of images ({key})")
     prints = tuple(
         table_fingerprint(source.images_dir, source.annotations, partial(named_images, source.annotations))
-        for source in found
+        for source in named
     )
-    return _read(found, prints, config.data.bad_samples == "skip")
+    return _read(named, prints, config.data.bad_samples == "skip")
 
 
 @lru_cache(maxsize=4)
-def _read(found: tuple[Source, ...], prints: tuple[str, ...], skip: bool) -> DetectionTable:
+def _read(named: tuple[Source, ...], prints: tuple[str, ...], skip: bool) -> DetectionTable:
     faults = Faults()
     files = [
         read_coco(source.annotations, source.images_dir, stamp, skip, faults)
-        for source, stamp in zip(found, prints, strict=True)
+        for source, stamp in zip(named, prints, strict=True)
     ]
     if len(faults) and not skip:
-        raise DataError(faults.words())
-    for source, file in zip(found, files, strict=True):
+        raise DataError(faults.message())
+    for source, file in zip(named, files, strict=True):
         if not file.names:
             raise DataError(f"{source.annotations}: no usable image in it ({len(faults)} left out)")
-    categories = _united([file.categories for file in files], found)
+    categories = _united([file.categories for file in files], named)
     label_of = {number: label for label, number in enumerate(categories)}
-    images = tuple(s.images_dir / name for s, file in zip(found, files, strict=True) for name in file.names)
+    images = tuple(s.images_dir / name for s, file in zip(named, files, strict=True) for name in file.names)
     return DetectionTable(
         images=images,
         sizes=tuple(size for file in files for size in file.sizes),
@@ -117,20 +117,20 @@ def _read(found: tuple[Source, ...], prints: tuple[str, ...], skip: bool) -> Det
         classes=tuple(categories.values()),
         held_out=len(files[1].names) if len(files) == 2 else 0,
         skipped=len(faults),
-        twice=_twice(found, files),
+        twice=_twice(named, files),
         fingerprint=prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()[:16],
     )
 
 
-def _united(each: Sequence[Mapping[Any, str]], found: Sequence[Source]) -> dict[Any, str]:
-    """All categories by id, in that order; two files must mean the same by an id."""
+def _united(each: Sequence[Mapping[Any, str]], named: Sequence[Source]) -> dict[Any, str]:
+    """All categories by id, in that order; an id must have the same meaning in both files."""
     united: dict[Any, str] = {}
-    for source, categories in zip(found, each, strict=True):
+    for source, categories in zip(named, each, strict=True):
         for number, name in categories.items():
             if united.setdefault(number, name) != name:
                 raise DataError(f"{source.annotations}: category {number} is {name}, but {united[number]} elsewhere")
     if len(set(united.values())) < len(united):
-        raise DataError(f"{found[-1].annotations}: a category has another id than in {found[0].annotations}")
+        raise DataError(f"{named[-1].annotations}: a category has another id than in {named[0].annotations}")
     return dict(sorted(united.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 
@@ -143,8 +143,8 @@ def _objects(boxes: Sequence[tuple[Any, tuple[float, ...], bool, float]], label_
     )
 
 
-def _twice(found: Sequence[Source], files: Sequence[CocoFile]) -> tuple[str, ...]:
-    if len(files) < 2 or found[0].images_dir != found[1].images_dir:
+def _twice(named: Sequence[Source], files: Sequence[CocoFile]) -> tuple[str, ...]:
+    if len(files) < 2 or named[0].images_dir != named[1].images_dir:
         return ()
     held_out = set(files[1].names)
     return tuple(name for name in files[0].names if name in held_out)
@@ -162,9 +162,6 @@ class DetectionFiles:
     """`TaskFiles` of detection."""
 
     CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
-    # Each detector has the library's loss of its own, summed over the layers of its decoder.
-    LOSS_KEYS: ClassVar[Sequence[str]] = ("criterion.", "model.name", "model.decoder_layers")
-    DATA_KEYS: ClassVar[Sequence[str]] = ("data.scenes.", "data.bad_samples", "model.pretrained")
 
     @staticmethod
     def metric(config: DetectionConfig) -> Metric:
@@ -175,28 +172,28 @@ class DetectionFiles:
         if config.model.pretrained and config.checkpoint.resume is None and config.checkpoint.weights is None:
             require_model("model.pretrained", config.model.pretrained)
         spec = scenes_spec(config)
-        if spec is not None:  # known without drawing them
+        if spec is not None:  # known before they are drawn
             chosen, skipped, stamp = select(config, spec.images), 0, spec.key
             warnings: tuple[str, ...] = ()
             targets = ""
-            words = builtin.scenes_words(spec, "data.images_dir and data.annotations")
+            description = builtin_scenes.scenes_words(spec, "data.images_dir and data.annotations")
         else:
             table = read_table(config)
             chosen = select(config, len(table.images), table.held_out)
             require_boxes(table, chosen)
             skipped, stamp = table.skipped, table.fingerprint
             warnings, targets = _warnings(config, table), f"boxes of {listed(table.classes, 'class')}"
-            words = f"{len(table.images)} images, {table.boxes} boxes of {len(table.classes)} classes from "
-            words += " and ".join(str(source.annotations) for source in sources(config))
-        said = (*asked_too_much(config, chosen), *warnings)
-        return chosen.summary(words, stamp, skipped, said, targets=targets)
+            description = f"{len(table.images)} images, {table.boxes} boxes of {len(table.classes)} classes from "
+            description += " and ".join(str(source.annotations) for source in sources(config))
+        warned = (*asked_too_much(config, chosen), *warnings)
+        return chosen.summary(description, stamp, skipped, warned, targets=targets)
 
     @staticmethod
     def try_out(config: DetectionConfig) -> None:
-        """A published model that cannot be had, or is another: its description, which may lie on a hub, says."""
+        """`ConfigError` for a published model that cannot be loaded, or is another; read from its description."""
         if config.model.pretrained and config.checkpoint.resume is None and config.checkpoint.weights is None:
             require = load("trainer.tasks.detection.model:require_pretrained")
-            look_at([(["detector", config.model.name, config.model.pretrained], partial(require, config.model))])
+            run_checks([(["detector", config.model.name, config.model.pretrained], partial(require, config.model))])
 
     @staticmethod
     def prepare(config: DetectionConfig, progress: OnProgress) -> None:
@@ -205,23 +202,23 @@ class DetectionFiles:
             chosen = select(config, len(table.images), table.held_out)
             open_images(config, table, chosen.used, config.data.image_size, progress)
 
-        builtin.prepare(scenes_spec(config), open_all, progress)
+        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
 
 
 def require_boxes(table: DetectionTable, chosen: Selection) -> None:
-    """Without a single box there is nothing to learn, and mAP has no value."""
-    for words, indices in (("training", chosen.train), ("validation", chosen.val)):
+    """`DataError` without a single box: nothing to learn, and mAP is undefined."""
+    for side, indices in (("training", chosen.train), ("validation", chosen.val)):
         if not any((~table.objects[int(index)].crowd).any() for index in indices):
-            raise DataError(f"none of the {len(indices)} {words} images has a box (crowds do not count)")
+            raise DataError(f"none of the {len(indices)} {side} images has a box (crowds do not count)")
 
 
 def _warnings(config: DetectionConfig, table: DetectionTable) -> tuple[str, ...]:
-    said = []
-    if table.skipped:
-        said.append(f"{table.skipped} unusable images or boxes left out (data.bad_samples=skip)")
+    warnings = left_out(table.skipped, "image", "box")
     if table.twice:
-        said.append(f"{len(table.twice)} images are trained and validated on, such as {table.twice[0]}")
+        warnings.append(f"{len(table.twice)} images are trained and validated on, such as {table.twice[0]}")
     most = max(int((~objects.crowd).sum()) for objects in table.objects)
     if most > config.model.num_queries and not config.model.pretrained:
-        said.append(f"an image has {most} boxes, the model finds at most model.num_queries={config.model.num_queries}")
-    return tuple(said)
+        warnings.append(
+            f"an image has {most} boxes, the model finds at most model.num_queries={config.model.num_queries}"
+        )
+    return tuple(warnings)

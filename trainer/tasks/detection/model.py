@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint import first_line
-from trainer.errors import ConfigError, Problem
-from trainer.tasks import load
-from trainer.tasks.detection.config import DetectionConfig, DetectionModel
+from trainer.config.registry import load
+from trainer.errors import ConfigError, Problem, first_line
+from trainer.tasks.detection.config import DetectionConfig
 from trainer.tasks.detection.detectors import DETECTORS, Detector
+from trainer.tasks.detection.model_settings import DetectionModel
 
 BACKBONE = "model.backbone"
 
@@ -46,13 +46,13 @@ def rebuild_detector(name: str, architecture: str) -> nn.Module:
 
 
 def architecture_of(model: nn.Module, pretrained: bool) -> str:
-    """All that `rebuild_detector` needs, as text."""
+    """The input of `rebuild_detector`, as text."""
     library = json.loads(model.config.to_json_string(use_diff=False))  # type: ignore[union-attr, operator]
     return json.dumps({"library": library, "thawed": not pretrained})
 
 
 def _made(row: Detector, settings: Any) -> nn.Module:
-    with warnings.catch_warnings():  # advice on sizes for a kernel that is not used here
+    with warnings.catch_warnings():  # a warning about sizes for a kernel that is not used here
         warnings.filterwarnings("ignore", message="You'd better set embed_dim")
         model: nn.Module = load(row.model)(settings)
         return model
@@ -68,7 +68,7 @@ def _pretrained(settings: DetectionModel, row: Detector, arguments: dict[str, An
 
 
 def require_pretrained(settings: DetectionModel) -> None:
-    """`ConfigError` where the model that is named cannot be had, or is another, by its description alone."""
+    """`ConfigError` where the named model cannot be loaded, or is another; reads its description only."""
     source = str(settings.pretrained)
     with _explained(settings.name, source), _quiet():
         kind = load("transformers:AutoConfig").from_pretrained(source).model_type
@@ -78,7 +78,7 @@ def require_pretrained(settings: DetectionModel) -> None:
 
 @contextmanager
 def _explained(name: str, source: str) -> Iterator[None]:
-    """What goes wrong in fetching and reading becomes one error that says what else to do."""
+    """Turns errors of fetching and reading into one `ConfigError` with advice."""
     try:
         yield
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
@@ -90,7 +90,7 @@ def _explained(name: str, source: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the library's own report: that heads are new is meant."""
+    """Turns off the library's report that heads are new, which is intended."""
     logging = load("transformers.utils:logging")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -104,7 +104,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _thaw(model: nn.Module) -> None:
-    """A backbone of random weights must learn: the library freezes DETR's, with its batch statistics."""
+    """Unfreezes a backbone of random weights, which must learn: the library freezes DETR's, with its statistics."""
     backbone = model.get_submodule(BACKBONE)
     for module in list(backbone.modules()):
         for name, child in module.named_children():
@@ -122,7 +122,7 @@ def _complete_initialisation(model: nn.Module, row: Detector) -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
-        elif row.xavier and isinstance(module, nn.Linear) and module.weight.any():  # zeros are meant
+        elif row.xavier and isinstance(module, nn.Linear) and module.weight.any():  # zeros are intended
             nn.init.xavier_uniform_(module.weight)
 
 

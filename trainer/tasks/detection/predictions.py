@@ -1,4 +1,4 @@
-"""From a detector's raw output to boxes in the pixels of the files."""
+"""Predicted boxes, in pixels of the files, from a detector's raw output."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from torch import Tensor
 
 from trainer.tasks.detection.boxes import cxcywh_to_xyxy, xyxy_to_xywh
 
-MOST = 100  # detections of an image that count, as COCO has it
+MOST = 100  # detections of an image that count, as in COCO
 
 
 @dataclass(frozen=True)
-class Found:
+class Detected:
     """The detections of one image, best first. boxes: xywh in pixels of the file [n, 4]."""
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
     scores: NDArray[np.float64]
 
-    def above(self, threshold: float) -> Found:
+    def above(self, threshold: float) -> Detected:
         keep = self.scores >= threshold
-        return Found(self.boxes[keep], self.labels[keep], self.scores[keep])
+        return Detected(self.boxes[keep], self.labels[keep], self.scores[keep])
 
 
-def detections(logits: Tensor, boxes: Tensor, places: Tensor, sizes: Tensor, no_object: bool) -> list[Found]:
+def detections(logits: Tensor, boxes: Tensor, places: Tensor, sizes: Tensor, no_object: bool) -> list[Detected]:
     """The best MOST detections of each image, without any threshold.
 
     logits: [batch, queries, classes], one more with `no_object`; boxes: cxcywh as parts of the square [batch,
@@ -43,7 +43,7 @@ def detections(logits: Tensor, boxes: Tensor, places: Tensor, sizes: Tensor, no_
     pixels = ((square - offset) / extent).clamp(0.0, 1.0).double() * sizes[:, None].repeat(1, 1, 2)
     wide = xyxy_to_xywh(pixels).cpu().numpy()
     return [
-        Found(box, label, score)
+        Detected(box, label, score)
         for box, label, score in zip(wide, labels.cpu().numpy(), scores.double().cpu().numpy(), strict=True)
     ]
 
@@ -63,22 +63,22 @@ def _best(logits: Tensor, no_object: bool) -> tuple[Tensor, Tensor, Tensor]:
     return scores, index % classes, torch.div(index, classes, rounding_mode="floor")
 
 
-def box_words(box: Sequence[float]) -> str:
+def box_text(box: Sequence[float]) -> str:
     """`12,30,64,48`: left, top, width, height in pixels."""
     return ",".join(f"{value:.0f}" for value in box)
 
 
 def sample_of(
-    file: str, truth: Sequence[tuple[str, Sequence[float]]], found: Sequence[tuple[str, Sequence[float], float]]
+    file: str, truth: Sequence[tuple[str, Sequence[float]]], predicted: Sequence[tuple[str, Sequence[float], float]]
 ) -> dict[str, Any]:
-    """A sample for a person: the boxes of an image, true and found, each as label, xywh and score, also in words."""
+    """A sample for reports: the true and the predicted boxes of an image, with label, xywh and score, also as text."""
     return {
         "image": file,
-        "references": [f"{label} at {box_words(box)}" for label, box in truth],
-        "predictions": [f"{label} {score:.2f} at {box_words(box)}" for label, box, score in found],
+        "references": [f"{label} at {box_text(box)}" for label, box in truth],
+        "predictions": [f"{label} {score:.2f} at {box_text(box)}" for label, box, score in predicted],
         "reference_boxes": [{"label": label, "place": _tenths(box)} for label, box in truth],
         "predicted_boxes": [
-            {"label": label, "place": _tenths(box), "score": round(float(score), 4)} for label, box, score in found
+            {"label": label, "place": _tenths(box), "score": round(float(score), 4)} for label, box, score in predicted
         ],
     }
 

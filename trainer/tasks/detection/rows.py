@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.cache import Images
-from trainer.data import Batch, RowKey, batches_of, parts_of
-from trainer.randomness import uniforms
+from trainer.learning.randomness import uniforms
+from trainer.store.image_cache import Images
+from trainer.task.batches import Batch, RowKey, batches_of, parts_of
 from trainer.tasks.detection.augment import DRAWS, Layout, Picture, Sample, augmented, framed
 from trainer.tasks.detection.boxes import xywh_to_xyxy
 from trainer.tasks.detection.coco import Objects
@@ -25,14 +25,14 @@ _COUNTED_BY = {"boxes": "counts", "labels": "counts", "truth": "truth_counts"}
 
 @dataclass(frozen=True)
 class Annotated:
-    """Images, their (width, height) in pixels of the file, and what is annotated on them."""
+    """Images, their (width, height) in pixels of the file, and their annotations."""
 
     images: Images
     sizes: Sequence[tuple[int, int]]
     objects: Sequence[Objects]
 
     def picture(self, image: int) -> Picture:
-        """An image with what is trained on; crowds are left out."""
+        """An image with its boxes for training; crowds are left out."""
         objects, (width, height) = self.objects[image], self.sizes[image]
         kept = ~objects.crowd
         parts = xywh_to_xyxy(objects.boxes)[kept] / np.array([width, height, width, height])
@@ -101,7 +101,7 @@ class TrainRows:
 
 
 class ValRows:
-    """Validation images by number, with all that is annotated on them."""
+    """Validation images by number, with all their annotations."""
 
     def __init__(self, data: Annotated, rows: NDArray[np.int64], *, side_px: int, layout: Layout) -> None:
         self.data, self.rows, self.side_px, self.layout = data, rows, side_px, layout

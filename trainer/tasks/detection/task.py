@@ -13,14 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import decode
-from trainer.data import IMAGENET_MEAN, IMAGENET_STD, Batch, part_sizes
+from trainer.data import builtin_scenes
+from trainer.data.image_folders import images_in
+from trainer.data.splits import select
+from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
 from trainer.errors import DataError
-from trainer.imagefiles import images_in
-from trainer.splits import select
-from trainer.task import Parts, Rows, Scores
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import decode
+from trainer.task.batches import Batch, part_sizes
+from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.detection.augment import Picture, framed
 from trainer.tasks.detection.coco_map import coco_metrics
 from trainer.tasks.detection.config import DetectionConfig
@@ -34,7 +35,7 @@ from trainer.tasks.detection.files import (
     scenes_spec,
 )
 from trainer.tasks.detection.model import BACKBONE, architecture_of, build_detector, rebuild_detector
-from trainer.tasks.detection.predictions import Found, detections, sample_of
+from trainer.tasks.detection.predictions import Detected, detections, sample_of
 from trainer.tasks.detection.rows import Annotated, TrainRows, ValRows, parted, place_part
 
 # The last layer's losses under the library's names; those of the layers before it are not reported.
@@ -59,7 +60,7 @@ class DetectionTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin.draw_scenes(scenes_spec(self.config))
+        builtin_scenes.draw_scenes(scenes_spec(self.config))
         table = self._labelled(read_table(self.config))
         chosen = select(self.config, len(table.images), table.held_out)
         require_boxes(table, chosen)
@@ -83,7 +84,7 @@ class DetectionTask:
         )
 
     def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
-        """All parts of a detector are trained."""
+        """Nothing to compute ahead: all parts of a detector are trained."""
         return rows
 
     def build_model(self, weights: bool) -> nn.Module:
@@ -121,35 +122,39 @@ class DetectionTask:
         sums: Counter[str] = Counter()
         boxes = 0
         truth: list[np.ndarray] = []
-        found: list[Found] = []
+        predicted: list[Detected] = []
         files: list[str] = []
         for batch in batches:
             output = model(self._pixels(batch["images"]), labels=targets(batch))
             sums.update(loss_sums(output, batch["weight"]))
             boxes += sum(batch["counts"])
-            found += detections(output.logits, output.pred_boxes, batch["places"], batch["sizes"], self.row.no_object)
+            predicted += detections(
+                output.logits, output.pred_boxes, batch["places"], batch["sizes"], self.row.no_object
+            )
             truth += [part.cpu().numpy() for part in batch["truth"].split(batch["truth_counts"])]
             files += batch["files"]
         metrics = {name: value / max(1, boxes) for name, value in sums.items()}
         if self.scored_by_map:
-            metrics |= coco_metrics(truth, found, self.classes, self.config.evaluation.per_class)
+            metrics |= coco_metrics(truth, predicted, self.classes, self.config.evaluation.per_class)
         few = self.config.evaluation.samples
-        return Scores(metrics, [self._sample(*one) for one in zip(files[:few], truth[:few], found[:few], strict=True)])
+        return Scores(
+            metrics, [self._sample(*one) for one in zip(files[:few], truth[:few], predicted[:few], strict=True)]
+        )
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
-        """A row for each box that is found; an image without one has one row of empty cells."""
+        """A row for each predicted box; an image without one has one row of empty cells."""
         names = images_in(folder, self.config.data.bad_samples)
         size = self.config.training.val_batch_size or self.config.training.batch_size
         for first in range(0, len(names), size):
             few = names[first : first + size]
-            for name, found in zip(few, self._found(model, [folder / name for name in few], device), strict=True):
-                yield from self._lines(name, found.above(self.config.evaluation.score_threshold))
+            for name, predicted in zip(few, self._found(model, [folder / name for name in few], device), strict=True):
+                yield from self._lines(name, predicted.above(self.config.evaluation.score_threshold))
 
     def extras(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "architecture": self.architecture}
 
     def _labelled(self, table: DetectionTable) -> DetectionTable:
-        """The table in the labels of the model, which knows its classes by name once it is trained."""
+        """The table with the labels of the model, which after training has names for its classes."""
         if not self.classes:
             self.classes = list(table.classes)
         strange = sorted(set(table.classes) - set(self.classes))
@@ -169,7 +174,7 @@ class DetectionTask:
         std = torch.tensor(IMAGENET_STD, device=images.device)[:, None, None]
         return (scaled - mean) / std
 
-    def _found(self, model: nn.Module, paths: Sequence[Path], device: Any) -> list[Found]:
+    def _found(self, model: nn.Module, paths: Sequence[Path], device: Any) -> list[Detected]:
         data = self.config.data
         source = round(data.image_size * data.source_scale)
         sizes, samples = [], []
@@ -187,17 +192,17 @@ class DetectionTask:
             output.logits, output.pred_boxes, places, torch.tensor(sizes, device=device), self.row.no_object
         )
 
-    def _lines(self, name: str, found: Found) -> Iterable[dict[str, str]]:
+    def _lines(self, name: str, predicted: Detected) -> Iterable[dict[str, str]]:
         columns = ("x", "y", "w", "h")
-        if not len(found.scores):
+        if not len(predicted.scores):
             yield {"image": name, "label": "", "score": "", **dict.fromkeys(columns, "")}
-        for box, label, score in zip(found.boxes, found.labels, found.scores, strict=True):
+        for box, label, score in zip(predicted.boxes, predicted.labels, predicted.scores, strict=True):
             places = {column: f"{value:.1f}" for column, value in zip(columns, box, strict=True)}
             yield {"image": name, "label": self.classes[label], "score": f"{score:.4f}", **places}
 
-    def _sample(self, file: str, truth: np.ndarray, found: Found) -> dict[str, Any]:
-        """Boxes in numbers and in words: those above the threshold, or else the likeliest one."""
-        shown = found.above(min(self.config.evaluation.score_threshold, float(found.scores[0])))
+    def _sample(self, file: str, truth: np.ndarray, predicted: Detected) -> dict[str, Any]:
+        """A sample with the boxes above the threshold, or else the most likely one."""
+        shown = predicted.above(min(self.config.evaluation.score_threshold, float(predicted.scores[0])))
         return sample_of(
             file,
             [(self.classes[int(row[4])], row[:4]) for row in truth if not row[5]],
@@ -209,7 +214,7 @@ class DetectionTask:
 
 
 def targets(batch: Batch) -> list[dict[str, Tensor]]:
-    """What the library's losses take for each image: `class_labels` [n] and `boxes` as cxcywh in [0, 1] [n, 4]."""
+    """The targets of the library's losses for each image: `class_labels` [n] and `boxes` as cxcywh in [0, 1] [n, 4]."""
     pairs = zip(batch["labels"].split(batch["counts"]), batch["boxes"].split(batch["counts"]), strict=True)
     return [{"class_labels": labels, "boxes": boxes} for labels, boxes in pairs]
 

@@ -1,4 +1,4 @@
-"""Images to latents and back, by a frozen autoencoder: a published one, or one trained on the data (`tinyvae`)."""
+"""The frozen autoencoder of images and latents: a published one, or one trained on the data (`tinyvae`)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from trainer.errors import ConfigError, Problem
-from trainer.frozen import model_digest
-from trainer.randomness import untouched
+from trainer.learning.randomness import untouched
+from trainer.store.digests import model_digest
 from trainer.tasks.diffusion.config_parts import PRETRAINED_FACTOR, VaeSettings
-from trainer.tasks.diffusion.fetching import explained, fetched, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.published_parts import explained, fetched, quiet, shared_part, subfolder_of
 from trainer.tasks.diffusion.tinyvae import TinyVae, Trained
 
 
 class Published(NamedTuple):
-    """Where the weights of a repository stand today. Its `scaling_factor` holds for latents of that model."""
+    """The present place of a repository's weights. Its `scaling_factor` holds for latents of that model."""
 
     name: str
     subfolder: str | None
@@ -27,8 +27,8 @@ class Published(NamedTuple):
 
 
 _WHAT = "an autoencoder"
-_STABLE_DIFFUSION_1 = 0.18215  # also what the library assumes where a configuration says nothing
-# Repositories that were withdrawn, and the mirrors of the same weights; and those with several models in folders.
+_STABLE_DIFFUSION_1 = 0.18215  # also the library's default
+# Withdrawn repositories with the mirrors of their weights; repositories with several models in folders.
 PUBLISHED: dict[str, Published] = {
     "runwayml/stable-diffusion-v1-5": Published(
         "stable-diffusion-v1-5/stable-diffusion-v1-5", "vae", _STABLE_DIFFUSION_1
@@ -44,9 +44,9 @@ PUBLISHED: dict[str, Published] = {
 
 
 class Autoencoder:
-    """A frozen autoencoder. Latents are scaled to a deviation of about 1, and rounded to float16 as a cache keeps them.
+    """A frozen autoencoder. Latents are scaled to a deviation of about 1, and rounded to float16 as in the cache.
 
-    `digest` names its network, weights and scale. It moves to the device of what it is given.
+    `digest` names its network, weights and scale. It moves to the device of its input.
     """
 
     def __init__(self, net: Any, scaling: float, sliced: bool = False) -> None:
@@ -80,7 +80,7 @@ class Autoencoder:
 
 
 def builtin_autoencoder(settings: VaeSettings, channels: int, trained: Trained) -> Autoencoder:
-    """The tiny one, as it was trained."""
+    """The built-in autoencoder with its trained weights."""
     with untouched():
         net = TinyVae(settings, channels)
     net.load_state_dict(dict(trained.state))
@@ -88,7 +88,7 @@ def builtin_autoencoder(settings: VaeSettings, channels: int, trained: Trained) 
 
 
 def pretrained_autoencoder(settings: VaeSettings, channels: int) -> Autoencoder:
-    """The autoencoder that the configuration names, once a process; `ConfigError` where it cannot be had or does not
+    """The autoencoder that the configuration names, loaded once a process; `ConfigError` where it does not load or
     fit."""
     asked = settings.pretrained_model_name
     published, inside = _place(settings)
@@ -100,13 +100,13 @@ def pretrained_autoencoder(settings: VaeSettings, channels: int) -> Autoencoder:
         return Autoencoder(net, settings.scaling_factor or published.scaling_factor or net.config.scaling_factor)
 
     key = ("vae", published.name, *inside.values(), settings.scaling_factor, channels)
-    found = shared_part(key, Path(published.name), load)
-    found.slicing(settings.use_slicing)
-    return found
+    autoencoder = shared_part(key, Path(published.name), load)
+    autoencoder.slicing(settings.use_slicing)
+    return autoencoder
 
 
 def require_autoencoder(settings: VaeSettings, channels: int) -> None:
-    """`ConfigError` where the autoencoder that is named cannot be had, or does not fit, by its description alone."""
+    """`ConfigError` where the named autoencoder cannot be loaded or does not fit; reads its description only."""
     name = settings.pretrained_model_name
     published, inside = _place(settings)
     with explained("vae", name, _WHAT), quiet():
@@ -115,7 +115,7 @@ def require_autoencoder(settings: VaeSettings, channels: int) -> None:
 
 
 def _check(described: Mapping[str, Any], name: str, channels: int) -> None:
-    """What is not said in a description has the library's default: one block, four channels."""
+    """`ConfigError` where a description does not fit; what it leaves out has the library's default."""
     kind = described.get("_class_name", AutoencoderKL.__name__)
     if kind != AutoencoderKL.__name__:
         what = f"{name} is a {kind}; the autoencoders that can be used are of the kind {AutoencoderKL.__name__}"
@@ -133,7 +133,7 @@ def _check(described: Mapping[str, Any], name: str, channels: int) -> None:
 
 
 def _place(settings: VaeSettings) -> tuple[Published, dict[str, str]]:
-    """Where the autoencoder is, and the library's words for the folder in there."""
+    """The place of the autoencoder, and the library's arguments for the folder in it."""
     asked = settings.pretrained_model_name
     published = PUBLISHED.get(asked, Published(asked, None, None))
     subfolder = settings.subfolder or published.subfolder or subfolder_of(published.name, "vae")

@@ -8,26 +8,24 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from trainer.config import (
+from trainer.config.section import AbsolutePath, Section, setting
+from trainer.config.settings import (
     LARGEST_PX,
     SMALLEST_PX,
-    AbsolutePath,
     CheckpointSettings,
     DataSettings,
     OptimizerSettings,
     RunConfig,
     ScheduleName,
     SchedulerSettings,
-    Section,
     TrainingSettings,
     schedule_name,
-    setting,
 )
-from trainer.tasks.classification.catalogue import backbone_names, no_backbone
+from trainer.data.library_models import backbone_names, no_backbone
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings, VaeSettings
 
 MULTIPLE_PX = 8  # image sizes are multiples of it
-_COSINE_SIGNAL = 1e-9  # about: its last level adds 0.999 of what can be added, whatever their number
+_COSINE_SIGNAL = 1e-9  # approximately: its last level adds 0.999 of what can be added, for any number of levels
 
 
 def _as_tuple(value: object) -> object:
@@ -38,8 +36,13 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
 class DiffusionData(DataSettings):
+    ROLES = frozenset({"use"})
     image_size: int = setting(
-        256, "square side in pixels, a multiple of 8; the budget's resolution sets it", ge=SMALLEST_PX, le=LARGEST_PX
+        256,
+        "square side in pixels, a multiple of 8; the budget's resolution sets it",
+        role="loss",
+        ge=SMALLEST_PX,
+        le=LARGEST_PX,
     )
     num_workers: int = setting(
         8,
@@ -54,6 +57,7 @@ class DiffusionData(DataSettings):
         "how dataset_path is laid out. coco: captions*.json, also in annotations/, and a folder of images; cub: "
         "images/ and text_c10/ or text/ with a text file beside each image's name, a caption a line; custom: "
         "captions.csv with header image,caption, and images/",
+        role="data",
     )
     dataset_path: AbsolutePath | None = setting(None, "folder of the data set; null = the built-in scenes")
     images_dir: AbsolutePath | None = setting(None, "the folder of images where it is not in dataset_path")
@@ -89,7 +93,7 @@ class DiffusionModel(Section):
         64, "width of a head: num_heads times it is hidden_size; null = hidden_size / num_heads", search=(4, 256), ge=1
     )
     patch_size: int = setting(2, "side of a patch in latents", search=(1, 8), ge=1)
-    in_channels: int = setting(4, "channels of the latents", ge=1, le=64)
+    in_channels: int = setting(4, "channels of the latents", role="loss", ge=1, le=64)
     out_channels: int = setting(4, "channels of what is predicted: those of the latents", ge=1, le=64)
     mlp_ratio: float = setting(4.0, "inner width of a block's MLP over hidden_size", search=(1.0, 8.0), gt=0.0)
     dropout: float = setting(0.1, "after attention and in the MLP of each block", ge=0.0, lt=1.0)
@@ -124,14 +128,20 @@ class DiffusionModel(Section):
 class NoiseSettings(Section):
     """The noise process, and what the model predicts of it."""
 
-    num_train_timesteps: int = setting(1000, "levels of noise", ge=2, le=100_000)
-    beta_start: float = setting(0.00085, "share of noise added at the first level", search=(1e-6, 0.1), gt=0.0, lt=1.0)
-    beta_end: float = setting(0.012, "share of noise added at the last level", search=(1e-4, 0.5), gt=0.0, lt=1.0)
+    num_train_timesteps: int = setting(1000, "levels of noise", role="loss", ge=2, le=100_000)
+    beta_start: float = setting(
+        0.00085, "share of noise added at the first level", role="loss", search=(1e-6, 0.1), gt=0.0, lt=1.0
+    )
+    beta_end: float = setting(
+        0.012, "share of noise added at the last level", role="loss", search=(1e-4, 0.5), gt=0.0, lt=1.0
+    )
     beta_schedule: Literal["scaled_linear", "linear", "squaredcos_cap_v2"] = setting(
-        "scaled_linear", "from beta_start to beta_end; the squared cosine (Nichol and Dhariwal 2021) has its own ends"
+        "scaled_linear",
+        "from beta_start to beta_end; the squared cosine (Nichol and Dhariwal 2021) has its own ends",
+        role="loss",
     )
     prediction_type: Literal["epsilon", "v_prediction"] = setting(
-        "epsilon", "the noise, or the velocity (Salimans and Ho 2022)"
+        "epsilon", "the noise, or the velocity (Salimans and Ho 2022)", role="loss"
     )
     caption_dropout: float = setting(
         0.1, "share of training captions that are left empty, for classifier-free guidance", ge=0.0, le=1.0
@@ -145,7 +155,7 @@ class NoiseSettings(Section):
 
     @property
     def least_signal(self) -> float:
-        """The share of the signal's variance at the last level: the product of what each level leaves of it."""
+        """The share of the signal's variance at the last level: the product of the shares that each level leaves."""
         if self.beta_schedule == "squaredcos_cap_v2":
             return _COSINE_SIGNAL
         power = 2.0 if self.beta_schedule == "scaled_linear" else 1.0
@@ -154,8 +164,9 @@ class NoiseSettings(Section):
 
 
 class DiffusionCriterion(Section):
+    ROLES = frozenset({"use"})
     type: Literal["mse", "l1", "smooth_l1"] = setting(
-        "mse", "distance of the prediction, a mean over an image's latents"
+        "mse", "distance of the prediction, a mean over an image's latents", role="loss"
     )
     reduction: Literal["mean", "sum"] = setting(
         "mean", "gradients of a batch's mean loss, or of its sum; reported losses are means in both cases"
@@ -166,6 +177,7 @@ class DiffusionEvaluation(Section):
     noise_levels: int = setting(
         4,
         "levels of noise at which each validation image is judged, one from each of so many equal ranges",
+        role="loss",
         ge=1,
         le=1000,
     )

@@ -1,4 +1,4 @@
-"""The configuration of what a diffusion run makes latents and vectors with: the VAE and the text encoder."""
+"""The configuration of the VAE and the text encoder of a diffusion run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from trainer.config import Section, setting
+from trainer.config.section import Section, setting
 
 PRETRAINED_FACTOR = 8  # pixels a side of a latent, of every published Stable Diffusion VAE
 
@@ -19,28 +19,41 @@ def _hub_or_folder(value: str) -> str:
 
 
 class VaeSettings(Section):
-    """What makes latents of images; frozen."""
+    """The autoencoder of latents; frozen."""
 
     type: Literal["pretrained", "builtin"] = setting(
-        "pretrained", "a published autoencoder, or a tiny one that is trained on the training images once and kept"
+        "pretrained",
+        "a published autoencoder, or a tiny one that is trained on the training images once and kept",
+        role=("loss", "data"),
     )
     pretrained_model_name: str = setting(
-        "stabilityai/sd-vae-ft-mse", "a hub's name, or a folder with config.json and weights", min_length=1
+        "stabilityai/sd-vae-ft-mse",
+        "a hub's name, or a folder with config.json and weights",
+        role=("loss", "data", "use"),
+        min_length=1,
     )
-    subfolder: str | None = setting(None, "where in it the autoencoder is; null = at the top, or in vae/")
+    subfolder: str | None = setting(
+        None, "where in it the autoencoder is; null = at the top, or in vae/", role=("loss", "data", "use")
+    )
     scaling_factor: float | None = setting(
-        None, "pretrained: latents are multiplied by it; null = what the autoencoder says", search=(0.01, 10.0), gt=0.0
+        None,
+        "pretrained: latents are multiplied by it; null = what the autoencoder says",
+        role="loss",
+        search=(0.01, 10.0),
+        gt=0.0,
     )
-    use_slicing: bool = setting(False, "decode one image at a time: slower, in less memory")
-    downsample_factor: Literal[2, 4, 8] = setting(8, "builtin: pixels a side of a latent")
-    width: int = setting(64, "builtin: channels of its network; a multiple of 8", search=(8, 256), ge=8, le=512)
-    train_steps: int = setting(400, "builtin: steps that it is trained for", search=(1, 100_000), ge=1)
-    batch_size: int = setting(16, "builtin: images a step", search=(1, 512), ge=1)
-    lr: float = setting(2e-3, "builtin: highest learning rate", scale="log", search=(1e-6, 1.0), gt=0.0)
+    use_slicing: bool = setting(False, "decode one image at a time: slower, in less memory", role="use")
+    downsample_factor: Literal[2, 4, 8] = setting(8, "builtin: pixels a side of a latent", role="loss")
+    width: int = setting(
+        64, "builtin: channels of its network; a multiple of 8", role="loss", search=(8, 256), ge=8, le=512
+    )
+    train_steps: int = setting(400, "builtin: steps that it is trained for", role="loss", search=(1, 100_000), ge=1)
+    batch_size: int = setting(16, "builtin: images a step", role="loss", search=(1, 512), ge=1)
+    lr: float = setting(2e-3, "builtin: highest learning rate", role="loss", scale="log", search=(1e-6, 1.0), gt=0.0)
     kl_weight: float = setting(
-        1e-4, "builtin: weight of the latents' divergence from N(0, 1)", search=(0.0, 1.0), ge=0.0
+        1e-4, "builtin: weight of the latents' divergence from N(0, 1)", role="loss", search=(0.0, 1.0), ge=0.0
     )
-    seed: int = setting(0, "builtin: its weights and batches", ge=0)
+    seed: int = setting(0, "builtin: its weights and batches", role="loss", ge=0)
 
     @field_validator("pretrained_model_name")
     @classmethod
@@ -68,13 +81,17 @@ class VaeSettings(Section):
 
 class TextEncoderSettings(Section):
     type: Literal["pretrained", "builtin"] = setting(
-        "pretrained", "a published CLIP text model, frozen, or a small one that is trained with the rest"
+        "pretrained", "a published CLIP text model, frozen, or a small one that is trained with the rest", role="data"
     )
     pretrained_model_name: str = setting(
-        "openai/clip-vit-large-patch14", "a hub's name, or a folder with a saved text model and its tokenizer",
+        "openai/clip-vit-large-patch14",
+        "a hub's name, or a folder with a saved text model and its tokenizer",
+        role=("data", "use"),
         min_length=1,
-    )  # fmt: skip
-    subfolder: str | None = setting(None, "where in it the text model is; null = at the top, or in text_encoder/")
+    )
+    subfolder: str | None = setting(
+        None, "where in it the text model is; null = at the top, or in text_encoder/", role=("data", "use")
+    )
     max_length: int | None = setting(
         None, "longest caption in tokens, the rest is cut; null = what the model takes (builtin: 48)", ge=3, le=4096
     )

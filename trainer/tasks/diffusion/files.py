@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import Images, shared_images
-from trainer.captionfiles import CaptionTable, read_captions
+from trainer.checkpoints.weight_files import require_model, require_weights
+from trainer.config.registry import load
+from trainer.data import builtin_scenes
+from trainer.data.captions import CaptionTable, read_captions
+from trainer.data.image_folders import left_out
+from trainer.data.scenes.spec import ScenesSpec
+from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError
-from trainer.scenes import ScenesSpec
-from trainer.splits import Selection, asked_too_much, select
-from trainer.task import LOSS, DataSummary, Metric
-from trainer.tasks import load
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images, shared_images
+from trainer.task.library_checks import Check, run_checks, section
+from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.diffusion.config import DiffusionConfig
-from trainer.tasks.diffusion.config_parts import VaeSettings
 from trainer.tasks.diffusion.sources import read_source, source_words
-from trainer.tryout import Look, look_at, section
-from trainer.weightfiles import require_model, require_weights
 
-_LEAST_SIGNAL = 1e-12  # what is predicted wrong is amplified by one over its root, and float32 has seven digits
-_FEWEST_IMAGES = 2  # of which a Gaussian can be fitted
+_LEAST_SIGNAL = 1e-12  # an error of the prediction is multiplied by one over its root, and float32 has seven digits
+_FEWEST_IMAGES = 2  # to which a Gaussian can be fitted
 
 
 def scenes_spec(config: DiffusionConfig) -> ScenesSpec | None:
-    """The built-in data, where no files are named."""
-    return builtin.scenes_spec(config.data.scenes, config.data.named_files)
+    """The specification of the built-in data, where no files are named."""
+    return builtin_scenes.scenes_spec(config.data.scenes, config.data.named_files)
 
 
 def read_table(config: DiffusionConfig) -> CaptionTable:
@@ -35,14 +35,14 @@ def read_table(config: DiffusionConfig) -> CaptionTable:
     spec = scenes_spec(config)
     if spec is None:
         return read_source(config.data)
-    files = builtin.drawn_files(spec)
+    files = builtin_scenes.drawn_files(spec)
     return read_captions(files.images_dir, files.caption_file, config.data.bad_samples)
 
 
 def open_images(
     config: DiffusionConfig, table: CaptionTable, used: Iterable[int], side: int, progress: OnProgress | None = None
 ) -> Images:
-    """The images of a run, squeezed to squares of `side` pixels."""
+    """The images of a run, resized to squares of `side` pixels."""
     return shared_images(table.images, used, side, config.data.cache_gb, progress)
 
 
@@ -55,18 +55,6 @@ class DiffusionFiles:
         "metrics.frechet_weights": None,
     }
 
-    # What is predicted, of which noise, in which latents, and at which levels it is judged.
-    LOSS_KEYS: ClassVar[Sequence[str]] = (
-        "criterion.type", "diffusion.prediction_type", "diffusion.num_train_timesteps", "diffusion.beta_schedule",
-        "diffusion.beta_start", "diffusion.beta_end", "model.in_channels", "data.image_size", "evaluation.noise_levels",
-        *(f"vae.{name}" for name in VaeSettings.model_fields if name != "use_slicing"),
-    )  # fmt: skip
-    DATA_KEYS: ClassVar[Sequence[str]] = (
-        "data.scenes.", "data.bad_samples", "data.dataset_name",
-        "vae.type", "vae.pretrained_model_name", "vae.subfolder",
-        "text_encoder.type", "text_encoder.pretrained_model_name", "text_encoder.subfolder",
-    )  # fmt: skip
-
     @staticmethod
     def metric(_config: DiffusionConfig) -> Metric:
         """The denoising loss on validation images, at noise and noise levels that never change."""
@@ -76,32 +64,32 @@ class DiffusionFiles:
     def check(config: DiffusionConfig) -> DataSummary:
         _require_parts(config)
         spec = scenes_spec(config)
-        if spec is not None:  # known without drawing them
+        if spec is not None:  # known before they are drawn
             images, skipped, stamp = spec.images, 0, spec.key
-            words = builtin.scenes_words(spec, "data.dataset_path")
+            description = builtin_scenes.scenes_words(spec, "data.dataset_path")
         else:
             table = read_table(config)
             images, skipped, stamp = len(table.images), table.skipped, table.fingerprint
             captions = sum(len(texts) for texts in table.captions)
-            words = f"{images} images, {captions} captions from {source_words(config.data)}"
+            description = f"{images} images, {captions} captions from {source_words(config.data)}"
         chosen = select(config, images)
         if config.metrics.frechet_backbone and len(chosen.val) < _FEWEST_IMAGES:
             what = f"metrics.frechet_backbone needs {_FEWEST_IMAGES} validation images, and there is {len(chosen.val)}"
             raise DataError(f"{what}: raise data.val_split or data.val_subset_size, or leave it out")
-        return chosen.summary(words, stamp, skipped, _warnings(config, chosen, skipped))
+        return chosen.summary(description, stamp, skipped, _warnings(config, chosen, skipped))
 
     @staticmethod
     def try_out(config: DiffusionConfig) -> None:
-        """Published parts that cannot be had, or do not fit: their descriptions, which may lie on a hub, say."""
-        looks: list[Look] = []
+        """`ConfigError` for published parts that cannot be loaded or do not fit; reads their descriptions."""
+        checks: list[Check] = []
         if config.vae.type == "pretrained":
             require: Callable[..., None] = load("trainer.tasks.diffusion.autoencoder:require_autoencoder")
             channels = config.model.in_channels
-            looks.append((["vae", section(config.vae), channels], partial(require, config.vae, channels)))
+            checks.append((["vae", section(config.vae), channels], partial(require, config.vae, channels)))
         if config.text_encoder.type == "pretrained":
             length = load("trainer.tasks.diffusion.text:text_length")
-            looks.append((["text", section(config.text_encoder)], partial(length, config.text_encoder)))
-        look_at(looks)
+            checks.append((["text", section(config.text_encoder)], partial(length, config.text_encoder)))
+        run_checks(checks)
 
     @staticmethod
     def prepare(config: DiffusionConfig, progress: OnProgress) -> None:
@@ -109,11 +97,11 @@ class DiffusionFiles:
             table = read_table(config)
             open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
 
-        builtin.prepare(scenes_spec(config), open_all, progress)
+        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
 
 
 def _require_parts(config: DiffusionConfig) -> None:
-    """`DataError` with every published part, and file of weights, that is not where it is said to be."""
+    """`DataError` with every published part and file of weights that is missing."""
     checks: list[Callable[[], None]] = [
         partial(require_weights, "metrics.frechet_weights", config.metrics.frechet_weights)
     ]
@@ -133,23 +121,19 @@ def _require_parts(config: DiffusionConfig) -> None:
 
 
 def _warnings(config: DiffusionConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:
-    said = []
-    if skipped:
-        said.append(f"{skipped} unusable {'file or entry' if skipped == 1 else 'files or entries'} left out "
-                    "(data.bad_samples=skip)")  # fmt: skip
-    said += asked_too_much(config, chosen)
+    warnings = [*left_out(skipped, "file", "entry"), *asked_too_much(config, chosen)]
     noise = config.diffusion
     if noise.prediction_type == "epsilon" and noise.least_signal < _LEAST_SIGNAL:
         what = f"the last of {noise.num_train_timesteps} levels of noise holds {noise.least_signal:.1g} of the signal"
         advice = "lower diffusion.beta_end or num_train_timesteps, or take diffusion.prediction_type=v_prediction"
-        said.append(f"{what}: no image can be sampled from there by predicting epsilon; {advice}")
+        warnings.append(f"{what}: no image can be sampled from there by predicting epsilon; {advice}")
     prompts, samples = config.evaluation.prompts or (), config.evaluation.samples
     if samples and len(prompts) > samples:
-        said.append(f"evaluation.samples={samples} shows the first of {len(prompts)} evaluation.prompts only")
+        warnings.append(f"evaluation.samples={samples} shows the first of {len(prompts)} evaluation.prompts only")
     if config.training.optimizer.encoder_lr is not None:
-        said.append("training.optimizer.encoder_lr has no effect: nothing that is trained here is pretrained")
+        warnings.append("training.optimizer.encoder_lr has no effect: nothing that is trained here is pretrained")
     frechet = config.metrics
     if frechet.frechet_backbone and frechet.frechet_images > len(chosen.val):
         what = f"metrics.frechet_images={frechet.frechet_images} is more than the {len(chosen.val)} validation images"
-        said.append(f"{what}: all are used")
-    return tuple(said)
+        warnings.append(f"{what}: all are used")
+    return tuple(warnings)

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from trainer.cache import Images
-from trainer.checkpoint import UNREADABLE, first_line
-from trainer.data import normalise
-from trainer.errors import ConfigError, DataError, Problem
-from trainer.randomness import untouched
-from trainer.splits import Indices
-from trainer.weights import content_of
+from trainer.checkpoints.files import UNREADABLE
+from trainer.checkpoints.weights import content_of
+from trainer.data.splits import Indices
+from trainer.data.tensors import normalise
+from trainer.errors import ConfigError, DataError, Problem, first_line
+from trainer.learning.randomness import untouched
+from trainer.store.image_cache import Images
 
 Generate = Callable[[Sequence[str], Indices], Tensor]  # captions, image numbers → uint8 [n, side, side, 3]
 _CLASSIFIER = ("fc", "classifier", "heads", "head")
 
 
 class Frechet:
-    """The distance between Gaussians fitted to the features of both sides: real images, as many from their captions.
+    """The Fréchet distance of real images to as many generated from their captions, from Gaussians fitted to features.
 
     It depends on the backbone, the images' size and their number (few images, a larger distance): compare only what is
     equal in all three. It is no FID, which means Inception's features.
@@ -42,7 +42,7 @@ class Frechet:
 
     @torch.no_grad()
     def distance(self, generate: Generate, batch: int, device: torch.device) -> float:
-        """Of images that `generate` makes in batches; the real images' features are computed once."""
+        """The distance of images that `generate` makes in batches; features of real images are computed once."""
         net = self._net.to(device)
         if self._real is None:
             self._real = self._features(net, (self._pixels(part) for part, _ in self._parts(batch)), device)
@@ -85,7 +85,7 @@ def _backbone(name: str, weights: Path | None) -> nn.Module:
     except (URLError, OSError, ValueError) as error:
         fix = "give a file with metrics.frechet_weights=PATH"
         raise ConfigError(
-            [Problem(where, f"the weights of {name} could not be had ({first_line(error)}); {fix}")]
+            [Problem(where, f"the weights of {name} could not be loaded ({first_line(error)}); {fix}")]
         ) from None
     if weights is not None:
         _load(net, weights)

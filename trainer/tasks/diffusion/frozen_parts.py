@@ -1,4 +1,4 @@
-"""The frozen parts of a run: which they are, where they come from, and what of them a checkpoint holds."""
+"""The frozen parts of a run: their sources, and what a checkpoint holds of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.arraystore import OnProgress
 from trainer.errors import CheckpointError
-from trainer.precision import decide_device
+from trainer.learning.precision import decide_device
+from trainer.store.arrays import OnProgress
 from trainer.tasks.diffusion.autoencoder import Autoencoder, builtin_autoencoder, pretrained_autoencoder
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.text import FrozenText, pretrained_text
@@ -28,7 +28,7 @@ class FrozenParts:
         self._autoencoder: Autoencoder | None = None
 
     def trained_on(self, files: Sequence[Path], progress: OnProgress | None) -> str:
-        """Makes sure of the built-in autoencoder, trained on these files if nowhere else; a note where it was now."""
+        """Trains the built-in autoencoder on these files if there is none yet; returns a note if it did."""
         config = self.config
         if config.vae.type != "builtin" or self._trained is not None:
             return ""
@@ -38,7 +38,7 @@ class FrozenParts:
         return f"the built-in autoencoder was trained at {side} px in {seconds:.1f} s, for all runs" if seconds else ""
 
     def autoencoder(self) -> Autoencoder:
-        """The autoencoder, loaded when first asked for."""
+        """The autoencoder, loaded at first use."""
         if self._autoencoder is None:
             config = self.config
             if config.vae.type == "builtin":
@@ -51,12 +51,12 @@ class FrozenParts:
 
     def text(self) -> FrozenText:
         """The published text model."""
-        found = pretrained_text(self.config.text_encoder)
-        self._check("text_encoder", found.digest)
-        return found
+        text = pretrained_text(self.config.text_encoder)
+        self._check("text_encoder", text.digest)
+        return text
 
     def extras(self) -> dict[str, Any]:
-        """The built-in autoencoder's weights; of published parts, what tells theirs from others."""
+        """The built-in autoencoder's weights; of published parts, the digest of their weights."""
         weights: dict[str, str] = {}
         if self.config.vae.type == "pretrained":
             weights["vae"] = self.autoencoder().digest

@@ -1,7 +1,7 @@
 """Latents of the images and vectors of the captions, computed once for all epochs and runs.
 
-Two stores, float16, each named by what it hangs on: the frozen part's weights, the images or captions, and what else
-decides about the last bit of a number. A text encoder that is trained has nothing to keep.
+Two stores, float16, each named by what it depends on: the frozen part's weights, the images or captions, and what else
+the last bit of a number depends on. For a trained text encoder nothing is kept.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.arraystore import ArrayStore, Block, Layout, NoRoomError, OnProgress
-from trainer.cache import held_store, images_key, shared_store
-from trainer.data import Batch
-from trainer.frozen import computed_by
-from trainer.splits import Indices
-from trainer.task import Rows
+from trainer.data.splits import Indices
+from trainer.store.arrays import ArrayStore, Block, Layout, NoRoomError, OnProgress
+from trainer.store.digests import computed_by
+from trainer.store.image_cache import held_store, images_key, shared_store
+from trainer.task.batches import Batch
+from trainer.task.protocols import Rows
 from trainer.tasks.diffusion.autoencoder import Autoencoder
 from trainer.tasks.diffusion.rows import TrainRows, ValRows
 from trainer.tasks.diffusion.text import FrozenText
 
-VERSION = 1  # goes up whenever the same weights, images and captions would give other numbers
+VERSION = 1  # increased whenever the same weights, images and captions would give other numbers
 _BLOCK_IMAGES = 32
 _BLOCK_CAPTIONS = 64
 
@@ -66,7 +66,7 @@ class KeptTexts:
 def with_latents(
     get: GetAutoencoder, rows: Rows, device: torch.device, limit_gb: float, progress: OnProgress | None = None
 ) -> Rows:
-    """The rows with latents in the place of pixels, where they fit into the cache; a note says what was done.
+    """The rows with latents in place of pixels, where these fit into the cache; a note reports what was done.
 
     `get` gives the autoencoder: the store outlives the run, and must not keep it alive.
     """
@@ -78,8 +78,8 @@ def with_latents(
         pixels = torch.from_numpy(np.stack([images[image] for image in some.tolist()]))
         return _finite(get().encode(pixels.to(device)))
 
-    said = [images_key([images.paths[image] for image in used.tolist()], images.size_px)]
-    kept = _kept("latents", [get().digest, *said], used, encoded, _BLOCK_IMAGES, device, limit_gb, progress)
+    depends_on = [images_key([images.paths[image] for image in used.tolist()], images.size_px)]
+    kept = _kept("latents", [get().digest, *depends_on], used, encoded, _BLOCK_IMAGES, device, limit_gb, progress)
     if isinstance(kept, str):
         note = f"the autoencoder runs in every epoch: its latents are not cached ({kept})"
         return replace(rows, notes=(note,))
@@ -102,7 +102,7 @@ def with_texts(
     limit_gb: float,
     progress: OnProgress | None = None,
 ) -> tuple[Rows, KeptTexts | None]:
-    """The rows with vectors in the place of captions, likewise, and the vectors; those of `prompts` are among them."""
+    """The rows with vectors in place of captions, in the same way, and the vectors, also those of `prompts`."""
     train, val = _sides(rows)
     used = dict.fromkeys(("", *prompts))
     for image in np.unique(np.concatenate([train.rows, val.rows])).tolist():
@@ -130,7 +130,7 @@ def with_texts(
 
 def _kept(
     kind: str,
-    said: Sequence[object],
+    depends_on: Sequence[object],
     items: Indices,
     encoded: Callable[[Indices], Block],
     block: int,
@@ -138,8 +138,8 @@ def _kept(
     limit_gb: float,
     progress: OnProgress | None,
 ) -> tuple[ArrayStore, str] | str:
-    """The store of these items and a note on what it cost; or in words why there is none."""
-    key = hashlib.sha256(json.dumps([VERSION, kind, *said, computed_by(device)]).encode()).hexdigest()[:32]
+    """The store of these items with a note on its time; or a message why there is none."""
+    key = hashlib.sha256(json.dumps([VERSION, kind, *depends_on, computed_by(device)]).encode()).hexdigest()[:32]
     held = held_store(key)
     try:
         layout = held.layout if held else Layout(key, len(items), encoded(items[:1]).shape[1:], "float16")
@@ -156,13 +156,13 @@ def _blocks(items: Indices, encoded: Callable[[Indices], Block], block: int) -> 
 
 
 class _TooLargeError(Exception):
-    """Numbers beyond what a float16 holds."""
+    """Numbers too large for float16."""
 
 
-def _finite(found: Tensor) -> NDArray[np.float16]:
-    if not bool(torch.isfinite(found).all()):
+def _finite(values: Tensor) -> NDArray[np.float16]:
+    if not bool(torch.isfinite(values).all()):
         raise _TooLargeError("they are too large for a float16, or no numbers")
-    numbers: NDArray[np.float16] = found.contiguous().cpu().numpy()
+    numbers: NDArray[np.float16] = values.contiguous().cpu().numpy()
     return numbers
 
 

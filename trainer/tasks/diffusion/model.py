@@ -25,21 +25,21 @@ class Denoiser(nn.Module):
     """The transformer, and the text encoder where it is trained with it."""
 
     def __init__(self, settings: DiffusionModel, side: int, text_width: int, learned: LearnedText | None) -> None:
-        """`side`: latents a side of an image, of which another number is taken too."""
+        """`side`: latents a side of an image, of which other numbers work, too."""
         super().__init__()
         self.transformer = _transformer(settings, side, text_width)
         self.text = learned
 
     def forward(self, noised: Tensor, levels: Tensor, text: Text) -> Tensor:
         """Noised latents [batch, channels, h, w] and their levels [batch] → prediction, shaped like the latents."""
-        found: Tensor = self.transformer(
+        prediction: Tensor = self.transformer(
             noised,
             encoder_hidden_states=text.vectors,
             timestep=levels,
             encoder_attention_mask=text.known,
             return_dict=False,
         )[0]
-        return found
+        return prediction
 
 
 def _transformer(settings: DiffusionModel, side: int, text_width: int) -> nn.Module:
@@ -70,7 +70,7 @@ def _transformer(settings: DiffusionModel, side: int, text_width: int) -> nn.Mod
 
 @torch.no_grad()
 def _initialise(made: Any) -> None:
-    """As DiT and PixArt start: each block near the identity, nothing taken from the text yet, a prediction of zero."""
+    """As DiT and PixArt start: each block near the identity, no influence of the text, a prediction of zero."""
     for module in made.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)

@@ -54,7 +54,7 @@ class NoiseProcess:
         return latents
 
     def _parts(self, noised: Tensor, predicted: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        """What a prediction takes for the latents and for the noise in them, of which the latents are `share`."""
+        """The latents and the noise that a prediction implies; the latents' share of the variance is `share`."""
         signal, rest = share.sqrt(), (1.0 - share).sqrt()
         if self.settings.prediction_type == "epsilon":
             return (noised - rest * predicted) / signal, predicted
@@ -62,7 +62,7 @@ class NoiseProcess:
 
 
 def sampled_levels(levels: int, steps: int) -> list[int]:
-    """So many levels at equal distances, from the one with the most noise on, as training knows it ("trailing")."""
+    """Some levels at equal distances, from the one with the most noise in training ("trailing" spacing)."""
     return [round(levels * left / steps) - 1 for left in range(steps, 0, -1)]
 
 

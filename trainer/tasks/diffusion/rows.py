@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.cache import Images
-from trainer.data import Batch, RowKey, batches_of, parts_of
-from trainer.randomness import uniforms
-from trainer.splits import Indices
-from trainer.tasks.captioning.rows import padded
-from trainer.tasks.captioning.vocabulary import PAD, Vocabulary
+from trainer.data.splits import Indices
+from trainer.data.tensors import padded
+from trainer.data.vocabulary import PAD, Vocabulary
+from trainer.learning.randomness import uniforms
+from trainer.store.image_cache import Images
+from trainer.task.batches import Batch, RowKey, batches_of, parts_of
 
-_KEYS = 2.0**53  # a uniform number as a whole one, the key of a sample's noise
+_KEYS = 2.0**53  # makes a uniform number an integer, the key of a sample's noise
 
 
 class Latents(Protocol):
-    """What a frozen autoencoder makes of the images."""
+    """The latents of a frozen autoencoder."""
 
     def batch(self, images: Indices) -> Tensor:
         """float16 [images, channels, h, w]"""
@@ -28,7 +28,7 @@ class Latents(Protocol):
 
 
 class Texts(Protocol):
-    """What a batch holds of its captions."""
+    """The caption part of a batch."""
 
     def batch(self, captions: Sequence[str]) -> Batch: ...
 
@@ -52,7 +52,7 @@ class Plain:
 
 
 class Shown:
-    """What a batch shows of its images: pixels, or latents where they are known."""
+    """The image part of a batch: pixels, or latents where they are cached."""
 
     def __init__(self, images: Images) -> None:
         self.images = images
@@ -66,7 +66,7 @@ class Shown:
 
 
 class TrainRows:
-    """Training images by number. What is random of a row is a function of (seed, epoch, image).
+    """Training images by number. The random parts of a row are a function of (seed, epoch, image).
 
     `levels` of noise; `dropout`: share of captions left empty; `plain`: always the first caption, never an empty one.
     """
@@ -109,7 +109,7 @@ class TrainRows:
         return "" if drop < self.dropout else captions[int(pick * len(captions))]
 
 
-VAL_STREAM = 1 << 41  # apart from every epoch
+VAL_STREAM = 1 << 41  # differs from every epoch
 
 
 class ValRows:

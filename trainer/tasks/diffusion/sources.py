@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.captionfiles import CaptionTable, Stamp, read_captions, usable_captions
+from trainer.data.captions import CaptionTable, Stamp, read_captions, usable_captions
+from trainer.data.image_folders import SUFFIXES, files_below, fingerprint, stats_below, stats_of, table_fingerprint
 from trainer.errors import DataError, listed
-from trainer.imagefiles import SUFFIXES, files_below, fingerprint, stats_below, stats_of, table_fingerprint
 from trainer.tasks.diffusion.config import DiffusionData
 
 Policy = Literal["error", "skip"]
@@ -29,7 +29,7 @@ def read_source(data: DiffusionData) -> CaptionTable:
 
 
 def source_words(data: DiffusionData) -> str:
-    """Where the captions are, for people."""
+    """A description of where the captions are."""
     return str(_KINDS[data.dataset_name][0](data)[1])
 
 
@@ -63,19 +63,19 @@ def _root(data: DiffusionData) -> Path:
 
 
 def _first_folder(places: list[Path]) -> Path:
-    """The first that is there; where none is, the first, which the error then names."""
+    """The first existing folder; if there is none, the first, which the error then names."""
     return next((place for place in places if place.is_dir()), places[0])
 
 
 def _only(root: Path, patterns: tuple[str, ...], preferred: str) -> Path:
     """The one file of these names; of several, the one whose name has `preferred` in it."""
     for pattern in patterns:
-        found = sorted(root.glob(pattern))
-        chosen = [path for path in found if preferred in path.stem] if len(found) > 1 else found
+        matching = sorted(root.glob(pattern))
+        chosen = [path for path in matching if preferred in path.stem] if len(matching) > 1 else matching
         if len(chosen) == 1:
             return chosen[0]
-        if found:
-            names = listed([path.name for path in found], "such file")
+        if matching:
+            names = listed([path.name for path in matching], "such file")
             raise DataError(f"{root}: which of the captions? {names}; name one with data.caption_file")
     raise DataError(f"{root}: no {' or '.join(patterns)} in it; data.caption_file can name the captions")
 
@@ -94,7 +94,7 @@ def _coco(stamp: Stamp) -> CaptionTable:
 
 
 def _entries(captions_file: Path) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
-    """Captions by the name of their image, and what could not be used."""
+    """Captions by the name of their image, and the unusable entries."""
     content = _json(captions_file)
     wrong: list[str] = []
     names: dict[Any, str] = {}

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from trainer import builtin
-from trainer.arraystore import OnProgress
-from trainer.cache import Images
-from trainer.captionfiles import CaptionTable
-from trainer.criterion import CRITERIA, with_reduction
-from trainer.data import Batch, part_sizes
-from trainer.randomness import normals, uniforms
-from trainer.splits import Indices, select
-from trainer.task import Parts, Rows, Scores
-from trainer.tasks.captioning.vocabulary import PAD, Vocabulary, vocabulary_for
+from trainer.data import builtin_scenes
+from trainer.data.captions import CaptionTable
+from trainer.data.splits import Indices, select
+from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
+from trainer.learning.criterion import CRITERIA, with_reduction
+from trainer.learning.randomness import normals, uniforms
+from trainer.store.arrays import OnProgress
+from trainer.store.image_cache import Images
+from trainer.task.batches import Batch, part_sizes
+from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.files import open_images, read_table, scenes_spec
 from trainer.tasks.diffusion.frechet import Frechet
 from trainer.tasks.diffusion.frozen_parts import FrozenParts
 from trainer.tasks.diffusion.latents import KeptTexts, with_latents, with_texts
 from trainer.tasks.diffusion.model import Denoiser
-from trainer.tasks.diffusion.pictures import as_png, prompts_in
 from trainer.tasks.diffusion.process import NoiseProcess, guided
+from trainer.tasks.diffusion.prompts import prompts_in
 from trainer.tasks.diffusion.rows import Plain, Shown, Texts, TrainRows, ValRows, Words, parted
 from trainer.tasks.diffusion.text import BUILTIN_LENGTH, LearnedText, Text, text_of
 
-SAMPLE_STREAM, FRECHET_STREAM = (1 << 41) + 1, (1 << 41) + 2  # apart from every epoch and from validation
+SAMPLE_STREAM, FRECHET_STREAM = (1 << 41) + 1, (1 << 41) + 2  # differ from every epoch and from validation
 _KEYS = 2.0**53
 
 
@@ -45,7 +47,7 @@ class DiffusionTask:
         self.frozen = FrozenParts(config, extras)
         words = extras["vocabulary"] if extras else None
         self.vocabulary = Vocabulary(dict(words["word_to_idx"]), words["freq_threshold"]) if words else None
-        self.side_px = config.data.image_size  # of the images that are made
+        self.side_px = config.data.image_size  # of generated images
         self.kept_texts: KeptTexts | None = None
         self.frechet: Frechet | None = None
 
@@ -53,7 +55,7 @@ class DiffusionTask:
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
         config, data = self.config, self.config.data
-        builtin.draw_scenes(scenes_spec(config))
+        builtin_scenes.draw_scenes(scenes_spec(config))
         table = read_table(config)
         chosen = select(config, len(table.images))
         if config.text_encoder.type == "builtin" and self.vocabulary is None:
@@ -104,7 +106,7 @@ class DiffusionTask:
         loss = self._errors(
             model, self._latents(batch), self._text(model, batch), batch["levels"], batch["noise"]
         ).sum()
-        # The sum of gradients is the whole batch's, also where only a part of it is here.
+        # Scaled for the gradient of the whole batch, also where this is only a part of it.
         whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
         return with_reduction(loss, whole, self.config.criterion.reduction)
 
@@ -134,7 +136,7 @@ class DiffusionTask:
         return Scores(metrics, self._samples(model, files, references))
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:
-        """An image for each text file of a folder, the same for the same words wherever they stand."""
+        """An image for each text file of a folder; the same text always gives the same image."""
         prompts = prompts_in(folder)
         size = self.config.training.val_batch_size or self.config.training.batch_size
         for first in range(0, len(prompts), size):
@@ -163,7 +165,7 @@ class DiffusionTask:
         return latents
 
     def _text(self, model: nn.Module, batch: Batch) -> Text:
-        """What a batch says of its captions, as the model attends to it."""
+        """The text of a batch that the model attends to."""
         if "words" in batch:
             learned: Text = model.text(batch["words"])  # type: ignore[operator]
             return learned
@@ -172,12 +174,12 @@ class DiffusionTask:
         return text_of(vectors.to(device))
 
     def _text_of(self, model: nn.Module, captions: Sequence[str]) -> Text:
-        """The same of captions that need not be in the data."""
+        """The text of captions that need not be in the data."""
         kept = self.kept_texts
         texts = kept if kept is not None and kept.has(captions) else self._texts()
         device = _device_of(model)
-        found = texts.batch(captions)
-        return self._text(model, {k: v.to(device) if isinstance(v, Tensor) else v for k, v in found.items()})
+        batch = texts.batch(captions)
+        return self._text(model, {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()})
 
     def _errors(self, model: nn.Module, latents: Tensor, text: Text, levels: Tensor, noise: Tensor) -> Tensor:
         """The criterion of each image, a mean over its latents: [batch]."""
@@ -232,3 +234,10 @@ def _fixed_keys(stream: int, numbers: Indices) -> Tensor:
 
 def _device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
+
+
+def as_png(pixels: Tensor) -> bytes:
+    """An image, uint8 [height, width, 3], as a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.numpy()).save(file, "PNG", optimize=True)
+    return file.getvalue()

@@ -1,4 +1,4 @@
-"""Captions to vectors: a published text model, frozen, or a small one that is trained with the rest."""
+"""Vectors of captions: from a published text model, frozen, or a small one that is trained with the rest."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from trainer.config.registry import load
 from trainer.errors import ConfigError, Problem
-from trainer.frozen import model_digest
-from trainer.tasks import load
+from trainer.store.digests import model_digest
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings
-from trainer.tasks.diffusion.fetching import explained, fetched, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.published_parts import explained, fetched, quiet, shared_part, subfolder_of
 
-BUILTIN_LENGTH = 48  # tokens, where text_encoder.max_length does not say
+BUILTIN_LENGTH = 48  # tokens, where text_encoder.max_length is null
 _KINDS = ("clip", "clip_text_model")
 _BLOCK = 64
 _WHAT = "a text model"
-# Every ASCII letter in both cases, digits, marks, accents, another script: what tokenizers treat in ways of their own.
+# Every ASCII letter in both cases, digits, marks, accents, another script: what tokenizers treat differently.
 _PROBE = [
     "The quick brown fox jumps over the lazy dog, 1234567890 times! (Really?) it's @home #1 & 50% [a/b]",
     "SPHINX OF BLACK QUARTZ: JUDGE MY VOW; co-operate, naïve café, Ångström, “quoted” – 東京  two spaces",
@@ -84,11 +84,11 @@ class FrozenText:
 
     def encode(self, captions: Sequence[str], device: torch.device) -> Tensor:
         """float16 [captions, length, width]: the last layer's output, zeros behind the last token."""
-        found = [self._block(captions[n : n + _BLOCK], device) for n in range(0, len(captions), _BLOCK)]
-        return torch.cat(found)
+        blocks = [self._block(captions[n : n + _BLOCK], device) for n in range(0, len(captions), _BLOCK)]
+        return torch.cat(blocks)
 
     def release(self) -> None:
-        """Gives the device's memory back; the next `encode` takes it again."""
+        """Frees the device's memory; the next `encode` moves the model there again."""
         self.net.to("cpu")
 
     def _block(self, captions: Sequence[str], device: torch.device) -> Tensor:
@@ -102,13 +102,13 @@ class FrozenText:
 
 
 def words_digest(tokenizer: Any) -> str:
-    """A digest of what a tokenizer makes of words: its numbers of all tokens, and those of some text."""
-    said = [sorted(tokenizer.get_vocab().items()), tokenizer(_PROBE).input_ids]
-    return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+    """A digest of a tokenizer: the numbers of all tokens, and of a sample text."""
+    content = [sorted(tokenizer.get_vocab().items()), tokenizer(_PROBE).input_ids]
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
 
 def pretrained_text(settings: TextEncoderSettings) -> FrozenText:
-    """The text model that the configuration names, once a process; `ConfigError` where it cannot be had."""
+    """The text model that the configuration names, loaded once a process; `ConfigError` where it cannot be loaded."""
     name, inside = settings.pretrained_model_name, _inside(settings)
     # Where a model is one of several in a repository, its tokenizer has a folder of its own beside it.
     words_inside = {"subfolder": "tokenizer"} if inside.get("subfolder") == "text_encoder" else inside
@@ -124,7 +124,7 @@ def pretrained_text(settings: TextEncoderSettings) -> FrozenText:
 
 
 def text_length(settings: TextEncoderSettings) -> int:
-    """How many tokens the text model that is named is given; `ConfigError` where it cannot be had, is none, or takes
+    """How many tokens the named text model is given; `ConfigError` where it cannot be loaded, is none, or takes
     fewer: its description alone says."""
     name = settings.pretrained_model_name
     with explained("text_encoder", name, _WHAT), quiet():
@@ -141,6 +141,6 @@ def text_length(settings: TextEncoderSettings) -> int:
 
 
 def _inside(settings: TextEncoderSettings) -> dict[str, str]:
-    """The library's words for the folder that the text model has in what is named."""
+    """The library's argument for the text model's subfolder."""
     subfolder = settings.subfolder or subfolder_of(settings.pretrained_model_name, "text_encoder")
     return {"subfolder": subfolder} if subfolder else {}

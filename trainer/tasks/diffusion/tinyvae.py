@@ -1,6 +1,6 @@
 """The built-in autoencoder: a small VAE (Kingma and Welling 2014), trained on the training images once and kept.
 
-Its file in the cache folder is named by all that it hangs on, written whole, and checked when read; of several
+Its file in the cache folder is named by everything that it depends on, written whole, and checked when read; of several
 processes that want it one trains and the others wait.
 """
 
@@ -25,16 +25,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.arraystore import OnProgress
-from trainer.cache import cache_dir, decode, images_key
-from trainer.checkpoint import UNREADABLE
+from trainer.checkpoints.files import UNREADABLE
 from trainer.errors import ConfigError, DataError, Problem
-from trainer.filelock import locked
-from trainer.frozen import computed_by
-from trainer.randomness import untouched
+from trainer.learning.randomness import untouched
+from trainer.store.arrays import OnProgress
+from trainer.store.cache_folder import cache_dir
+from trainer.store.digests import computed_by
+from trainer.store.image_cache import decode, images_key
+from trainer.store.locks import locked
 from trainer.tasks.diffusion.config_parts import VaeSettings
 
-VERSION = 2  # goes up whenever the same settings and images would give other weights
+VERSION = 2  # increased whenever the same settings and images would give other weights
 MOST_FOLD = 4  # pixels a side that enter as channels: at full resolution a CPU would spend most of its time
 GROUPS = 8
 MOST_IMAGE_BYTES = 256 << 20
@@ -52,7 +53,7 @@ class Decoded(NamedTuple):
 
 
 class TinyVae(nn.Module):
-    """Principal components of square patches, and the library's autoencoder for what they leave over.
+    """Principal components of square patches, and the library's autoencoder for the rest.
 
     It starts as the best linear code of its size, which is what a small network would learn first and slowly. Its
     methods are those of the library's autoencoder that `Autoencoder` uses.
@@ -85,8 +86,8 @@ class TinyVae(nn.Module):
 
     def encode(self, pixels: Tensor) -> Posterior:
         """Pixels in [-1, 1], [batch, 3, side, side]."""
-        found = self.net.encode(F.pixel_unshuffle(pixels, self.fold)).latent_dist.parameters
-        mean, log_variance = found.chunk(2, dim=1)
+        parameters = self.net.encode(F.pixel_unshuffle(pixels, self.fold)).latent_dist.parameters
+        mean, log_variance = parameters.chunk(2, dim=1)
         mean = mean + self.to_components(F.pixel_unshuffle(pixels, self.patch))
         return Posterior(DiagonalGaussianDistribution(torch.cat([mean, log_variance], dim=1)))
 
@@ -104,7 +105,7 @@ class TinyVae(nn.Module):
 
     @torch.no_grad()
     def start_from(self, pixels: Tensor) -> None:
-        """Latents become the first principal components of these images' patches."""
+        """Makes latents the first principal components of these images' patches."""
         patches = F.pixel_unshuffle(pixels, self.patch).permute(0, 2, 3, 1).flatten(0, 2).double().cpu()
         middle = patches.mean(dim=0)
         centred = patches - middle
@@ -147,27 +148,27 @@ def trained_vae(
     most = max(2, MOST_IMAGE_BYTES // (3 * side_px**2))
     seen = [files[n] for n in np.linspace(0, len(files) - 1, min(len(files), most)).round().astype(int)]
     own = {name: getattr(settings, name) for name in _OWN}
-    said = [VERSION, own, channels, images_key(seen, side_px), computed_by(device), diffusers.__version__]
-    key = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    depends_on = [VERSION, own, channels, images_key(seen, side_px), computed_by(device), diffusers.__version__]
+    key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:32]
     path = cache_dir() / "vae" / f"{key}.pt"
-    found = _read(path)
-    if found is not None:
-        return found
+    trained = _read(path)
+    if trained is not None:
+        return trained
     tell = progress or (lambda _done, _of: None)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.name}.lock"), lambda: tell(0, settings.train_steps)):
-            found = _read(path)  # another process may have trained it while this one waited
-            if found is None:
+            trained = _read(path)  # another process may have trained it while this one waited
+            if trained is None:
                 started = time.monotonic()
                 images = np.stack([decode(file, side_px) for file in seen])
-                found = _trained(settings, channels, images, device, tell)
-                _write(path, found)
-                found = found._replace(seconds=time.monotonic() - started)
+                trained = _trained(settings, channels, images, device, tell)
+                _write(path, trained)
+                trained = trained._replace(seconds=time.monotonic() - started)
     except OSError as error:
         advice = "the environment variable RUNGWISE_CACHE can name another folder"
         raise DataError(f"{path}: the built-in autoencoder cannot be kept ({error.strerror}); {advice}") from None
-    return found
+    return trained
 
 
 _OWN = ("downsample_factor", "width", "train_steps", "batch_size", "lr", "kl_weight", "seed")
@@ -176,7 +177,7 @@ _OWN = ("downsample_factor", "width", "train_steps", "batch_size", "lr", "kl_wei
 def _trained(
     settings: VaeSettings, channels: int, images: NDArray[np.uint8], device: torch.device, tell: OnProgress
 ) -> Trained:
-    """Absolute error of the pixels and a little divergence; the run's random generators are left as they were."""
+    """Trains on the absolute pixel error and a small divergence; leaves the run's random generators unchanged."""
     with untouched():
         torch.manual_seed(settings.seed)
         net = TinyVae(settings, channels).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -218,7 +219,7 @@ def _pixels(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 
 @torch.no_grad()
 def _deviation(net: TinyVae, images: NDArray[np.uint8], batch: int, device: torch.device) -> float:
-    """Root mean square of the latents of some images: what they are divided by."""
+    """The root mean square of the latents of some images, by which latents are divided."""
     few = _few(images)
     blocks = [net.encode(_pixels(few[n : n + batch], device)).latent_dist.mode() for n in range(0, len(few), batch)]
     return float(torch.cat(blocks).square().mean().sqrt())
@@ -229,18 +230,18 @@ def _few(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _read(path: Path) -> Trained | None:
-    """None where it is not there, or not what was written."""
+    """The kept VAE; None where it is missing or damaged."""
     with suppress(OSError, *UNREADABLE):
         digest, content = path.read_bytes().split(b"\n", 1)
         if digest == hashlib.sha256(content).hexdigest().encode():
-            found = torch.load(io.BytesIO(content), weights_only=True)
-            return Trained(found["state"], found["scaling"])
+            state = torch.load(io.BytesIO(content), weights_only=True)
+            return Trained(state["state"], state["scaling"])
     return None
 
 
-def _write(path: Path, found: Trained) -> None:
+def _write(path: Path, trained: Trained) -> None:
     content = io.BytesIO()
-    torch.save({"state": dict(found.state), "scaling": found.scaling}, content)
+    torch.save({"state": dict(trained.state), "scaling": trained.scaling}, content)
     whole = hashlib.sha256(content.getvalue()).hexdigest().encode() + b"\n" + content.getvalue()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

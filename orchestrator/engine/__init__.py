@@ -1,0 +1,1 @@
+"""The loop of a study, and the one writer of it."""

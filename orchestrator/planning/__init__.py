@@ -1,0 +1,1 @@
+"""Turns what the user asks for into one frozen plan."""

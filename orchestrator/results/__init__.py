@@ -1,0 +1,1 @@
+"""The results of a study, and how far to trust them."""

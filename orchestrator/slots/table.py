@@ -1,0 +1,22 @@
+"""The kinds of slots by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from orchestrator.slots.slot import Slots
+
+# Name, as `--slots` takes it → "module:function"; loaded when chosen.
+SLOTS: dict[str, str] = {"local": "orchestrator.slots.local:open_local_slots"}
+USUAL = "local"
+
+
+def open_slots(kind: str, workers: int, threads: int, log_file: Path, stall_seconds: float) -> Slots:
+    """`workers` slots of a kind, with so many CPU threads each; `log_file` takes what their processes print.
+
+    A slice without progress for `stall_seconds` is killed.
+    """
+    module, _, function = SLOTS[kind].partition(":")
+    slots: Slots = getattr(import_module(module), function)(workers, threads, log_file, stall_seconds)
+    return slots

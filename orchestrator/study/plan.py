@@ -1,0 +1,279 @@
+"""Trials file and flags → one frozen, validated plan. Nothing runs before every mistake has been said."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from orchestrator.study.draws import NO_DRAWS, Draws
+from orchestrator.study.folder import StudyFolder
+from orchestrator.study.ladder import Budget, Rung, rung_overrides, single_rung
+from orchestrator.study.space import Shape, Space, as_json, space_from_plain
+from trainer.api import ConfigError, Metric, Problem, RunConfig, cheap_evaluation, metric_of, resolve_config
+
+FORMAT = 1
+_REMEMBERED = 8
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the whole study may spend; None is no limit. `stall_seconds` without progress and a slice is killed."""
+
+    timeout_seconds: float | None = None
+    max_gpu_hours: float | None = None
+    max_failures: int = 10
+    max_checkpoint_gb: float = 20.0
+    stall_seconds: float = 1800.0
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where slices run: may change from call to call."""
+
+    workers: int = 1
+    threads_per_slot: int = 1
+    slots: str = "local"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One study, frozen. `base` is the full-budget configuration that every trial starts from.
+
+    `said` are the canonical keys that file and command line set on top of the base file; `trials` only ever
+    grows. `warmup` is full training's warm-up as a share of its progress. `from_checkpoint`: promoted runs go on from
+    what the search has trained, as the last promotion asked, instead of starting from scratch.
+    """
+
+    name: str
+    folder: Path
+    base: Mapping[str, Any]
+    rungs: tuple[Rung, ...]
+    trials: tuple[Mapping[str, Any], ...]
+    shapes: Mapping[str, Shape]
+    pruner: Mapping[str, Any]
+    threshold: float | None
+    seed: int
+    n_trials: int
+    data_fingerprint: str
+    limits: Limits = Limits()
+    places: Places = Places()
+    promote: int = 0
+    promote_seeds: int = 1
+    from_checkpoint: bool = False
+    storage: str = ""
+    warmup_steps: int = 0
+    full_steps_per_epoch: int = 0
+    full_images: int = 1
+    space: Space = ()
+    sampler: Mapping[str, Any] = field(default_factory=dict)
+    draws: Draws = NO_DRAWS
+    closed: bool = False
+    data_changed: bool = False
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    _plains: dict[tuple[str, Rung], Mapping[str, Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @cached_property
+    def base_config(self) -> RunConfig:
+        config: RunConfig = resolve_config(self.base)
+        return config
+
+    @cached_property
+    def metric(self) -> Metric:
+        return metric_of(self.base_config)
+
+    @property
+    def top(self) -> Rung:
+        return self.rungs[-1]
+
+    @cached_property
+    def full(self) -> Rung:
+        """The full budget, as a rung: the base configuration's own."""
+        return single_rung(Budget(), self.base_config)
+
+    def images(self, rung: Rung) -> int:
+        """How many images an epoch of a rung sees."""
+        return min(rung.subset or self.full_images, self.full_images)
+
+    def start_of(self, number: int) -> int:
+        """The epoch after which a trial enters this rung, counted from 1."""
+        return self.rungs[number - 2].epochs if number > 1 else 0
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(self.shapes)
+
+    @property
+    def reduction_factor(self) -> float | None:
+        """Of so many trials on a rung one goes on; None where no rung decides."""
+        found: float | None = self.pruner.get("reduction_factor")
+        return found
+
+    @property
+    def files(self) -> StudyFolder:
+        return StudyFolder(self.folder)
+
+    @property
+    def full_name(self) -> str:
+        """The promoted runs are an Optuna study of their own in the same storage, so that the dashboard shows both.
+
+        Those that continue from a checkpoint are another: they had more epochs, and one mean over both would mean
+        nothing.
+        """
+        return f"{self.name}/full{'-continued' if self.from_checkpoint else ''}"
+
+    @property
+    def storage_url(self) -> str:
+        return self.storage or f"sqlite:///{self.files.database}"
+
+    def search_config(self, overrides: Mapping[str, Any], rung: Rung) -> RunConfig:
+        """A trial's configuration on a rung."""
+        config: RunConfig = resolve_config(self.base, *self._search_layers(overrides, rung))
+        return config
+
+    def _search_layers(self, overrides: Mapping[str, Any], rung: Rung) -> Sequence[Mapping[str, Any]]:
+        stopping = self.base_config.training.early_stopping
+        cheap = {
+            **cheap_evaluation(self.base_config.task),
+            "training.early_stopping.enabled": stopping.enabled and stopping.in_search,
+            "data.split_seed": self.base_config.split_seed,
+        }
+        return cheap, overrides, rung_overrides(rung, self.top, self.warmup(overrides))
+
+    def warmup(self, overrides: Mapping[str, Any]) -> float | None:
+        """Full training's warm-up as a share of its progress, for a trial's own batch size and steps."""
+        steps = overrides.get("training.scheduler.warmup_steps", self.warmup_steps)
+        if not steps or "training.scheduler.warmup_fraction" in overrides or not self.full_steps_per_epoch:
+            return None
+        base = self.base_config.training
+        rows = self.full_steps_per_epoch * base.batch_size * base.accumulate_grad_batches
+        batch = overrides.get("training.batch_size", base.batch_size)
+        group = overrides.get("training.accumulate_grad_batches", base.accumulate_grad_batches)
+        per_epoch = max(1, rows // (batch * group))
+        return float(min(0.999, steps / (per_epoch * self.base_config.schedule_epochs)))
+
+    def full_config(self, overrides: Mapping[str, Any], seed_index: int) -> RunConfig:
+        """A trial's configuration at full budget; the split does not move with the seed."""
+        seeds = {"seed": self.base_config.seed + seed_index, "data.split_seed": self.base_config.split_seed}
+        config: RunConfig = resolve_config(self.base, overrides, seeds)
+        return config
+
+    def search_plain(self, overrides: Mapping[str, Any], rung: Rung) -> Mapping[str, Any]:
+        """As `search_config`, as plain data; the last ones are remembered, because a trial's key and its first slice
+        ask for the same."""
+        key = as_json(dict(overrides)), rung
+        if key not in self._plains:
+            while len(self._plains) >= _REMEMBERED:
+                del self._plains[next(iter(self._plains))]
+            self._plains[key] = self.search_config(overrides, rung).plain()
+        return self._plains[key]
+
+    def config_key(self, overrides: Mapping[str, Any]) -> str:
+        """The same for two trials exactly where their resolved configurations are the same."""
+        return hashlib.sha256(as_json(self.search_plain(overrides, self.top)).encode()).hexdigest()[:16]
+
+    @cached_property
+    def repeats(self) -> int:
+        """How many places of the list hold a configuration that stands earlier in it."""
+        keys = [self.config_key(trial) for trial in self.trials[: self.n_trials]]
+        return len(keys) - len(set(keys))
+
+    @cached_property
+    def base_values(self) -> Mapping[str, Any]:
+        """What the parameters are where a trial does not set them."""
+        return {key: dotted(self.base, key) for key in self.parameters}
+
+    def values_of(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """A trial's value for every parameter; one whose condition does not hold is left out."""
+        found = {key: overrides.get(key, value) for key, value in self.base_values.items()}
+        for dimension in self.space:
+            if dimension.key not in overrides and not dimension.active(found):
+                found.pop(dimension.key)
+        return found
+
+    def plain(self) -> dict[str, Any]:
+        """As `plan.yaml` holds it."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "metric": {"name": self.metric.name, "direction": self.metric.direction},
+            "rungs": [rung.plain() for rung in self.rungs],
+            "sampler": dict(self.sampler),
+            "space": [dimension.plain() for dimension in self.space],
+            "pruner": dict(self.pruner),
+            "early_stop_threshold": self.threshold,
+            "trust": {"anchors": self.draws.anchors, "audit": self.draws.audit},
+            "seed": self.seed,
+            "n_trials": self.n_trials,
+            "promote": {"top": self.promote, "seeds": self.promote_seeds, "from_checkpoint": self.from_checkpoint},
+            "limits": vars(self.limits).copy(),
+            "places": {key: value for key, value in vars(self.places).items() if (key, value) != ("slots", "local")},
+            "storage": self.storage,
+            "data_fingerprint": self.data_fingerprint,
+            "warmup_steps": self.warmup_steps,
+            "full_steps_per_epoch": self.full_steps_per_epoch,
+            "full_images": self.full_images,
+            "closed": self.closed,
+            "data_changed": self.data_changed,
+            "shapes": {key: dict(shape) for key, shape in self.shapes.items()},
+            "trials": [dict(trial) for trial in self.trials],
+            "base": dict(self.base),
+        }
+
+
+def plan_from_plain(found: Mapping[str, Any], folder: Path) -> Plan:
+    """The plan in a `plan.yaml`; `ConfigError` where it is none."""
+    try:
+        if found["format"] != FORMAT:
+            raise KeyError("format")
+        return Plan(
+            name=found["name"],
+            folder=folder,
+            base=found["base"],
+            rungs=tuple(Rung(**rung) for rung in found["rungs"]),
+            trials=tuple(found["trials"]),
+            shapes=found["shapes"],
+            pruner=found["pruner"],
+            threshold=found["early_stop_threshold"],
+            seed=found["seed"],
+            n_trials=found["n_trials"],
+            data_fingerprint=found["data_fingerprint"],
+            limits=Limits(**found["limits"]),
+            places=Places(**found["places"]),
+            promote=found["promote"]["top"],
+            promote_seeds=found["promote"]["seeds"],
+            from_checkpoint=found["promote"].get("from_checkpoint", False),
+            storage=found["storage"],
+            warmup_steps=found["warmup_steps"],
+            full_steps_per_epoch=found["full_steps_per_epoch"],
+            full_images=found["full_images"],
+            closed=found["closed"],
+            data_changed=found["data_changed"],
+            space=space_from_plain(found.get("space", ())),
+            sampler=found.get("sampler", {}),
+            draws=Draws(**found.get("trust", {}), seed=found["seed"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError([Problem(str(StudyFolder(folder).plan), f"not a plan of this version ({error})")]) from None
+
+
+def dotted(tree: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path of a nested mapping, None where a section on the way is null."""
+    node: Any = tree
+    for part in path.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def with_values(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a nested mapping with other values at dotted paths; the rest is shared."""
+    copy = dict(tree)
+    for path, value in values.items():
+        section, _, rest = path.partition(".")
+        copy[section] = with_values(copy[section], {rest: value}) if rest else value
+    return copy

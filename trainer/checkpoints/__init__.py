@@ -1,0 +1,1 @@
+"""Checkpoints: written whole, checked when read, and files of weights of other origin."""

@@ -1,0 +1,69 @@
+"""What a configuration is made of: frozen sections of settings, each with its meaning, its bounds and its roles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+# What a key means to a study and to a run.
+Role = Literal[
+    "budget",  # a budget sets it: epochs, images, their size
+    "study",  # the same for all trials of a study: none may set it
+    "place",  # where and how a run keeps its files; nothing that is computed depends on it
+    "identity",  # tells runs of one configuration apart
+    "resume",  # may change where a run continues from a checkpoint
+    "use",  # may change where a trained model is evaluated or predicts
+    "data",  # the check of the data reads it, or how they are read
+    "loss",  # losses of two runs that differ in it cannot be compared
+]
+ROLES: frozenset[Role] = frozenset(get_args(Role))
+# Sections that a task declares freely, by their name: what their keys are in every task, unless it gives them roles.
+SECTION_ROLES: Mapping[str, frozenset[Role]] = {
+    "criterion": frozenset({"loss", "use"}),
+    "evaluation": frozenset({"use"}),
+    "metrics": frozenset({"use"}),
+}
+
+
+def checked_roles(role: Role | Sequence[Role]) -> frozenset[Role]:
+    """One role or several as a set; `ValueError` for one that does not exist."""
+    roles: frozenset[Role] = frozenset([role] if isinstance(role, str) else role)
+    if unknown := sorted(roles - ROLES):
+        raise ValueError(f"no such role of a key: {', '.join(unknown)}; the roles are {', '.join(sorted(ROLES))}")
+    return roles
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    *,
+    scale: Literal["linear", "log"] = "linear",
+    search: tuple[float, float] | None = None,
+    role: Role | Sequence[Role] = (),
+    **bounds: Any,
+) -> Any:
+    """A field with its meaning, how it is searched, and its roles beside those of its section."""
+    extra: dict[str, Any] = {"scale": scale, "roles": sorted(checked_roles(role))}
+    if search is not None:
+        extra["search"] = list(search)
+    return Field(default, description=meaning, json_schema_extra=extra, **bounds)
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, str):
+        value = Path(value)
+    return Path(os.path.abspath(value.expanduser())) if isinstance(value, Path) else value  # noqa: PTH100
+
+
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+
+
+class Section(BaseModel):
+    """A frozen part of a configuration. `ROLES` are those of all its keys and sections, beside what these say."""
+
+    ROLES: ClassVar[frozenset[Role] | None] = None
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

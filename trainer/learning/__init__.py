@@ -1,0 +1,1 @@
+"""Learning: optimizers and schedules, precision, losses, early stopping, averaged weights, randomness."""
