@@ -79,8 +79,7 @@ class Plan:
 
     @cached_property
     def base_config(self) -> RunConfig:
-        config: RunConfig = resolve_config(self.base)
-        return config
+        return resolve_config(self.base)
 
     @cached_property
     def metric(self) -> Metric:
@@ -131,8 +130,7 @@ class Plan:
 
     def search_config(self, overrides: Mapping[str, Any], rung: Rung) -> RunConfig:
         """A trial's configuration on a rung."""
-        config: RunConfig = resolve_config(self.base, *self._search_layers(overrides, rung))
-        return config
+        return resolve_config(self.base, *self._search_layers(overrides, rung))
 
     def _search_layers(self, overrides: Mapping[str, Any], rung: Rung) -> Sequence[Mapping[str, Any]]:
         stopping = self.base_config.training.early_stopping
@@ -158,8 +156,7 @@ class Plan:
     def full_config(self, overrides: Mapping[str, Any], seed_index: int) -> RunConfig:
         """A trial's configuration at full budget; the split of the data does not depend on the seed."""
         seeds = {"seed": self.base_config.seed + seed_index, "data.split_seed": self.base_config.split_seed}
-        config: RunConfig = resolve_config(self.base, overrides, seeds)
-        return config
+        return resolve_config(self.base, overrides, seeds)
 
     def search_plain(self, overrides: Mapping[str, Any], rung: Rung) -> Mapping[str, Any]:
         """`search_config` as plain data, cached: a trial's key and its first slice need the same one."""
