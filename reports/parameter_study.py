@@ -80,9 +80,9 @@ def importances(compared: ParameterStudy) -> dict[str, float]:
     count = len(compared.trials)
     if count < LEAST_FOR_IMPORTANCE:
         return {}
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, min(0.5, BEST_TRIALS_WANTED / count)))
     raw: dict[str, float] = {}
     with _quiet():
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, min(0.5, BEST_TRIALS_WANTED / count)))
         for name in compared.names:
             value = evaluator.evaluate(compared.study, params=[name]).get(name, 0.0)
             raw[name] = value if math.isfinite(value) else 0.0

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -54,16 +54,19 @@ def write_files(place: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(shared_folder: Callable[..., Path]) -> Path:
     """The document's files, and everything that its commands made, in their order."""
-    place = write_files(tmp_path_factory.mktemp("own"))
-    for kind, text in blocks():
-        if kind == "sh":
-            done = shell(text, place)
-            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-            with (place / "said.txt").open("a", encoding="utf-8") as said:
-                said.write(done.stdout)
-    return place
+
+    def fill(place: Path) -> None:
+        write_files(place)
+        for kind, text in blocks():
+            if kind == "sh":
+                done = shell(text, place)
+                assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+                with (place / "said.txt").open("a", encoding="utf-8") as said:
+                    said.write(done.stdout)
+
+    return shared_folder("own-task", fill)
 
 
 def shell(text: str, place: Path) -> subprocess.CompletedProcess[str]:

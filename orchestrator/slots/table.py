@@ -8,7 +8,9 @@ from pathlib import Path
 from orchestrator.slots.slot import Slots
 
 # Name, as `--slots` takes it → "module:function"; loaded when chosen.
-SLOTS: dict[str, str] = {"local": "orchestrator.slots.local:open_local_slots"}
+SLOTS: dict[str, str] = {
+    "local": "orchestrator.slots.local:open_local_slots",
+}
 USUAL = "local"
 
 
