@@ -34,18 +34,18 @@ def _command(work: Callable[..., int | None]) -> None:
     takes_request = own[0].annotation is Request
 
     def command(debug: bool, **values: Any) -> None:
-        def run_it() -> int:
+        def status() -> int:
             if takes_request:
                 extras = {parameter.name: values.pop(parameter.name) for parameter in own[1:]}
                 return work(Request(**values), **extras) or 0
             return work(**values) or 0
 
-        raise typer.Exit(guarded(run_it, debug))
+        raise typer.Exit(guarded(status, debug))
 
     keyword = inspect.Parameter.KEYWORD_ONLY
-    more = [inspect.Parameter("debug", keyword, default=False, annotation=Debug)]
-    parameters = [*(request_parameters() + own[1:] if takes_request else own), *more]
+    parameters = [*request_parameters(), *own[1:]] if takes_request else own
     parameters = [parameter.replace(kind=keyword) for parameter in parameters]
+    parameters.append(inspect.Parameter("debug", keyword, default=False, annotation=Debug))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app.command(work.__name__, help=work.__doc__)(command)

@@ -1,4 +1,4 @@
-"""Watchers: what is informed of the events of a study, such as the terminal and the files of the study folder."""
+"""Watchers: objects that are told of every event of a study, such as the terminal and the files in its folder."""
 
 from __future__ import annotations
 

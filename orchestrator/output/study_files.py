@@ -57,17 +57,16 @@ class StudyFiles(Watcher):
         """Writes all tables and the report, and a copy of the table with the time of this run in its name."""
         self._stale_csv = self._stale_report = True
         self._refresh(now=True)
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        self._guarded(lambda: _write_trials(self._table(), self.plan, stamp))
+        self._guarded(lambda: self._write_table(time.strftime("%Y%m%d-%H%M%S")))
 
-    def _table(self) -> StudyRecord:
-        return table_record(self.plan, self.search, self.full)
+    def _write_table(self, stamp: str = "") -> None:
+        _write_trials(table_record(self.plan, self.search, self.full), self.plan, stamp)
 
     def _refresh(self, now: bool = False) -> None:
         if self._stale_csv and (now or self._csv_pace.is_due):
             self._stale_csv = False
             with self._csv_pace.doing():
-                self._guarded(lambda: _write_trials(self._table(), self.plan))
+                self._guarded(self._write_table)
         if self._stale_report and (now or self._report_pace.is_due):
             self._stale_report = False
             with self._report_pace.doing():
@@ -80,9 +79,8 @@ class StudyFiles(Watcher):
         try:
             write()
         except OSError as error:
-            log.warning(
-                "%s: cannot be written (%s); it is tried again", error.filename or self.plan.folder, error.strerror
-            )
+            path = error.filename or self.plan.folder
+            log.warning("%s: cannot be written (%s); it is tried again", path, error.strerror)
             self._stale_csv = self._stale_report = True
 
 
