@@ -49,6 +49,11 @@ class Schedule:
         self.best = math.inf
         self.stale = 0
 
+    @property
+    def moves(self) -> bool:
+        """Whether the rates can change within an epoch; else they need setting at its beginning alone."""
+        return self.warmup > 0.0 or self.settings.type not in ("constant", "reduce_on_plateau")
+
     def before_step(self, progress: float) -> None:
         """Rates for the step that starts at this progress."""
         factor = self.factor(progress if progress < 1.0 else 1.0)

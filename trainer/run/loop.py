@@ -119,9 +119,11 @@ def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
     span, last_step = run.config.schedule_epochs, training.max_iter
     read_every, save_every = run.config.logging.every_n_steps, run.config.checkpoint.every_n_steps
     recent: list[torch.Tensor] = []  # summed losses of the last steps, still on the device
-    started = time.monotonic()
+    moves, started = run.schedule.moves, time.monotonic()
+    run.schedule.before_step((progress.epoch + done / steps) / span)
     for group in _grouped(iter(run.loaders.train), training.accumulate_grad_batches):
-        run.schedule.before_step((progress.epoch + done / steps) / span)
+        if moves:
+            run.schedule.before_step((progress.epoch + done / steps) / span)
         recent.append(_train_group(run, group, training.grad_clip, hooks))
         done += 1
         progress.step += 1
@@ -189,8 +191,11 @@ def _gradients(run: Run, group: tuple[Batch, ...], share: torch.Tensor) -> torch
     for batch in _in_parts(run, group, run.progress.micro_batch):
         on_device = to_device(batch, run.device) if run.moves_batches else batch
         with run.autocast:
-            loss = given_loss(run.config.task, run.task.loss(run.model, on_device))
-        run.scaler.scale(loss).backward(share)
+            loss = run.task.loss(run.model, on_device)
+        if not run.progress.batches:  # once an epoch: what a task returns is of one kind
+            given_loss(run.config.task, loss)
+        scaled: torch.Tensor = run.scaler.scale(loss) if run.scaled else loss
+        scaled.backward(share)  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 

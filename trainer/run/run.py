@@ -76,6 +76,7 @@ class Run:
     steps_per_epoch: int
     average: WeightAverage | None = None
     autocast: AbstractContextManager[None] = field(init=False)  # made once: it is entered at every batch
+    scaled: bool = field(init=False)  # whether losses are scaled, as fp16 needs it
     moves_batches: bool = field(init=False)
     progress: Progress = field(default_factory=Progress)
     history: list[Evaluation] = field(default_factory=list)
@@ -84,7 +85,7 @@ class Run:
     waited: float = 0.0  # seconds for checkpoints since the last report
 
     def __post_init__(self) -> None:
-        self.autocast = self.precision.autocast()
+        self.autocast, self.scaled = self.precision.autocast(), self.scaler.is_enabled()
         self._share, self._share_weight = torch.ones((), device=self.device), 1.0
         self.moves_batches = self.device.type != "cpu"
 
