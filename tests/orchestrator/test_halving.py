@@ -21,6 +21,7 @@ from orchestrator.policies.policy import Climb, Continue, Setting, Step, Verdict
 from orchestrator.policies.reasons import ordinal
 from orchestrator.policies.simulate import Curve, simulate
 from orchestrator.policies.supply import Ask, Supply
+from orchestrator.results.timings import Seconds
 from orchestrator.study.ladder import Rung
 from orchestrator.study.plan import Plan
 from orchestrator.study.ranking import on_rung, places
@@ -292,6 +293,15 @@ def test_the_usual_price_is_what_a_study_spends_on_average(
     pruner = {"name": "halving", "reduction_factor": factor}
     priced = usual_reach(replace(planned([0.1]), rungs=world.rungs, pruner=pruner), 40)
     assert means == pytest.approx(priced, rel=0.1, abs=0.6)  # either is a mean of draws
+
+
+def test_the_time_of_a_study_is_that_of_its_epochs_and_of_opening_its_trials(planned: Callable[..., Plan]) -> None:
+    rungs = (Rung(1, 10, 32, 20), Rung(3, 20, 32, 20))
+    plan = replace(planned([0.1, 0.2, 0.3, 0.4]), rungs=rungs, pruner={"name": "none"})
+    price = price_of(plan, {1: Seconds(2.0, 4.0, opening=1.0), 2: Seconds(5.0, 8.0)})
+    # 4 trials × (1 epoch and an opening on rung 1, 2 more epochs on rung 2)
+    assert price.slot_seconds == (4 * (1 * 2.0 + 1.0 + 2 * 5.0), 4 * (1 * 4.0 + 1.0 + 2 * 8.0))
+    assert price_of(plan, {1: Seconds(2.0, 4.0)}).slot_seconds is None, "rung 2 was never timed"
 
 
 def by_rank(order: list[int]) -> Curve:

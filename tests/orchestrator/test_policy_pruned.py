@@ -168,6 +168,14 @@ def test_duplicates_are_not_counted_in_ranks() -> None:
     assert judged(wanted, weak, found).reason == "at epoch 1 of 3: BLEU 1 is 2nd of 2, the median is 5"
 
 
+def test_duplicates_are_not_in_the_median_of_a_reason() -> None:
+    wanted = policy(pruner={"name": "median", "n_startup_trials": 2})
+    low, high, weak = trial(0, COMPLETED, 4.0), trial(1, COMPLETED, 8.0), trial(3, RUNNING, 1.0)
+    copy = trial(2, RUNNING)
+    copy.take_result(high)
+    assert judged(wanted, weak, state(low, high, copy, weak)).reason.endswith("the median is 6")
+
+
 def test_at_the_last_epoch_no_pruner_is_asked() -> None:
     wanted = policy(pruner={"name": "median", "n_startup_trials": 1})
     best, weak = trial(0, COMPLETED, 9.0, 9.0, 9.0), trial(1, RUNNING, 1.0, 1.0, 1.0)

@@ -168,6 +168,18 @@ def test_next_steps_are_exact_commands_with_their_cost(plan: Plan, monkeypatch: 
     assert not any("promote" in command for _, command in after)
 
 
+def test_best_yaml_starts_from_scratch_where_nothing_was_promoted_from_a_checkpoint(plan: Plan) -> None:
+    done, promoted = state(trial(0, COMPLETED, 5.0)), state(run(0, 1, 0, 5.0))
+
+    def why(asked: Plan, full: StudyState) -> str:
+        return next(why for why, command in next_steps(asked, done, full) if command.endswith("best.yaml"))
+
+    warm = replace(plan, from_checkpoint=True)
+    assert "from scratch" in why(warm, promoted)
+    assert "from scratch" not in why(warm, StudyState())
+    assert "from scratch" not in why(plan, promoted)
+
+
 def test_from_a_checkpoint_the_weights_are_named_and_must_be_there(plan: Plan) -> None:
     one, warm = trial(0, COMPLETED, 5.0, A), replace(plan, from_checkpoint=True)
     one.checkpoint = "trials/0001/checkpoints/last.pth"

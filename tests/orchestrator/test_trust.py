@@ -64,6 +64,16 @@ def test_the_draws_follow_from_seed_and_number_and_have_their_chances() -> None:
     assert not any(Draws().draw(number, 1) for number in range(100))
 
 
+def test_the_draws_of_an_old_study_stay_what_they_were() -> None:
+    draws = Draws(0.3, 0.1, seed=4)
+    drawn = {(number, rung): draws.draw(number, rung) for number in range(14) for rung in (1, 2)}
+    assert {place: why for place, why in drawn.items() if why} == {
+        (0, 1): "anchor", (1, 2): "anchor", (3, 1): "anchor", (6, 1): "audit", (6, 2): "audit", (7, 2): "anchor",
+        (8, 1): "anchor", (8, 2): "anchor", (10, 1): "anchor", (11, 1): "anchor", (12, 2): "anchor", (13, 1): "audit",
+        (13, 2): "audit",
+    }  # fmt: skip
+
+
 def test_anchors_go_on_with_their_reason_and_rest_at_the_next_rung(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 27, Draws(0.3, 0.0, seed=1))
     state = searched(plan, noisy(0.9))
