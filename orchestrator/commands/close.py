@@ -12,13 +12,13 @@ from orchestrator.engine.watcher import Watchers
 from orchestrator.output.study_files import StudyFiles, write_plan
 from orchestrator.output.views import View, summary_line
 from orchestrator.storage.lock import StudyLock
-from orchestrator.storage.opening import open_search, opened, read_full, read_plan
+from orchestrator.storage.opening import existing, open_search, read_full, read_plan
 
 
 def close(folder: Path, view: View) -> int:
     """Ends a study. Returns the exit status."""
     plan = replace(read_plan(folder), closed=True)
-    with StudyLock(plan.files), opened(plan) as store:
+    with StudyLock(plan.files), existing(plan) as store:
         study = open_search(store, plan)
         stage = SearchStage(plan, study.load())
         Ledger(stage, study, Watchers(view)).closes_all()

@@ -9,7 +9,7 @@ from orchestrator.commands.session import work
 from orchestrator.engine.promotion import chosen
 from orchestrator.output.views import View
 from orchestrator.storage.lock import StudyLock
-from orchestrator.storage.opening import opened, read_full, read_plan, read_search
+from orchestrator.storage.opening import existing, read_full, read_plan, read_search
 from trainer.api import ConfigError, Problem, check_data
 
 
@@ -21,7 +21,7 @@ def promote(folder: Path, top: int, seeds: int, view: View, from_checkpoint: boo
         what = f"the data changed since the search ({plan.data_fingerprint} then, {now} now)"
         advice = "restore it, or accept it with the search's own command and --force"
         raise ConfigError([Problem(f"study {plan.name}", f"{what}; {advice}")])
-    with StudyLock(plan.files), opened(plan) as store:
+    with StudyLock(plan.files), existing(plan) as store:
         # Before the plan is written, so that a refused promotion does not change it.
         if not chosen(plan, read_search(store, plan), top, seeds, read_full(store, plan)):
             raise ConfigError([Problem(str(plan.folder), "no trial has completed, so none can be promoted")])

@@ -30,9 +30,7 @@ class Snapshot:
 def read_study(folder: Path) -> Snapshot:
     """The study in a folder, only for reading: creates nothing. `ConfigError` where there is none."""
     plan = read_plan(folder)
-    if not plan.storage and not plan.files.database.is_file():
-        raise ConfigError([Problem(str(plan.folder), "holds no study.db: the study has not begun, or was moved")])
-    with opened(plan) as store:
+    with existing(plan) as store:
         return Snapshot(plan, read_search(store, plan), read_full(store, plan), read_aside(store, plan))
 
 
@@ -55,6 +53,15 @@ def opened(plan: Plan) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def existing(plan: Plan) -> Iterator[Store]:
+    """As `opened`, for a study that has begun: makes no database. `ConfigError` where its own file is not there."""
+    if not plan.storage and not plan.files.database.is_file():
+        raise ConfigError([Problem(str(plan.folder), "holds no study.db: the study has not begun, or was moved")])
+    with opened(plan) as store:
+        yield store
 
 
 def open_search(store: Store, plan: Plan) -> OptunaStudy:

@@ -97,6 +97,19 @@ def test_what_else_is_damaged_is_said_in_the_report(finished_copy: Path, damage:
     assert len(load_study(finished_copy).trials) == 6
 
 
+@pytest.mark.parametrize("command_words", [("promote",), ("retry", "--failed"), ("close",)])
+def test_a_study_without_its_database_is_refused_and_none_is_made(
+    finished_copy: Path, command_words: tuple[str, ...]
+) -> None:
+    (finished_copy / "study.db").unlink()
+    before = {path: path.read_bytes() for path in finished_copy.glob("*.*") if path.is_file()}
+    result = CliRunner().invoke(app, [command_words[0], str(finished_copy), *command_words[1:]])
+    assert result.exit_code == 2
+    assert "holds no study.db" in result.stderr
+    assert not (finished_copy / "study.db").exists()
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_sound_study_warns_of_nothing(finished: Path) -> None:
     assert list(load_study(finished).record.warnings) == []
 
