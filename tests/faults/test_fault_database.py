@@ -10,6 +10,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -96,17 +97,64 @@ def test_many_at_once_on_one_new_study(box: NewBox) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_twelve_at_once_ten_times_over(box: NewBox) -> None:
+def test_twelve_drivers_at_once(box: NewBox) -> None:
+    one = box({**SMALL, "trials": TRIALS[:1]})
+    drivers = [one.start() for _ in range(12)]
+    statuses = [driver.wait(240) for driver in drivers]
+    assert set(statuses) <= {0, 1}, one.output()
+    assert 0 in statuses
+    assert one.output().count("error: ") == statuses.count(1)
+    assert "Traceback" not in one.output()
+    assert [row["status"] for row in one.rows()] == ["completed"]
+
+
+OPENING = """
+import sys, time
+from pathlib import Path
+from orchestrator.output.study_files import prepare_folder, write_plan
+from orchestrator.planning.arguments import Request
+from orchestrator.planning.request import make_plan
+from orchestrator.storage.lock import StudyInUse, StudyLock
+from orchestrator.storage.opening import open_search, opened
+own, home = sys.argv[1], Path.cwd()
+for number in range(10):
+    plan, _ = make_plan(Request(home / "small.json", study=f"round{number}", output_dir=home / "outputs"))
+    (home / f"ready-{number}-{own}").touch()
+    while not (home / f"go-{number}").exists():
+        time.sleep(0.001)
+    prepare_folder(plan)
+    try:
+        with StudyLock(plan.files), opened(plan) as store:
+            assert open_search(store, plan).load().trials == {}
+            write_plan(plan)
+            time.sleep(0.2)
+        print("opened", number)
+    except StudyInUse:
+        print("refused", number)
+"""
+
+
+@pytest.mark.slow
+def test_twelve_openings_at_one_moment_ten_times_over(tmp_path: Path) -> None:
+    """The part of a start that is contested, without the training behind it."""
+    (tmp_path / "small.json").write_text(json.dumps({**SMALL, "trials": TRIALS[:1]}), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    starts = [
+        subprocess.Popen([sys.executable, "-c", OPENING, str(n)], cwd=tmp_path, env=environment, **pipes)  # type: ignore[call-overload]
+        for n in range(12)
+    ]
     for number in range(10):
-        one = box({**SMALL, "trials": TRIALS[:1]}, folder=f"round{number}")
-        drivers = [one.start() for _ in range(12)]
-        statuses = [driver.wait(240) for driver in drivers]
-        assert set(statuses) <= {0, 1}, one.output()
-        assert 0 in statuses
-        assert one.output().count("error: ") == statuses.count(1)
-        assert "Traceback" not in one.output()
-        assert [row["status"] for row in one.rows()] == ["completed"]
+        wait_for(lambda n=number: len(list(tmp_path.glob(f"ready-{n}-*"))) == 12, "twelve that are ready", 120.0)
+        (tmp_path / f"go-{number}").touch()
+    ends = [start.communicate(timeout=120) for start in starts]
+    assert [start.returncode for start in starts] == [0] * 12, ends
+    lines = "".join(out for out, _ in ends).splitlines()
+    for number in range(10):
+        assert f"opened {number}" in lines
+        assert lines.count(f"opened {number}") + lines.count(f"refused {number}") == 12
+        with closing(sqlite3.connect(tmp_path / "outputs" / f"round{number}" / "study.db")) as database:
+            assert database.execute("SELECT study_name FROM studies").fetchall() == [(f"round{number}",)]
 
 
 def test_a_second_driver_is_refused_and_a_dead_holder_is_not(finished: StudyBox) -> None:
