@@ -33,11 +33,11 @@ _NUMBER = re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 Dotted = dict[str, Any]
 
 
-def parse_assignments(assignments: Iterable[str]) -> Dotted:
+def parse_assignments(words: Iterable[str]) -> Dotted:
     """`key=value` words of a command line → dotted overrides; values are read as YAML."""
     overrides: Dotted = {}
     problems: list[Problem] = []
-    for assignment in assignments:
+    for assignment in words:
         key, sign, text = assignment.partition("=")
         key = key.strip()
         if not sign or not key:
