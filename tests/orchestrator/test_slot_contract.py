@@ -63,6 +63,11 @@ class Place:
             events += self.slot.poll()
         return events
 
+    def trained(self, number: int, lr: float = GOOD, until: int = 1) -> None:
+        """Trains a run so far, where no test before has; workers may share a module's tests among them."""
+        self.slot.submit(self.work(number, lr, until))
+        assert isinstance(self.to_the_end()[-1], Ended)
+
     def to_the_end(self) -> list[Event]:
         return self.until(lambda events: any(isinstance(event, Ended | Failed | Lost) for event in events))
 
@@ -109,6 +114,7 @@ def test_a_slice_is_started_evaluated_and_ended(place: Place) -> None:
 
 
 def test_it_goes_on_warm_with_what_is_new(place: Place) -> None:
+    place.trained(0, until=2)
     assert place.slot.holds.endswith("0001")
     place.slot.submit(place.work(0, until=3, known=2))
     events = place.to_the_end()
@@ -118,6 +124,7 @@ def test_it_goes_on_warm_with_what_is_new(place: Place) -> None:
 
 
 def test_another_run_takes_its_place_and_the_first_is_told_again_from_its_checkpoint(place: Place) -> None:
+    place.trained(0, until=3)
     place.slot.submit(place.work(1, OTHER))
     assert evaluated(place.to_the_end()) == [1]
     assert place.slot.holds.endswith("0002")
@@ -126,6 +133,7 @@ def test_another_run_takes_its_place_and_the_first_is_told_again_from_its_checkp
 
 
 def test_an_error_costs_the_slice_only(place: Place) -> None:
+    place.trained(1, OTHER)
     place.slot.submit(place.work(2, BROKEN))
     failed = place.to_the_end()[-1]
     assert isinstance(failed, Failed)
