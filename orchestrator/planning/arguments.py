@@ -1,127 +1,100 @@
-"""The arguments of `run` and `plan`, and the checks of their numbers and times."""
+"""The arguments of `run` and `plan`: the one place that declares each flag, its key in a trials file, and its range."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import dataclasses
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.planning.mistakes import Mistakes
-from orchestrator.planning.trials_file import TrialsFile, seconds
-from orchestrator.slots.machine import cores, usual_workers
+from orchestrator.policies.table import POLICIES
+from orchestrator.samplers.table import SAMPLERS
 from orchestrator.slots.table import SLOTS, USUAL
-from orchestrator.study.plan import Limits, Places
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments of `run` and `plan`; None where the user gave none."""
-
-    trials: Path
-    assignments: list[str] | None = None
-    base_config: Path | None = None
-    study: str | None = None
-    output_dir: Path = Path("outputs")
-    seed: int | None = None
-    budget_epochs: int | None = None
-    budget_subset: int | None = None
-    budget_size: int | None = None
-    budget_val_subset: int | None = None
-    ladder: str | None = None
-    reduction_factor: int | None = None
-    n_trials: int | None = None
-    sampler: str | None = None
-    pruner: str | None = None
-    early_stop_threshold: float | None = None
-    anchors: float | None = None
-    audit: float | None = None
-    timeout: str | None = None
-    max_gpu_hours: float | None = None
-    max_failures: int | None = None
-    max_checkpoint_gb: float | None = None
-    stall_timeout: str | None = None
-    workers: int | None = None
-    slots_per_gpu: int | None = None
-    threads_per_slot: int | None = None
-    slots: str = USUAL
-    storage: str = ""
-    promote: int | None = None
-    promote_seeds: int | None = None
 
 
 @dataclass(frozen=True)
 class Option:
-    """A number from `least` to `most`, set by a flag or by a key in a section of the trials file."""
+    """An argument: its help, and where a trials file may set it, too (`section.key`; the key may be the name itself).
 
-    name: str
-    section: str
-    key: str
-    whole: bool
-    least: float | None
+    A number lies between `least` and `most`; `is_time`: it is a text such as `30m`.
+    """
+
+    help: str
+    place: str = ""
+    least: float | None = None
     most: float | None = None
-
-    @property
-    def flag(self) -> str:
-        return f"--{self.name.replace('_', '-')}"
+    is_time: bool = False
 
 
-OPTIONS = (
-    Option("seed", "search", "seed", True, 0),
-    Option("n_trials", "search", "n_trials", True, 1),
-    Option("reduction_factor", "search", "reduction_factor", True, 2),
-    Option("early_stop_threshold", "search", "early_stop_threshold", False, None),
-    Option("anchors", "search", "anchors", False, 0, 1),
-    Option("audit", "search", "audit", False, 0, 1),
-    Option("max_gpu_hours", "limits", "max_gpu_hours", False, 0),
-    Option("max_failures", "limits", "max_failures", True, 1),
-    Option("max_checkpoint_gb", "limits", "max_checkpoint_gb", False, 0),
-    Option("promote", "promote", "top", True, 0),
-    Option("promote_seeds", "promote", "seeds", True, 1),
-    Option("workers", "", "", True, 1),
-    Option("slots_per_gpu", "", "", True, 1),
-    Option("threads_per_slot", "", "", True, 1),
-)
+def _flag(help: str, place: str = "", *, default: Any = None, **about: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"option": Option(help, place, **about)})
 
 
-def read_options(request: Request, file: TrialsFile, mistakes: Mistakes) -> dict[str, Any]:
-    """The value of every option by its name, from its flag or else from the file; None where neither sets it."""
-    values: dict[str, Any] = {}
-    for option in OPTIONS:
-        value = getattr(request, option.name)
-        if value is None and option.section:
-            value = getattr(file, option.section).get(option.key)
-        values[option.name] = value if value is None or _fits(option, value, mistakes) else None
-    for name in ("timeout", "stall_timeout"):
-        flag = getattr(request, name)
-        text = flag if flag is not None else file.limits.get(name)
-        values[name] = seconds(text) if text is not None else None
-        if text is not None and not values[name]:
-            mistakes.add(f"--{name.replace('_', '-')}", f"must be a time such as 90s, 30m or 2h, not {text!r}")
-    if request.slots not in SLOTS:
-        mistakes.add("--slots", f"must be one of {', '.join(SLOTS)}, not {request.slots!r}")
-    return values
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `run` and `plan`, with the defaults of their flags; None where the user gave none."""
+
+    trials: Path = _flag("trials file: a list of objects of dotted keys, or a mapping (JSON, YAML)", default=MISSING)
+    assignments: list[str] | None = _flag("key=value for every trial")
+    base_config: Path | None = _flag("configuration that all trials start from")
+    study: str | None = _flag("name of the study; default: the trials file's")
+    output_dir: Path = _flag("folder that contains the study folders", default=Path("outputs"))
+    seed: int | None = _flag("seed of the study", "search", least=0)
+    budget_epochs: int | None = _flag("epochs per trial", "budget.epochs", least=1)
+    budget_subset: int | None = _flag("training images per trial", "budget.subset", least=1)
+    budget_size: int | None = _flag("image size of trials, in pixels", "budget.size", least=1)
+    budget_val_subset: int | None = _flag("validation images per trial", "budget.val_subset", least=1)
+    ladder: str | None = _flag("rungs, such as 1x250@96,3x500@160,9x1000@224; auto derives them from the budget")
+    reduction_factor: int | None = _flag("the best 1/N of the trials on a rung continue (3)", "search", least=2)
+    n_trials: int | None = _flag("number of trials in the whole study", "search", least=1)
+    sampler: str | None = _flag(f"{', '.join(SAMPLERS)}; default: tpe; needs a search_space", "search")
+    pruner: str | None = _flag(f"{', '.join(POLICIES)}; default: median, on a ladder halving", "search")
+    early_stop_threshold: float | None = _flag("prune trials whose final metric is worse than this", "search")
+    anchors: float | None = _flag(
+        "share of trials that continue at random instead of pausing: measures the rungs", "search", least=0, most=1
+    )
+    audit: float | None = _flag(
+        "share of trials that are trained to the end instead of paused or pruned", "search", least=0, most=1
+    )
+    timeout: str | None = _flag("time limit of the study, such as 90s, 30m, 2h", "limits", is_time=True)
+    max_gpu_hours: float | None = _flag(
+        "limit of the study in GPU-hours; without a GPU in slot-hours", "limits", least=0
+    )
+    max_failures: int | None = _flag("stop the study after this many failed trials (10)", "limits", least=1)
+    max_checkpoint_gb: float | None = _flag(
+        "disk space for checkpoints of finished and paused trials (20)", "limits", least=0
+    )
+    stall_timeout: str | None = _flag(
+        "kill the process of a trial after this long without progress (30m)", "limits", is_time=True
+    )
+    workers: int | None = _flag(
+        "trials at the same time; default: one per GPU, or per two cores without a GPU", least=1
+    )
+    slots_per_gpu: int | None = _flag("trials at the same time on one GPU (1); ignored with --workers", least=1)
+    threads_per_slot: int | None = _flag("CPU threads per slot; default: its share of the cores", least=1)
+    slots: str = _flag(f"where trials run: {', '.join(SLOTS)}", default=USUAL)
+    storage: str = _flag("database URL; default: study.db in the study's folder", default="")
+    promote: int | None = _flag("train this many of the best trials at full budget", "promote.top", least=0)
+    promote_seeds: int | None = _flag("number of seeds for each promoted trial", "promote.seeds", least=1)
 
 
-def _fits(option: Option, value: Any, mistakes: Mistakes) -> bool:
-    is_number = isinstance(value, int if option.whole else int | float) and not isinstance(value, bool)
-    least, most = (-math.inf if option.least is None else option.least), option.most or math.inf
-    if is_number and math.isfinite(value) and least <= value <= most:
-        return True
-    kind = "a whole number" if option.whole else "a number"
-    bound = "" if option.least is None else f" of at least {option.least:g}"
-    bound += "" if option.most is None else f" and at most {option.most:g}"
-    mistakes.add(option.flag, f"must be {kind}{bound}, not {value!r}")
-    return False
+FIELDS = dataclasses.fields(Request)
 
 
-def limits_of(numbers: Mapping[str, Any]) -> Limits:
-    names = {"timeout_seconds": "timeout", "stall_seconds": "stall_timeout"}
-    values = {field.name: numbers[names.get(field.name, field.name)] for field in fields(Limits)}
-    return Limits(**{name: value for name, value in values.items() if value is not None})
+def flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
-def places_of(numbers: Mapping[str, Any], slots: str) -> Places:
-    workers = numbers["workers"] or usual_workers(numbers["slots_per_gpu"] or 1)
-    return Places(workers, numbers["threads_per_slot"] or max(1, cores() // workers), slots)
+def place(field: dataclasses.Field[Any]) -> tuple[str, str]:
+    """The section and the key of an argument in a trials file; empty where it has none."""
+    section, _, key = field.metadata["option"].place.partition(".")
+    return section, key or (field.name if section else "")
+
+
+def section_keys() -> dict[str, tuple[str, ...]]:
+    """The keys of each section of a trials file."""
+    keys: dict[str, tuple[str, ...]] = {}
+    for section, key in map(place, FIELDS):
+        if section:
+            keys[section] = (*keys.get(section, ()), key)
+    return keys

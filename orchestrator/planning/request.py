@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.planning.arguments import Request, limits_of, places_of, read_options
+from orchestrator.planning.arguments import Request
 from orchestrator.planning.data_checks import DataChecks
 from orchestrator.planning.mistakes import Mistakes
 from orchestrator.planning.plan_notes import plan_notes
 from orchestrator.planning.search_space import read_space
-from orchestrator.planning.strategy import Strategy, read_budget, read_strategy
+from orchestrator.planning.settings import read_arguments
+from orchestrator.planning.strategy import Strategy, read_strategy
 from orchestrator.planning.trials_file import TrialsFile, read_trials_file
 from orchestrator.study.draws import Draws
 from orchestrator.study.ladder import SUBSET, VAL_SUBSET, refused_in_trials
@@ -65,19 +66,18 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
     checks = DataChecks(base) if base is not None else None
     trials = _trials(file, start, checks, mistakes)
     space = _space(file, start, checks, mistakes)
-    budget = read_budget(request, file, mistakes)
-    numbers = read_options(request, file, mistakes)
+    given = read_arguments(request, file, mistakes)
     full = checks.full if checks is not None else None
     if checks is not None and checks.mistake:
         mistakes.add("data", checks.mistake)
-    strategy = read_strategy(request, file, base, full, budget, space, numbers, mistakes)
+    strategy = read_strategy(given, file, base, full, space, mistakes)
     mistakes.raise_if_any()
     assert base is not None, "a base with mistakes has raised them"
     assert full is not None, "as above"
     assert strategy is not None, "as above"
     summary = _budgeted_data(base, strategy)
     group = base.training.batch_size * base.training.accumulate_grad_batches
-    seed = numbers["seed"] if numbers["seed"] is not None else base.seed
+    seed = given["seed"] if given["seed"] is not None else base.seed
     plan = Plan(
         name=name,
         folder=Path(os.path.abspath(request.output_dir)) / name,  # noqa: PTH100 - no symlink resolution
@@ -88,21 +88,21 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         sampler=strategy.sampler,
         shapes=_shapes(base, trials, space),
         pruner=strategy.pruner,
-        threshold=numbers["early_stop_threshold"],
+        threshold=given["early_stop_threshold"],
         seed=seed,
-        draws=Draws(numbers["anchors"] or 0.0, numbers["audit"] or 0.0, seed),
+        draws=Draws(given["anchors"] or 0.0, given["audit"] or 0.0, seed),
         n_trials=strategy.n_trials or len(trials),
         data_fingerprint=summary.fingerprint,
-        limits=limits_of(numbers),
-        places=places_of(numbers, request.slots),
-        promote=numbers["promote"] or 0,
-        promote_seeds=numbers["promote_seeds"] or 1,
+        limits=given.limits,
+        places=given.slots,
+        promote=given["promote"] or 0,
+        promote_seeds=given["promote_seeds"] or 1,
         storage=request.storage,
         warmup_steps=base.training.scheduler.warmup_steps,
         full_steps_per_epoch=-(-full.train_rows // group),
         full_images=full.train_images,
     )
-    notes = (*start.assumed, *plan_notes(plan, budget, strategy, full, summary))
+    notes = (*start.assumed, *plan_notes(plan, given.budget, strategy, full, summary))
     return replace(plan, notes=notes), summary
 
 

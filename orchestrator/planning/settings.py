@@ -1,15 +1,89 @@
-"""Settings of sampler and policy: a name, or a mapping with `name` and options, is completed with all options."""
+"""The values of all arguments, by flag or else from the trials file, and the settings of sampler and policy."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import Field, dataclass, fields
 from typing import Any
 
+from orchestrator.planning.arguments import FIELDS, Option, Request, flag, place
+from orchestrator.planning.mistakes import Mistakes
+from orchestrator.planning.trials_file import TrialsFile, seconds
 from orchestrator.policies.policy import Circumstances, Options
 from orchestrator.policies.table import POLICIES, policy_kind
 from orchestrator.samplers.table import SAMPLERS, sampler_kind
+from orchestrator.slots.machine import cores, usual_workers
+from orchestrator.slots.table import SLOTS
+from orchestrator.study.ladder import Budget
+from orchestrator.study.plan import Limits, Places
 from trainer.api import ConfigError, Metric, Problem
+
+
+@dataclass(frozen=True)
+class Given:
+    """The value of every argument by its name, None where the user set none; `places` says where it was set."""
+
+    values: Mapping[str, Any]
+    places: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(**{axis.name: self.values[f"budget_{axis.name}"] for axis in fields(Budget)})
+
+    @property
+    def limits(self) -> Limits:
+        names = {"timeout_seconds": "timeout", "stall_seconds": "stall_timeout"}
+        values = {field.name: self.values[names.get(field.name, field.name)] for field in fields(Limits)}
+        return Limits(**{name: value for name, value in values.items() if value is not None})
+
+    @property
+    def slots(self) -> Places:
+        workers = self["workers"] or usual_workers(self["slots_per_gpu"] or 1)
+        return Places(workers, self["threads_per_slot"] or max(1, cores() // workers), self["slots"])
+
+
+def read_arguments(request: Request, file: TrialsFile, mistakes: Mistakes) -> Given:
+    """Every argument, from its flag or else from the file; a value that does not fit counts as not set."""
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for field in FIELDS:
+        name, (section, key) = field.name, place(field)
+        value, places[name] = getattr(request, name), flag(name)
+        if value is None and section:
+            value, places[name] = getattr(file, section).get(key), f"{file.path}: {section}.{key}"
+        values[name], problem = (value, "") if value is None else _checked(field, value)
+        if problem:
+            mistakes.add(places[name], problem)
+    if request.slots not in SLOTS:
+        mistakes.add("--slots", f"must be one of {', '.join(SLOTS)}, not {request.slots!r}")
+    return Given(values, places)
+
+
+def _checked(field: Field[Any], value: Any) -> tuple[Any, str]:
+    """A value in its final form, or None and what is wrong with it."""
+    option: Option = field.metadata["option"]
+    if option.is_time:
+        parsed = seconds(value)
+        return parsed or None, "" if parsed else f"must be a time such as 90s, 30m or 2h, not {value!r}"
+    kind = {"int | None": "a whole number", "float | None": "a number"}.get(field.type)
+    if kind is None:
+        return value, ""
+    least, most = (-math.inf if option.least is None else option.least), option.most or math.inf
+    if is_number(value, kind == "a whole number") and least <= value <= most:
+        return value, ""
+    bound = "" if option.least is None else f" of at least {option.least:g}"
+    bound += "" if option.most is None else f" and at most {option.most:g}"
+    return None, f"must be {kind}{bound}, not {value!r}"
+
+
+def is_number(value: Any, whole: bool) -> bool:
+    """Whether a value is a finite number; true and false are none."""
+    fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    return fits and math.isfinite(value)
 
 
 def sampler_settings(setting: Any) -> dict[str, Any]:
@@ -56,5 +130,4 @@ def _misfit(default: Any, value: Any) -> str:
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "true or false"
     whole = isinstance(default, int)
-    is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    return "" if is_number and math.isfinite(value) else "a whole number" if whole else "a number"
+    return "" if is_number(value, whole) else "a whole number" if whole else "a number"

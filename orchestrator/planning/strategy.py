@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.planning.arguments import Request
 from orchestrator.planning.mistakes import Mistakes
-from orchestrator.planning.settings import pruner_settings, sampler_settings
+from orchestrator.planning.settings import Given, pruner_settings, sampler_settings
 from orchestrator.planning.trials_file import TrialsFile
 from orchestrator.policies.halving import REDUCTION_FACTOR
 from orchestrator.policies.table import POLICIES, USUAL_ON_LADDER, USUAL_ON_ONE_RUNG, policy_kind
@@ -33,54 +32,35 @@ class Strategy:
     usual_trials: bool
 
 
-def read_budget(request: Request, file: TrialsFile, mistakes: Mistakes) -> Budget:
-    values: dict[str, int | None] = {}
-    for axis in ("epochs", "subset", "size", "val_subset"):
-        flag = getattr(request, f"budget_{axis}")
-        where = f"--budget-{axis.replace('_', '-')}" if flag is not None else f"{file.path}: budget.{axis}"
-        value = flag if flag is not None else file.budget.get(axis)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            mistakes.add(where, f"must be a whole number of at least 1, not {value!r}")
-            value = None
-        values[axis] = value
-    return Budget(**values)
-
-
 def read_strategy(
-    request: Request,
-    file: TrialsFile,
-    base: RunConfig | None,
-    full: DataSummary | None,
-    budget: Budget,
-    space: Space,
-    numbers: Mapping[str, Any],
-    mistakes: Mistakes,
+    given: Given, file: TrialsFile, base: RunConfig | None, full: DataSummary | None, space: Space, mistakes: Mistakes
 ) -> Strategy | None:
     """Ladder, pruner, sampler and number of trials, checked against each other; None where the base has mistakes."""
     before = len(mistakes.problems)
-    sampler = _sampler(request, file, space, mistakes)
-    pruner_setting = request.pruner or file.search.get("pruner")
-    flag = request.ladder is not None
-    ladder, where = (request.ladder, "--ladder") if flag else (file.ladder, f"{file.path}: ladder")
+    sampler = _sampler(given, file, space, mistakes)
+    pruner_setting = given["pruner"]
+    ladder, where = given["ladder"], "--ladder"
+    if ladder is None:
+        ladder, where = file.ladder, f"{file.path}: ladder"
     if base is None:  # without it there is no metric and no size, but what is wrong in itself can be reported
         with mistakes.collected():
-            pruner_settings(pruner_setting or "none", numbers["early_stop_threshold"], LOSS, 1)
+            pruner_settings(pruner_setting or "none", given["early_stop_threshold"], LOSS, 1)
         for problem in rungs_of(ladder, None, None)[1] if ladder not in (None, "auto") else ():
             mistakes.add(where, problem)
         return None
     name = pruner_setting.get("name") if isinstance(pruner_setting, Mapping) else pruner_setting
     if ladder is None and name in POLICIES and policy_kind(name).needs_ladder:
         ladder, where = "auto", f"--pruner {name}"
-    factor = numbers["reduction_factor"] or REDUCTION_FACTOR
-    rungs = _rungs(ladder, where, base, full, budget, factor, mistakes)
-    pruner = _pruner(pruner_setting, rungs, base, numbers, mistakes)
+    factor = given["reduction_factor"] or REDUCTION_FACTOR
+    rungs = _rungs(ladder, where, base, full, given.budget, factor, mistakes)
+    pruner = _pruner(given, rungs, base, mistakes)
     for number, rung in enumerate(rungs, start=1):
         place = "--budget-size" if len(rungs) == 1 else f"{where}: rung {number}"
         with mistakes.collected(place):
             resolve_config(base.plain(), {SIZE: rung.size})
     if len(mistakes.problems) > before:
         return None
-    n_trials: int | None = numbers["n_trials"]
+    n_trials: int | None = given["n_trials"]
     usual = False
     if n_trials is None and space:
         size = sampler_kind(sampler["name"]).size(space)
@@ -89,12 +69,13 @@ def read_strategy(
     return Strategy(rungs, pruner, sampler, n_trials, ladder == "auto", usual)
 
 
-def _sampler(request: Request, file: TrialsFile, space: Space, mistakes: Mistakes) -> dict[str, Any]:
-    setting = request.sampler or file.search.get("sampler")
+def _sampler(given: Given, file: TrialsFile, space: Space, mistakes: Mistakes) -> dict[str, Any]:
+    setting = given["sampler"]
     if not file.space:
         if setting is not None:
-            where = "--sampler" if request.sampler else f"{file.path}: search.sampler"
-            mistakes.add(where, "a list of trials is searched in its order; a sampler needs a search_space")
+            mistakes.add(
+                given.places["sampler"], "a list of trials is searched in its order; a sampler needs a search_space"
+            )
         return {}
     settings: dict[str, Any] = {}
     with mistakes.collected():
@@ -127,18 +108,17 @@ def _rungs(
     return rungs
 
 
-def _pruner(
-    setting: Any, rungs: tuple[Rung, ...], base: RunConfig, numbers: Mapping[str, Any], mistakes: Mistakes
-) -> dict[str, Any]:
+def _pruner(given: Given, rungs: tuple[Rung, ...], base: RunConfig, mistakes: Mistakes) -> dict[str, Any]:
     usual = USUAL_ON_LADDER if len(rungs) > 1 else USUAL_ON_ONE_RUNG
     settings: dict[str, Any] = {"name": "none"}
     before = len(mistakes.problems)
     with mistakes.collected():
-        settings = pruner_settings(setting or usual, numbers["early_stop_threshold"], metric_of(base), rungs[-1].epochs)
+        threshold = given["early_stop_threshold"]
+        settings = pruner_settings(given["pruner"] or usual, threshold, metric_of(base), rungs[-1].epochs)
     name = settings["name"]
-    if numbers["reduction_factor"] is not None:
+    if given["reduction_factor"] is not None:
         if "reduction_factor" in settings:
-            settings["reduction_factor"] = numbers["reduction_factor"]
+            settings["reduction_factor"] = given["reduction_factor"]
         else:
             mistakes.add("--reduction-factor", f"belongs to a ladder; the pruner {name} takes none")
     if len(mistakes.problems) == before and len(rungs) > 1 and not policy_kind(name).on_ladder:

@@ -10,17 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.planning.arguments import section_keys
 from trainer.api import ConfigError, Problem, parse_yaml
 
 SECTIONS = (
     "base_config", "overrides", "trials", "search_space", "budget", "ladder", "search", "limits", "promote",
 )  # fmt: skip
-_KEYS: dict[str, tuple[str, ...]] = {
-    "budget": ("epochs", "subset", "size", "val_subset"),
-    "search": ("sampler", "pruner", "n_trials", "seed", "reduction_factor", "early_stop_threshold", "anchors", "audit"),
-    "limits": ("timeout", "stall_timeout", "max_gpu_hours", "max_failures", "max_checkpoint_gb"),
-    "promote": ("top", "seeds"),
-}
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 1e12  # seconds; more is a typing error
 
@@ -114,7 +109,7 @@ def _mistakes(value: Mapping[str, Any], path: Path) -> Iterator[Problem]:
         yield Problem(f"{path}: base_config", "must be a path")
     if not isinstance(value.get("overrides", {}), Mapping):
         yield Problem(f"{path}: overrides", "must be a mapping of dotted keys")
-    for section, keys in _KEYS.items():
+    for section, keys in section_keys().items():
         content = value.get(section, {})
         if section == "promote" and isinstance(content, int) and not isinstance(content, bool):
             continue

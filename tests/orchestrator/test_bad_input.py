@@ -215,12 +215,12 @@ def test_flags_that_cannot_be_read(command: Command, tmp_path: Path, words: tupl
     [
         ({"search": {"pruner": {"name": "median", "warmup": 3}}}, "pruner median: takes no option 'warmup'"),
         ({"search": {"sampler": "tpe"}}, "a list of trials is searched in its order; a sampler needs a search_space"),
-        ({"search": {"n_trials": "many"}}, "--n-trials: must be a whole number"),
+        ({"search": {"n_trials": "many"}}, "trials.json: search.n_trials: must be a whole number"),
         ({"budget": {"epochs": 0}}, "trials.json: budget.epochs: must be a whole number of at least 1, not 0"),
         ({"budget": {"epochs": True}}, "budget.epochs: must be"),
         ({"budget": {"epoch": 3}}, "trials.json: budget.epoch: unknown; known are epochs"),
-        ({"limits": {"timeout": -5}}, "--timeout: must be a time"),
-        ({"promote": -1}, "--promote: must be"),
+        ({"limits": {"timeout": -5}}, "trials.json: limits.timeout: must be a time"),
+        ({"promote": -1}, "trials.json: promote.top: must be"),
         ({"promote": "best"}, "trials.json: promote: must be a mapping of top, seeds"),
         ({"trails": []}, "trials.json: trails: unknown section"),
         ({"overrides": {"training.epoch": 3}}, "overrides: training.epoch: unknown key; did you mean training.epochs?"),
@@ -244,7 +244,7 @@ def test_all_mistakes_at_once(refused: Command, tmp_path: Path) -> None:
     trials_file(tmp_path, content)
     said = refused("trials.json", "training.batch_sise=4", "--workers", "0", "--study", "a/b").stderr
     for words in (
-        "overrides: training.epoch:", "budget.epochs:", "unknown pruner 'asha'", "--n-trials", "trails:",
+        "overrides: training.epoch:", "budget.epochs:", "unknown pruner 'asha'", "search.n_trials:", "trails:",
         "trial 1: training.optimizer.lr", "trial 2: must be an object", "trial 3: model.droput",
         "trial 4: training.batch_size", "command line: training.batch_sise",
         "--workers", "--study",

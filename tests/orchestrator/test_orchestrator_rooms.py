@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "planning": {"policies", "results", "samplers", "slots", "study"},
     "engine": {"policies", "results", "samplers", "slots", "storage", "study"},
     "output": {"engine", "results", "slots", "storage", "study"},
-    "commands": {"engine", "output", "planning", "policies", "results", "samplers", "slots", "storage", "study"},
+    "commands": {"engine", "output", "planning", "results", "slots", "storage", "study"},
     "notebook": {"results", "storage"},
     "orchestrator": {"notebook"},
     "__main__": {"commands"},

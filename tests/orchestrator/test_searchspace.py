@@ -276,7 +276,7 @@ def test_all_mistakes_at_once_and_nothing_is_made(command: Command, tmp_path: Pa
             "when.model.decoder_dim: is a later dimension", "when.model.width: is not a searched key",
             "search_space.training.epochs: belongs to the budget", "epochs count from a trial's start and must rise",
             "the subset must not shrink", "the size must not shrink", "unknown sampler 'tpee'", "unknown pruner 'asha'",
-            "--reduction-factor: must be a whole number of at least 2, not 1",
+            "search.reduction_factor: must be a whole number of at least 2, not 1",
         ):  # fmt: skip
             assert words in result.stderr, words
 

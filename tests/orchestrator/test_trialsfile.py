@@ -79,7 +79,7 @@ def test_a_space_needs_no_trials(tmp_path: Path) -> None:
         ({"search_space": None}, "search_space: must be a mapping"),
         ({"ladder": 3}, "ladder: must be text such as 1x250@96,3x500@160, a list of rungs or auto, not 3"),
         ({"ladder": []}, "ladder: must be text such as"),
-        ({"search": {"reduction": 3}}, "search.reduction: unknown; known are sampler, pruner, n_trials, seed, reduc"),
+        ({"search": {"reduction": 3}}, "search.reduction: unknown; known are seed, reduction_factor, n_trials"),
     ],
 )
 def test_mistakes_in_the_form_of_space_and_ladder(tmp_path: Path, sections: dict[str, Any], words: str) -> None:
