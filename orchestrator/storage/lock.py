@@ -9,14 +9,16 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from orchestrator.study.folder import StudyFolder
 from trainer.api import TrainingError
 
 _FOREIGN_SECONDS = 60.0  # a holder on another host touches its lock more often than this
 _TOUCH_SECONDS = 15.0
+_HOST = socket.gethostname()
 
 
 class StudyInUse(TrainingError):
@@ -36,17 +38,15 @@ class StudyLock:
         file = self.path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
         except OSError:
-            holder = self._holder(file)
+            free = False
+        holder = _holder(self.path)
+        if not free or (holder.get("host", _HOST) != _HOST and _is_fresh(self.path)):
             file.close()
-            raise StudyInUse(f"{self.path.parent} is in use by {_words(holder)}; wait for it or stop it") from None
-        holder = self._holder(file)
-        fresh = time.time() - os.fstat(file.fileno()).st_mtime < _FOREIGN_SECONDS
-        if holder and holder.get("host") != socket.gethostname() and fresh:
-            file.close()
-            raise StudyInUse(f"{self.path.parent} is in use by {_words(holder)}; wait for it or stop it")
+            raise StudyInUse(f"{self.path.parent} is in use by {_described(holder)}; wait for it or stop it")
         self._file = file
-        self._write({"pid": os.getpid(), "host": socket.gethostname(), "started": time.strftime("%Y-%m-%d %H:%M:%S")})
+        self._write({"pid": os.getpid(), "host": _HOST, "started": time.strftime("%Y-%m-%d %H:%M:%S")})
         threading.Thread(target=self._stay_fresh, daemon=True).start()
         return self
 
@@ -63,15 +63,7 @@ class StudyLock:
             self._file.close()
             self._file = None
 
-    def _holder(self, file: IO[str]) -> dict[str, object]:
-        file.seek(0)
-        try:
-            found = json.loads(file.read() or "{}")
-        except ValueError:  # the holder was killed while it wrote
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def _write(self, content: dict[str, object]) -> None:
+    def _write(self, content: dict[str, Any]) -> None:
         assert self._file is not None, "only a held lock is written"
         self._file.seek(0)
         self._file.truncate()
@@ -81,16 +73,11 @@ class StudyLock:
 
 def is_held(files: StudyFolder) -> bool:
     """Whether a driver works on the study, according to its lock. Takes no lock, so that reading stops no driver."""
-    path = files.lock
-    try:
-        holder = json.loads(path.read_text(encoding="utf-8") or "{}")
-        age = time.time() - path.stat().st_mtime
-    except (OSError, ValueError):
+    holder = _holder(files.lock)
+    if not isinstance(holder.get("pid"), int):
         return False
-    if not isinstance(holder, dict) or not isinstance(holder.get("pid"), int):
-        return False
-    if holder.get("host") != socket.gethostname():
-        return age < _FOREIGN_SECONDS
+    if holder.get("host") != _HOST:
+        return _is_fresh(files.lock)
     try:
         os.kill(holder["pid"], 0)
     except ProcessLookupError:
@@ -100,7 +87,23 @@ def is_held(files: StudyFolder) -> bool:
     return True
 
 
-def _words(holder: dict[str, object]) -> str:
+def _holder(path: Path) -> dict[str, Any]:
+    """What the holder wrote; empty where there is none, or where it was killed while it wrote."""
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8") or "{}")
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _is_fresh(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < _FOREIGN_SECONDS
+    except OSError:
+        return False
+
+
+def _described(holder: dict[str, Any]) -> str:
     if not holder:
         return "another process"
     return f"process {holder.get('pid')} on {holder.get('host')} (since {holder.get('started')})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -109,8 +109,8 @@ class Plan:
     @property
     def reduction_factor(self) -> float | None:
         """η: the best ⌊n / η⌋ of n trials on a rung continue; None where no rung decides."""
-        found: float | None = self.pruner.get("reduction_factor")
-        return found
+        factor: float | None = self.pruner.get("reduction_factor")
+        return factor
 
     @property
     def files(self) -> StudyFolder:
@@ -130,16 +130,13 @@ class Plan:
 
     def search_config(self, overrides: Mapping[str, Any], rung: Rung) -> RunConfig:
         """A trial's configuration on a rung."""
-        return resolve_config(self.base, *self._search_layers(overrides, rung))
-
-    def _search_layers(self, overrides: Mapping[str, Any], rung: Rung) -> Sequence[Mapping[str, Any]]:
         stopping = self.base_config.training.early_stopping
         cheap = {
             **cheap_evaluation(self.base_config.task),
             "training.early_stopping.enabled": stopping.enabled and stopping.in_search,
             "data.split_seed": self.base_config.split_seed,
         }
-        return cheap, overrides, rung_overrides(rung, self.top, self.warmup(overrides))
+        return resolve_config(self.base, cheap, overrides, rung_overrides(rung, self.top, self.warmup(overrides)))
 
     def warmup(self, overrides: Mapping[str, Any]) -> float | None:
         """The warm-up of full training as a share of its epochs, for a trial's own batch size and warm-up steps."""
@@ -184,11 +181,11 @@ class Plan:
 
     def values_of(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """A trial's value for every parameter, without those whose condition is not met."""
-        found = {key: overrides.get(key, value) for key, value in self.base_values.items()}
+        values = {key: overrides.get(key, value) for key, value in self.base_values.items()}
         for dimension in self.space:
-            if dimension.key not in overrides and not dimension.active(found):
-                found.pop(dimension.key)
-        return found
+            if dimension.key not in overrides and not dimension.active(values):
+                values.pop(dimension.key)
+        return values
 
     def plain(self) -> dict[str, Any]:
         """As `plan.yaml` holds it."""
@@ -202,55 +199,47 @@ class Plan:
             "pruner": dict(self.pruner),
             "early_stop_threshold": self.threshold,
             "trust": {"anchors": self.draws.anchors, "audit": self.draws.audit},
-            "seed": self.seed,
-            "n_trials": self.n_trials,
             "promote": {"top": self.promote, "seeds": self.promote_seeds, "from_checkpoint": self.from_checkpoint},
             "limits": vars(self.limits).copy(),
             "places": {key: value for key, value in vars(self.places).items() if (key, value) != ("slots", "local")},
-            "storage": self.storage,
-            "data_fingerprint": self.data_fingerprint,
-            "warmup_steps": self.warmup_steps,
-            "full_steps_per_epoch": self.full_steps_per_epoch,
-            "full_images": self.full_images,
-            "closed": self.closed,
-            "data_changed": self.data_changed,
+            **{name: getattr(self, name) for name in _SAME},
             "shapes": {key: dict(shape) for key, shape in self.shapes.items()},
             "trials": [dict(trial) for trial in self.trials],
             "base": dict(self.base),
         }
 
 
-def plan_from_plain(found: Mapping[str, Any], folder: Path) -> Plan:
+# Fields that `plan.yaml` holds under their own names, as they are.
+_SAME = (
+    *("seed", "n_trials", "storage", "data_fingerprint", "warmup_steps", "full_steps_per_epoch", "full_images"),
+    *("closed", "data_changed"),
+)
+
+
+def plan_from_plain(plain: Mapping[str, Any], folder: Path) -> Plan:
     """The plan in the content of a `plan.yaml`; `ConfigError` where it is not valid."""
     try:
-        if found["format"] != FORMAT:
+        if plain["format"] != FORMAT:
             raise KeyError("format")
+        promote = plain["promote"]
         return Plan(
-            name=found["name"],
+            name=plain["name"],
             folder=folder,
-            base=found["base"],
-            rungs=tuple(Rung(**rung) for rung in found["rungs"]),
-            trials=tuple(found["trials"]),
-            shapes=found["shapes"],
-            pruner=found["pruner"],
-            threshold=found["early_stop_threshold"],
-            seed=found["seed"],
-            n_trials=found["n_trials"],
-            data_fingerprint=found["data_fingerprint"],
-            limits=Limits(**found["limits"]),
-            places=Places(**found["places"]),
-            promote=found["promote"]["top"],
-            promote_seeds=found["promote"]["seeds"],
-            from_checkpoint=found["promote"].get("from_checkpoint", False),
-            storage=found["storage"],
-            warmup_steps=found["warmup_steps"],
-            full_steps_per_epoch=found["full_steps_per_epoch"],
-            full_images=found["full_images"],
-            closed=found["closed"],
-            data_changed=found["data_changed"],
-            space=space_from_plain(found.get("space", ())),
-            sampler=found.get("sampler", {}),
-            draws=Draws(**found.get("trust", {}), seed=found["seed"]),
+            base=plain["base"],
+            rungs=tuple(Rung(**rung) for rung in plain["rungs"]),
+            trials=tuple(plain["trials"]),
+            shapes=plain["shapes"],
+            pruner=plain["pruner"],
+            threshold=plain["early_stop_threshold"],
+            limits=Limits(**plain["limits"]),
+            places=Places(**plain["places"]),
+            promote=promote["top"],
+            promote_seeds=promote["seeds"],
+            from_checkpoint=promote.get("from_checkpoint", False),
+            space=space_from_plain(plain.get("space", ())),
+            sampler=plain.get("sampler", {}),
+            draws=Draws(**plain.get("trust", {}), seed=plain["seed"]),
+            **{name: plain[name] for name in _SAME},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError([Problem(str(StudyFolder(folder).plan), f"not a plan of this version ({error})")]) from None
