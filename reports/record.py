@@ -165,7 +165,7 @@ class Box:
     """An object in an image. `place` is left, top, width, height in pixels of the file; references have no score."""
 
     label: str
-    place: Sequence[float]
+    place: tuple[float, ...]
     score: float | None = None
 
 

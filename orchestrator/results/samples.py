@@ -19,18 +19,12 @@ from orchestrator.study.folder import RunFolder
 from reports.record import Box, Matrix, Sample
 
 
-class _Box(BaseModel):
-    label: str
-    place: list[float]  # left, top, width, height
-    score: float | None = None
-
-
 class _Sample(BaseModel):
     image: Path | None = None
-    references: list[str] = []
-    predictions: list[str] = []
-    reference_boxes: list[_Box] = []
-    predicted_boxes: list[_Box] = []
+    references: tuple[str, ...] = ()
+    predictions: tuple[str, ...] = ()
+    reference_boxes: tuple[Box, ...] = ()
+    predicted_boxes: tuple[Box, ...] = ()
     generated: Path | None = None
 
 
@@ -99,9 +93,5 @@ def _titles(images: Sequence[Path | None]) -> Iterator[str]:
 def _sample(one: _Sample, title: str, folder: Path, trial_id: int, run: str) -> Sample:
     # `folder / path` is `path` where that is absolute.
     image, generated = (folder / path if path else None for path in (one.image, one.generated))
-    boxes = _boxes(one.reference_boxes), _boxes(one.predicted_boxes)
-    return Sample(trial_id, image, title, tuple(one.references), tuple(one.predictions), run, *boxes, generated)
-
-
-def _boxes(boxes: Sequence[_Box]) -> tuple[Box, ...]:
-    return tuple(Box(box.label, tuple(box.place), box.score) for box in boxes)
+    texts, boxes = (one.references, one.predictions), (one.reference_boxes, one.predicted_boxes)
+    return Sample(trial_id, image, title, *texts, run, *boxes, generated)
