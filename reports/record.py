@@ -14,6 +14,7 @@ from typing import Any, Literal
 Direction = Literal["maximize", "minimize"]
 Status = Literal["completed", "pruned", "failed", "paused", "running"]
 
+POOR = 0.3  # a Kendall's τ below this is of no use
 STATUSES: tuple[Status, ...] = ("completed", "pruned", "failed", "paused", "running")
 
 
@@ -202,19 +203,17 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How well the ranking of trials at one budget (`lower`) predicts their ranking at a larger one (`upper`).
+class Ranks:
+    """How well the ranking of trials at one budget predicts their ranking at a larger one.
 
     `seen` trials have a result at the lower budget, `compared` trials at both; `anchors` of these were chosen at random
     to continue. `naive` is Kendall's τ-b over the compared trials; `tau` and Spearman's `rho` are corrected for the
     selection of the trials that continued. `method` is `all` (every trial continued), `anchors` (weighted by the
     probability of being chosen) or `model` (a normal model; the least certain). `overlap` is the share of the `top`
     best trials that both budgets have in common; `regret`, in units of the metric, is the loss from choosing at the
-    lower budget. `poor`: even the upper end of the interval shows no useful agreement.
+    lower budget.
     """
 
-    lower: str
-    upper: str
     seen: int
     compared: int
     anchors: int
@@ -225,7 +224,19 @@ class Agreement:
     top: int
     overlap: float
     regret: float
-    poor: bool = False
+
+    @property
+    def poor(self) -> bool:
+        """Whether even the upper end of the interval shows no useful agreement; a normal model cannot prove that."""
+        return self.method != "model" and self.tau.high is not None and self.tau.high < POOR
+
+
+@dataclass(frozen=True)
+class Agreement(Ranks):
+    """The `Ranks` of two budgets, with their names and the values of the trials by trial id."""
+
+    lower: str
+    upper: str
     lower_values: Mapping[int, float] = field(default_factory=dict)
     upper_values: Mapping[int, float] = field(default_factory=dict)
 

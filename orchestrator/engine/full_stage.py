@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from orchestrator.engine.stage import in_folder
-from orchestrator.policies.policy import Policy
+from orchestrator.engine.stage import Stage, in_folder
 from orchestrator.policies.table import full_policy
-from orchestrator.study.ladder import Rung
 from orchestrator.study.plan import Plan, with_values
 from orchestrator.study.state import StudyState
 from orchestrator.study.trial import TrialState
@@ -26,19 +24,17 @@ class Promotion:
     weights: str = ""
 
 
-class FullStage:
+class FullStage(Stage):
     """The promoted runs as a `Stage`: those of earlier calls, and the new ones among `promotions`."""
 
-    kind: Literal["search", "full"] = "full"
+    kind = "full"
 
     def __init__(self, plan: Plan, state: StudyState, promotions: Sequence[Promotion]) -> None:
-        self.plan, self.state = plan, state
         known = {(trial.source_trial, trial.seed_index): trial.index for trial in state.in_order()}
         fresh = [run for run in promotions if (run.trial_id, run.seed_index) not in known]
         first = 1 + max(known.values(), default=-1)
         self._promotions = dict(enumerate(fresh, start=first))
-        self.rungs: Sequence[Rung] = (plan.full,)
-        self.policy: Policy = full_policy(plan, first + len(fresh))
+        super().__init__(plan, state, (plan.full,), full_policy(plan, first + len(fresh)))
 
     def new_trial(self, index: int | None) -> TrialState:
         assert index is not None, "promoted runs are a list"
@@ -53,9 +49,3 @@ class FullStage:
         if trial.weights:
             plain = with_values(plain, {"checkpoint.weights": str(self.plan.folder / trial.weights)})
         return in_folder(plain, folder, f"{self.plan.name}-full-{folder.path.name}")
-
-    def until_epoch(self, trial: TrialState) -> int:
-        return self.plan.full.epochs
-
-    def entered_at(self, trial: TrialState) -> int:
-        return 0

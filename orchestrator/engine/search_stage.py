@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from orchestrator.engine.stage import in_folder
-from orchestrator.policies.policy import Policy
+from orchestrator.engine.stage import Stage, in_folder
 from orchestrator.policies.table import search_policy
 from orchestrator.samplers.sampler import Sampler
 from orchestrator.samplers.table import make_sampler
-from orchestrator.study.ladder import Rung
 from orchestrator.study.plan import Plan
 from orchestrator.study.state import StudyState
 from orchestrator.study.trial import SAMPLED, TrialState
 from trainer.api import ConfigError
 
 
-class SearchStage:
+class SearchStage(Stage):
     """The search as a `Stage`: listed trials first, then those of the sampler."""
 
-    kind: Literal["search", "full"] = "search"
+    kind = "search"
 
     def __init__(self, plan: Plan, state: StudyState) -> None:
-        self.plan, self.state = plan, state
-        self.rungs: Sequence[Rung] = plan.rungs
-        self.policy: Policy = search_policy(plan)
+        super().__init__(plan, state, plan.rungs, search_policy(plan))
         self._sampler: Sampler | None = (
             make_sampler(plan.sampler, plan.space, plan.seed, plan.metric, plan.values_of) if plan.space else None
         )
@@ -49,9 +45,3 @@ class SearchStage:
     def config(self, trial: TrialState) -> Mapping[str, Any]:
         plain = self.plan.search_plain(trial.overrides, self.plan.rungs[trial.rung - 1])
         return in_folder(plain, self.plan.files.run(trial), f"{self.plan.name}-{trial.trial_id:04d}")
-
-    def until_epoch(self, trial: TrialState) -> int:
-        return self.plan.rungs[trial.rung - 1].epochs
-
-    def entered_at(self, trial: TrialState) -> int:
-        return self.plan.start_of(trial.rung)

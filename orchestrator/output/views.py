@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Mapping
+from pkgutil import resolve_name
 from types import TracebackType
 from typing import Self
 
@@ -52,8 +52,7 @@ def make_view(name: str) -> View:
         name = "live" if stderr_console().is_terminal else "plain"
     if name not in VIEWS:
         raise ConfigError([Problem("--view", f"must be one of {', '.join((AUTO, *VIEWS))}, not {name!r}")])
-    module, made = VIEWS[name].split(":")
-    view: View = getattr(importlib.import_module(module), made)()
+    view: View = resolve_name(VIEWS[name])()
     return view
 
 

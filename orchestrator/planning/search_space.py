@@ -71,9 +71,9 @@ def _canonical(name: str, spec: Any, task: str, place: str, mistakes: Mistakes) 
         return name
     before = len(mistakes.problems)
     with mistakes.collected(place):
-        keys = list(canonical_overrides({name: _some_value(spec)}, task))
-        if len(keys) == 1 and keys[0] in known_keys(task):
-            return keys[0]
+        key, _ = _pair(name, _some_value(spec), task)
+        if key in known_keys(task):
+            return key
     if len(mistakes.problems) == before:
         mistakes.add(place, "is not a key that can be searched")
     return None
@@ -87,11 +87,16 @@ def _some_value(spec: Any) -> Any:
     return spec.get("low") if isinstance(spec, Mapping) else None
 
 
+def _pair(name: str, value: Any, task: str) -> tuple[str, Any]:
+    """The canonical key and value of a name in any accepted spelling; unchanged where it stands for several keys."""
+    overrides = canonical_overrides({name: value}, task)
+    return next(iter(overrides.items())) if len(overrides) == 1 else (name, value)
+
+
 def _canonical_value(name: str, value: Any, task: str) -> Any:
     """A choice in canonical form; unchanged where it has none, which `try_out` reports."""
     with Mistakes().collected():
-        overrides = canonical_overrides({name: value}, task)
-        return next(iter(overrides.values())) if len(overrides) == 1 else value
+        return _pair(name, value, task)[1]
     return value
 
 
@@ -207,8 +212,7 @@ def _searched_as(name: str, values: Sequence[Any], earlier: Mapping[str, Dimensi
     """The canonical key that a condition names in any accepted spelling."""
     if name not in earlier:
         with Mistakes().collected():
-            keys = list(canonical_overrides({name: values[0] if values else None}, task))
-            return keys[0] if len(keys) == 1 else name
+            return _pair(name, values[0] if values else None, task)[0]
     return name
 
 

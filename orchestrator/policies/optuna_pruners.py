@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,7 +93,7 @@ class PrunerPolicy:
 
 def _made(name: str, options: Options) -> BasePruner:
     """A pruner of Optuna by its class; our options have the names of its arguments."""
-    pruner: BasePruner = getattr(import_module("optuna.pruners"), name)(**_arguments(options))
+    pruner: BasePruner = resolve_name(f"optuna.pruners:{name}")(**_arguments(options))
     return pruner
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
+from pkgutil import resolve_name
 
 from orchestrator.policies.policy import Policy, PolicyKind, Setting
 from orchestrator.policies.straight import StraightPolicy
@@ -26,8 +26,7 @@ USUAL_ON_ONE_RUNG, USUAL_ON_LADDER = "median", "halving"
 
 @cache
 def policy_kind(name: str) -> PolicyKind:
-    module, _, attribute = POLICIES[name].partition(":")
-    kind: PolicyKind = getattr(import_module(module), attribute)
+    kind: PolicyKind = resolve_name(POLICIES[name])
     return kind
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from orchestrator.results.rank_agreement import Ranks
 from orchestrator.results.trust import between, results_on
 from orchestrator.study.plan import Plan
 from orchestrator.study.state import StudyState
 from orchestrator.study.trial import TrialState
+from reports.record import Ranks
 from trainer.api import LOSS, known_keys
 
 _GROWTH = 1.2  # an estimate costs as much as dozens of decisions: the next is due with a fifth more trials to compare

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from reports.record import Estimate
+from reports.record import Estimate, Ranks
 
 Array = NDArray[np.float64]
 Values = Mapping[int, float]  # by trial; the larger, the better
@@ -26,34 +26,6 @@ SAMPLES = 1000  # of the bootstrap
 LEAST = 3  # trials in common; with fewer nothing is estimated
 FEW = 5  # trials in common; with fewer, even a perfect order is chance more than once in twenty: no intervals
 MOST = 300  # trials in common; of more, so many are drawn at random
-POOR = 0.3
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Estimates from the trials that two rungs have in common.
-
-    `naive` is Kendall's τ-b among these trials; `tau` and `rho` (Spearman's) are corrected for the selection. `method`
-    says how: `all` continued, `anchors` were drawn, or a normal `model` is assumed. `overlap` is the share of the `top`
-    best on the lower rung that are also among the `top` best on the upper one. `regret` is the loss in value from
-    choosing the best by the lower rung.
-    """
-
-    seen: int
-    compared: int
-    anchors: int
-    method: str
-    naive: Estimate
-    tau: Estimate
-    rho: Estimate
-    top: int
-    overlap: float
-    regret: float
-
-    @property
-    def poor(self) -> bool:
-        """Whether the whole interval is so low that the lower rung is certainly of no use."""
-        return self.method != "model" and self.tau.high is not None and self.tau.high < POOR
 
 
 def compare(
@@ -75,7 +47,7 @@ def compare(
     x, y = (np.array([values[trial] for trial in both]) for values in (lower, upper))
     weights = 1.0 / np.array([(chances or {}).get(trial, 1.0) for trial in both])
     anchors = int((weights > 1.0).sum())
-    method = "anchors" if anchors else "all" if rest == 0 else "model"
+    method: Literal["all", "anchors", "model"] = "anchors" if anchors else "all" if rest == 0 else "model"
     pairs = _Pairs(x, y)
     drawn = _resampled(generator, len(both), rest, samples)
     naive = _estimate(pairs.tau(np.ones((1, len(both))))[0], pairs.tau(drawn))

@@ -8,13 +8,13 @@ from statistics import fmean
 from typing import Protocol
 
 from orchestrator.results.choice import full_values
-from orchestrator.results.rank_agreement import SAMPLES, Ranks, compare
+from orchestrator.results.rank_agreement import SAMPLES, compare
 from orchestrator.study.draws import Draws
 from orchestrator.study.plan import Plan
 from orchestrator.study.ranking import on_rung, places
 from orchestrator.study.state import StudyState
 from orchestrator.study.trial import COMPLETED
-from reports.record import Agreement, Audit, Estimate
+from reports.record import Agreement, Audit, Estimate, Ranks
 from trainer.api import Metric
 
 
@@ -89,10 +89,7 @@ def agreements(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Agr
 
 def _agreement(ranks: Ranks, lower: str, upper: str, below: dict[int, float], above: dict[int, float]) -> Agreement:
     by_id = ({number + 1: value for number, value in values.items()} for values in (below, above))
-    return Agreement(
-        lower, upper, ranks.seen, ranks.compared, ranks.anchors, ranks.method, ranks.naive, ranks.tau,  # type: ignore[arg-type]
-        ranks.rho, ranks.top, ranks.overlap, ranks.regret, ranks.poor, *by_id,
-    )  # fmt: skip
+    return Agreement(*vars(ranks).values(), lower, upper, *by_id)
 
 
 def audit_of(plan: Plan, state: StudyState) -> Audit | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,7 +68,7 @@ def _sampler(make: Make, setting: Setting, learns: bool = True, as_completed: bo
 def _made(name: str, options: Options, seed: int) -> BaseSampler:
     """A sampler of Optuna by its class; our options have the names of its arguments."""
     arguments = {option: value for option, value in options.items() if option != "name"}
-    sampler: BaseSampler = getattr(import_module("optuna.samplers"), name)(seed=seed, **arguments)
+    sampler: BaseSampler = resolve_name(f"optuna.samplers:{name}")(seed=seed, **arguments)
     return sampler
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from orchestrator.samplers.sampler import Sampler, SamplerKind, Setting, ValuesOf
@@ -24,8 +24,7 @@ USUAL = "tpe"
 
 @cache
 def sampler_kind(name: str) -> SamplerKind:
-    module, _, attribute = SAMPLERS[name].partition(":")
-    kind: SamplerKind = getattr(import_module(module), attribute)
+    kind: SamplerKind = resolve_name(SAMPLERS[name])
     return kind
 
 

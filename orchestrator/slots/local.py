@@ -110,9 +110,6 @@ class LocalSlot:
             with suppress(OSError):  # as in `submit`
                 self._connection.send(word)
 
-    def kill(self, kind: str, line: str) -> None:
-        self._lose(kind, line)
-
     def close(self) -> None:
         """Terminates an idle process, and kills a busy one."""
         if self._process is not None and self._work is None and self._process.exitcode is None:
@@ -125,13 +122,13 @@ class LocalSlot:
         words, work = self._last_words(), self._work
         status = self._process.exitcode if self._process is not None else None
         if work is None or not (status in _NO_FAULT or self._stopping):
-            self._lose("lost", words)
+            self.kill("lost", words)
             return
         self._work = None
         self._end_process()
         self._unread.append(Returned(work.number))
 
-    def _lose(self, kind: str, line: str) -> None:
+    def kill(self, kind: str, line: str) -> None:
         if self._work is not None:
             self._unread.append(Lost(self._work.number, kind, line))
             self._work = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 from orchestrator.slots.slot import Slots
 
@@ -19,6 +19,5 @@ def open_slots(kind: str, workers: int, threads: int, log_file: Path, stall_seco
 
     A slice without progress for `stall_seconds` is killed.
     """
-    module, _, function = SLOTS[kind].partition(":")
-    slots: Slots = getattr(import_module(module), function)(workers, threads, log_file, stall_seconds)
+    slots: Slots = resolve_name(SLOTS[kind])(workers, threads, log_file, stall_seconds)
     return slots

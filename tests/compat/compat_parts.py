@@ -18,10 +18,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from in_process import command
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 DATA, GOLDEN, STUDIES = HERE / "data", HERE / "golden", HERE / "studies"
 
+ROUNDED = 1e-9  # another CPU or another library of mathematics rounds the last digits differently
+MATCHED = 0.1  # in detection it can change which box matches which object, and the loss with it
 # Times, and what an interruption may change.
 OPEN_COLUMNS = frozenset({"seconds", "ended_at", "retries", "checkpoint"})
 # Texts for people, which may be put better: of these only the numbers must stay.
@@ -36,10 +40,16 @@ def code_root() -> Path:
     return Path(os.environ.get("RUNGWISE_RECORD_FROM", ROOT))
 
 
-def python(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `python …` in a folder, with the code under test and the folder's own task on its path."""
+def python(folder: Path, *words: str, real: bool = False, **environment: str) -> Any:
+    """Runs `python …` in a folder, with the code under test and the folder's own task on its path.
+
+    `python -m …` runs in this process, but for `real` ones and where golden files are recorded from other code.
+    """
     path = os.pathsep.join([str(code_root()), str(folder)])
-    fixed = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "400"}
+    fixed = {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "400"}
+    if words[0] == "-m" and not real and code_root() == ROOT:
+        return command(words[1], words[2:], folder, {**fixed, **environment}, [folder])
+    fixed["PYTHONPATH"] = path
     return subprocess.run(
         [sys.executable, *words], cwd=folder, env={**os.environ, **fixed, **environment},
         capture_output=True, text=True, timeout=280, check=False,
@@ -70,7 +80,9 @@ def workplace(folder: Path, *names: str) -> Path:
     shutil.copytree(DATA, folder, dirs_exist_ok=True)
     for name in names:
         with tarfile.open(STUDIES / f"{name}.tar.xz") as archive:
-            archive.extractall(folder / "outputs", filter="data")
+            # The argument `filter` came with Python 3.11.4.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(folder / "outputs")
     return folder
 
 
@@ -88,9 +100,20 @@ def same_cell(expected: str, actual: str, relative: float) -> bool:
     if expected == actual:
         return True
     try:
-        return relative > 0 and math.isclose(float(expected), float(actual), rel_tol=relative, abs_tol=1e-9)
+        return close(float(expected), float(actual), relative)
     except ValueError:
         return False
+
+
+def close(expected: Any, actual: Any, relative: float = ROUNDED) -> bool:
+    """Whether plain data are equal, numbers within a relative distance."""
+    if isinstance(expected, float) and isinstance(actual, float):
+        return math.isclose(expected, actual, rel_tol=relative, abs_tol=relative) or math.isnan(expected + actual)
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return [*expected] == [*actual] and all(close(expected[key], actual[key], relative) for key in expected)
+    if isinstance(expected, list) and isinstance(actual, list):
+        return len(expected) == len(actual) and all(map(close, expected, actual, [relative] * len(expected)))
+    return bool(type(expected) is type(actual) and expected == actual)
 
 
 def table_differences(
@@ -110,7 +133,7 @@ def assert_equal_but_for_times(
     expected_csv: Path,
     actual_csv: Path,
     worded: Collection[str] = (),
-    relative: float = 0.0,
+    relative: float = ROUNDED,
     left_out: Collection[str] = OPEN_COLUMNS,
 ) -> None:
     """The same columns in the same order, the same rows in the same order, the same cells but for those of times.

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from compat_parts import GOLDEN, assert_equal_but_for_times, golden, orchestrator, study_facts, workplace
+from compat_parts import (
+    GOLDEN,
+    ROUNDED,
+    assert_equal_but_for_times,
+    close,
+    golden,
+    orchestrator,
+    study_facts,
+    workplace,
+)
 
 TABLES = ("trials.csv", "metrics.csv", "agreement.csv")
 # For `python -c`: the frames of a study, as a notebook has them.
@@ -104,7 +113,7 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def compare(study: Path, name: str, relative: float = 0.0) -> None:
+def compare(study: Path, name: str, relative: float = ROUNDED) -> None:
     """Tables, best configuration and database are as recorded, times and wording apart."""
     for table in TABLES:
         assert_equal_but_for_times(GOLDEN / name / table, study / table, worded={"reason"}, relative=relative)
@@ -125,6 +134,6 @@ def compare(study: Path, name: str, relative: float = 0.0) -> None:
 def compare_trial(before: dict[str, Any], now: dict[str, Any], where: str, relative: float) -> None:
     assert [*before] == [*now], where
     for key, value in before.items():
-        if relative and key in ("value", "values", "losses", "results", "reason", "decisions"):
+        if relative > ROUNDED and key in ("value", "values", "losses", "results", "reason", "decisions"):
             continue  # these numbers stand in the tables too, where they are compared with a tolerance
-        assert now[key] == value, f"{where}: {key}"
+        assert close(value, now[key]), f"{where}: {key}: {value} became {now[key]}"

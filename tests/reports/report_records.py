@@ -221,9 +221,9 @@ def _agreements(trials: Sequence[Trial]) -> list[Agreement]:
     unsure = Estimate(0.5)
     naive, few = Estimate(-0.2), dict(list(values.items())[:4])
     return [
-        Agreement("rung 1", "rung 2", 12, 8, 3, "anchors", naive, poor, poor, 2, 0.0, 4.2, True, values, turned),
-        Agreement("rung 2", "rung 3", 8, 8, 0, "all", good, good, good, 2, 1.0, 0.0, False, values, values),
-        Agreement("rung 3", "full training", 8, 4, 0, "model", unsure, unsure, unsure, 1, 1.0, 0.0, False, values, few),
+        Agreement(12, 8, 3, "anchors", naive, poor, poor, 2, 0.0, 4.2, "rung 1", "rung 2", values, turned),
+        Agreement(8, 8, 0, "all", good, good, good, 2, 1.0, 0.0, "rung 2", "rung 3", values, values),
+        Agreement(8, 4, 0, "model", unsure, unsure, unsure, 1, 1.0, 0.0, "rung 3", "full training", values, few),
     ]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from classification_parts import tiny_classification, write_folders, write_picture, write_table
 from PIL import Image
 from trainer_parts import metrics_lines, same, session_of, stop_after, trained, training_state
@@ -109,8 +110,9 @@ def test_overfitting_learns_its_few_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("cc") is None and shutil.which("gcc") is None, reason="needs a C compiler")
-def test_a_compiled_run_is_the_same_run(tmp_path: Path) -> None:
+def test_a_compiled_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the C compiler, which `test_compile.py` waits for: here the model and its gradients are captured."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     small = {"training__epochs": 1}
     plain = trained(tiny_classification(tmp_path / "plain", **small))
     compiled = trained(tiny_classification(tmp_path / "compiled", training__compile=True, **small))
