@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from trainer.checkpoints.files import PARTS, UNREADABLE
 from trainer.checkpoints.weight_files import SAFETENSORS
-from trainer.errors import ConfigError, DataError, Problem, first_line
+from trainer.errors import ConfigError, DataError, Problem, explained, first_line
 
 
 def read_weights(path: Path, whole_model_of: str = "") -> dict[str, Tensor]:
@@ -32,6 +33,13 @@ def read_weights(path: Path, whole_model_of: str = "") -> dict[str, Tensor]:
     if not isinstance(given, dict):
         raise DataError(f"{path}: expected a state dict")
     return given
+
+
+def fetching(name: str) -> AbstractContextManager[None]:
+    """Turns errors of fetching a library's weights into one `ConfigError` with advice."""
+    what = f"the weights of {name} could not be fetched"
+    fix = "give a file with model.weights=PATH, or start from random weights with model.pretrained=false"
+    return explained("model.pretrained", what, fix, OSError, RuntimeError, ValueError, AttributeError)
 
 
 def content_of(path: Path) -> Any:

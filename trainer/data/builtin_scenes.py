@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from trainer.config.settings import ScenesSettings
 from trainer.data.scenes.files import ensure_scenes, scene_files
 from trainer.data.scenes.spec import SceneFiles, ScenesError, ScenesSpec
@@ -38,13 +36,6 @@ def draw_scenes(spec: ScenesSpec | None, progress: OnProgress | None = None) -> 
         ensure_scenes(spec, cache_dir(), progress)
     except ScenesError as error:
         raise DataError(str(error)) from None
-
-
-def prepare(spec: ScenesSpec | None, open_all: Callable[[], object], progress: OnProgress | None = None) -> None:
-    """Builds what is missing: the scenes, and with `open_all` the caches of what a run reads; `DataError` with
-    all that cannot be read."""
-    draw_scenes(spec, progress)
-    open_all()
 
 
 def scenes_words(spec: ScenesSpec, keys: str) -> str:

@@ -96,16 +96,14 @@ class CaptioningFiles:
         model, start = config.model, config.checkpoint
         published = model.pretrained and model.weights is None and model.backbone != "resnet10_thin"
         if published and start.resume is None and start.weights is None:
-            fetch = load("trainer.tasks.captioning.encoder:build_backbone")
+            fetch = load("trainer.tasks.captioning.model:build_backbone")
             run_checks([(["encoder", model.backbone], partial(fetch, model, True))])
 
     @staticmethod
     def prepare(config: CaptioningConfig, progress: OnProgress) -> None:
-        def open_all() -> None:
-            table = read_table(config)
-            open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
-
-        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
+        builtin_scenes.draw_scenes(scenes_spec(config), progress)
+        table = read_table(config)
+        open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
 
 
 def _warnings(config: CaptioningConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:

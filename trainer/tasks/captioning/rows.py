@@ -72,12 +72,13 @@ class Features(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class Seen:
     """The image part of a batch: pixels, or features where they are cached."""
 
-    def __init__(self, images: Images, crops: Crops) -> None:
-        self.images, self.crops = images, crops
-        self.features: Features | None = None
+    images: Images
+    crops: Crops
+    features: Features | None = None
 
     def batch(self, indices: Indices, corners: Indices, picks: Indices) -> Batch:
         """images: uint8 [batch, side, side, 3]; or features: float16 [batch, channels, h, w]"""
@@ -86,14 +87,14 @@ class Seen:
         return {"images": torch.from_numpy(self.crops.cut(self.images, indices, corners))}
 
 
+@dataclass(frozen=True)
 class TrainRows:
-    """One row is one caption with its image, cropped as `crops` says."""
+    """One row is one caption with its image."""
 
-    def __init__(
-        self, images: Images, rows: Sequence[tuple[int, Sequence[int]]], crops: Crops, *, seed: int, pad: int
-    ) -> None:
-        self.images, self.rows, self.seed, self.pad = images, rows, seed, pad
-        self.seen = Seen(images, crops)
+    seen: Seen
+    rows: Sequence[tuple[int, Sequence[int]]]
+    pad: int
+    seed: int
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -109,19 +110,13 @@ class TrainRows:
         }
 
 
+@dataclass(frozen=True)
 class ValRows:
-    """One row is one image, cropped in the centre, with all its captions."""
+    """One row is one image with all its captions."""
 
-    def __init__(
-        self,
-        images: Images,
-        rows: Sequence[tuple[int, Sequence[Sequence[int]], Sequence[str]]],
-        *,
-        crop_px: int,
-        pad: int,
-    ) -> None:
-        self.images, self.rows, self.pad = images, rows, pad
-        self.seen = Seen(images, Crops(crop_px, images.size_px, 1, None))
+    seen: Seen
+    rows: Sequence[tuple[int, Sequence[Sequence[int]], Sequence[str]]]
+    pad: int
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -135,7 +130,7 @@ class ValRows:
             "words": padded(captions, self.pad),  # [captions of all images, longest]
             "captions_per_image": torch.tensor([len(group) for _, group, _ in chosen]),
             "references": [list(texts) for _, _, texts in chosen],
-            "files": [str(self.images.paths[image]) for image, _, _ in chosen],
+            "files": [str(self.seen.images.paths[image]) for image, _, _ in chosen],
             "weight": sum(len(caption) - 1 for caption in captions),
         }
 

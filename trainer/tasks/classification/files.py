@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from trainer.data.scenes.spec import KINDS, ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError, counted, listed
 from trainer.store.arrays import OnProgress
+from trainer.task.defaults import FilesDefaults
 from trainer.task.library_checks import Check, run_checks, section
 from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.classification.config import ClassificationConfig
@@ -142,10 +142,8 @@ def checked_classes(config: ClassificationConfig, classes: Sequence[str], severa
         raise DataError(f"{counted(len(classes), 'class')} ({shown}): nothing to tell apart")
 
 
-class ClassificationFiles:
+class ClassificationFiles(FilesDefaults):
     """`TaskFiles` of classification."""
-
-    CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
 
     @staticmethod
     def metric(config: ClassificationConfig) -> Metric:
@@ -202,12 +200,10 @@ class ClassificationFiles:
 
     @staticmethod
     def prepare(config: ClassificationConfig, progress: OnProgress) -> None:
-        def open_all() -> None:
-            table = read_table(config)
-            chosen = select(config, len(table.images), table.held_out)
-            open_source_images(config, table.images, chosen.used, config.data.image_size, progress)
-
-        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
+        builtin_scenes.draw_scenes(scenes_spec(config), progress)
+        table = read_table(config)
+        chosen = select(config, len(table.images), table.held_out)
+        open_source_images(config, table.images, chosen.used, config.data.image_size, progress)
 
 
 def _require_apart(config: ClassificationConfig) -> None:

@@ -48,15 +48,6 @@ class Chains:
         return _through("post_transforms", self.post, image).contiguous()
 
 
-@dataclass(frozen=True)
-class Pasting:
-    """Settings for pasting training images onto backgrounds."""
-
-    p: float
-    max_ratio: float
-    pictures: Sequence[Pixels] | Any
-
-
 def as_tensor(pixels: Pixels) -> Tensor:
     """uint8 [side, side, channels] → [channels, side, side], a copy."""
     return torch.tensor(pixels).permute(2, 0, 1)
