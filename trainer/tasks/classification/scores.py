@@ -24,9 +24,7 @@ def macro_f1(hits: Counts, true: Counts, predicted: Counts) -> float:
     return float(np.mean(2.0 * hits[occur] / total[occur])) if occur.any() else 0.0
 
 
-def one_label_scores(
-    probabilities: NDArray[np.float32], truth: NDArray[np.int64]
-) -> tuple[dict[str, float], Counts]:
+def one_label_scores(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> tuple[dict[str, float], Counts]:
     """Metrics and confusion matrix; `probabilities` is [images, classes], `truth` [images]."""
     images, classes = probabilities.shape
     table = confusion(truth, probabilities.argmax(axis=1), classes)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError, listed
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images, shared_images
+from trainer.task.defaults import FilesDefaults
 from trainer.task.library_checks import run_checks
 from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.detection.coco import CocoFile, Faults, Objects, named_images, read_coco
@@ -158,10 +159,8 @@ def open_images(
     return shared_images(table.images, used, round(side * data.source_scale), data.cache_gb, progress)
 
 
-class DetectionFiles:
+class DetectionFiles(FilesDefaults):
     """`TaskFiles` of detection."""
-
-    CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
 
     @staticmethod
     def metric(config: DetectionConfig) -> Metric:
@@ -197,12 +196,10 @@ class DetectionFiles:
 
     @staticmethod
     def prepare(config: DetectionConfig, progress: OnProgress) -> None:
-        def open_all() -> None:
-            table = read_table(config)
-            chosen = select(config, len(table.images), table.held_out)
-            open_images(config, table, chosen.used, config.data.image_size, progress)
-
-        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
+        builtin_scenes.draw_scenes(scenes_spec(config), progress)
+        table = read_table(config)
+        chosen = select(config, len(table.images), table.held_out)
+        open_images(config, table, chosen.used, config.data.image_size, progress)
 
 
 def require_boxes(table: DetectionTable, chosen: Selection) -> None:
