@@ -21,24 +21,24 @@ from trainer.learning.criterion import CRITERIA, with_reduction
 from trainer.learning.randomness import normals, uniforms
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images
-from trainer.task.batches import Batch, part_sizes
-from trainer.task.protocols import Parts, Rows, Scores
+from trainer.task.batches import Batch, in_blocks, part_sizes, parted, whole_weight
+from trainer.task.defaults import TaskDefaults
+from trainer.task.protocols import Rows, Scores
 from trainer.tasks.diffusion.config import DiffusionConfig
-from trainer.tasks.diffusion.files import open_images, read_table, scenes_spec
+from trainer.tasks.diffusion.files import open_images, prompts_in, read_table, scenes_spec
 from trainer.tasks.diffusion.frechet import Frechet
 from trainer.tasks.diffusion.frozen_parts import FrozenParts
 from trainer.tasks.diffusion.latents import KeptTexts, with_latents, with_texts
 from trainer.tasks.diffusion.model import Denoiser
 from trainer.tasks.diffusion.process import NoiseProcess, guided
-from trainer.tasks.diffusion.prompts import prompts_in
-from trainer.tasks.diffusion.rows import Plain, Shown, Texts, TrainRows, ValRows, Words, parted
+from trainer.tasks.diffusion.rows import Plain, Shown, Texts, TrainRows, ValRows, Words
 from trainer.tasks.diffusion.text import BUILTIN_LENGTH, LearnedText, Text, text_of
 
 SAMPLE_STREAM, FRECHET_STREAM = (1 << 41) + 1, (1 << 41) + 2  # differ from every epoch and from validation
 _KEYS = 2.0**53
 
 
-class DiffusionTask:
+class DiffusionTask(TaskDefaults):
     """`Task` of diffusion; without data its vocabulary and built-in autoencoder come from a checkpoint's `extras`."""
 
     def __init__(self, config: DiffusionConfig, extras: Mapping[str, Any] | None = None) -> None:
@@ -70,9 +70,9 @@ class DiffusionTask:
         levels, plain = config.diffusion.num_train_timesteps, config.training.overfit
         shown, texts = Shown(images), self._texts()
         return Rows(
-            TrainRows(shown, chosen.train, table.captions, texts, levels=levels, seed=config.seed,
+            TrainRows(chosen.train, shown, table.captions, texts, levels, seed=config.seed,
                       dropout=config.diffusion.caption_dropout, plain=plain),
-            ValRows(shown, shown_images, table.captions, texts, levels=levels, ranges=config.evaluation.noise_levels),
+            ValRows(shown_images, shown, table.captions, texts, levels, ranges=config.evaluation.noise_levels),
             images.cached,
             (images.note, note),
         )  # fmt: skip
@@ -99,16 +99,11 @@ class DiffusionTask:
         learned = LearnedText(len(words), words.word_to_idx[PAD], config.text_encoder, config.model.dropout)
         return Denoiser(config.model, side, config.text_encoder.width, learned)
 
-    def parts(self, model: nn.Module) -> Parts:
-        return Parts(main=[parameter for parameter in model.parameters() if parameter.requires_grad])
-
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         loss = self._errors(
             model, self._latents(batch), self._text(model, batch), batch["levels"], batch["noise"]
         ).sum()
-        # Scaled for the gradient of the whole batch, also where this is only a part of it.
-        whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
-        return with_reduction(loss, whole, self.config.criterion.reduction)
+        return with_reduction(loss, whole_weight(batch), self.config.criterion.reduction)
 
     def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
         return parted(batch, part_sizes(batch["weight"], largest))
@@ -138,9 +133,7 @@ class DiffusionTask:
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:
         """An image for each text file of a folder; the same text always gives the same image."""
         prompts = prompts_in(folder)
-        size = self.config.training.val_batch_size or self.config.training.batch_size
-        for first in range(0, len(prompts), size):
-            few = prompts[first : first + size]
+        for few in in_blocks(prompts, self.config.training.val_batch_size or self.config.training.batch_size):
             digests = [hashlib.sha256(text.encode()).digest()[:6] for _, text in few]
             keys = torch.tensor([int.from_bytes(digest) for digest in digests])
             images = self._generated(model, [text for _, text in few], keys)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainer.config.registry import load
 from trainer.errors import ConfigError, Problem
 from trainer.store.digests import model_digest
+from trainer.task.batches import in_blocks
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings
 from trainer.tasks.diffusion.published_parts import explained, fetched, quiet, shared_part, subfolder_of
 
@@ -84,8 +85,7 @@ class FrozenText:
 
     def encode(self, captions: Sequence[str], device: torch.device) -> Tensor:
         """float16 [captions, length, width]: the last layer's output, zeros behind the last token."""
-        blocks = [self._block(captions[n : n + _BLOCK], device) for n in range(0, len(captions), _BLOCK)]
-        return torch.cat(blocks)
+        return torch.cat([self._block(few, device) for few in in_blocks(captions, _BLOCK)])
 
     def release(self) -> None:
         """Frees the device's memory; the next `encode` moves the model there again."""
