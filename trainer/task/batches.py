@@ -90,7 +90,7 @@ def parted(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
 
 def whole_weight(batch: Batch) -> float:
     """The weight of the whole batch, for whose gradient a loss is scaled, also where this is only a part of it."""
-    weight: float = batch.get("whole_weight", batch["weight"])
+    weight: float = batch["whole_weight" if "whole_weight" in batch else "weight"]
     return weight
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from trainer.checkpoints import weights
 from trainer.config.registry import load
 from trainer.data.image_folders import file_stats
 from trainer.errors import ConfigError, Problem, first_line
@@ -94,19 +95,6 @@ def _unreached(error: BaseException | None) -> bool:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Turns off progress bars and warnings of the libraries and the hub."""
-    modules = [load(f"{name}.utils:logging") for name in ("transformers", "diffusers", "huggingface_hub")]
-    levels = [module.get_verbosity() for module in modules]
-    bars = [module for module in modules if hasattr(module, "disable_progress_bar")]
-    for module in modules:
-        module.set_verbosity_error()
-    for module in bars:
-        module.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # warnings of one library for another
-            yield
-    finally:
-        for module, level in zip(modules, levels, strict=True):
-            module.set_verbosity(level)
-        for module in bars:
-            module.enable_progress_bar()
+    with weights.quiet("transformers", "diffusers", "huggingface_hub"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # warnings of one library for another
+        yield

@@ -90,14 +90,6 @@ class TinyVae(nn.Module):
         rest = F.pixel_shuffle(self.net.decode(latents).sample, self.fold)
         return DecoderOutput(sample=F.pixel_shuffle(self.from_components(latents), self.patch) + rest)
 
-    @property
-    def use_slicing(self) -> bool:
-        return bool(self.net.use_slicing)
-
-    @use_slicing.setter
-    def use_slicing(self, wanted: bool) -> None:
-        self.net.use_slicing = wanted
-
     @torch.no_grad()
     def start_from(self, pixels: Tensor) -> None:
         """Makes latents the first principal components of these images' patches."""
