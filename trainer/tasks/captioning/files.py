@@ -79,11 +79,8 @@ class CaptioningFiles:
             description = builtin_scenes.scenes_words(spec, "data.images_dir and data.caption_file")
         else:
             table = read_table(config)
-            counts, skipped, stamp = (
-                np.array([len(c) for c in table.captions]),
-                table.skipped,
-                table.fingerprint,
-            )
+            counts = np.array([len(captions) for captions in table.captions])
+            skipped, stamp = table.skipped, table.fingerprint
             description = f"{len(table.images)} images, {counts.sum()} captions from {config.data.caption_file}"
         chosen = select(config, len(counts))
         return chosen.summary(

@@ -77,15 +77,15 @@ def _load_into(resnet: nn.Module, path: Path) -> None:
 
 
 class Encoder(nn.Module):
-    """Images to places: feature map → adaptive pool to `places_side`² → 1×1 convolution."""
+    """Images to places: feature map → adaptive pool to `encoded_image_size`² → 1×1 convolution."""
 
-    def __init__(self, backbone: nn.Module, channels: int, places_side: int, dim: int, frozen: bool) -> None:
+    def __init__(self, settings: CaptioningModel, weights: bool) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.pool = nn.AdaptiveAvgPool2d(places_side)
-        self.project = nn.Conv2d(channels, dim, 1)
-        self.frozen = frozen
-        if frozen:
+        self.backbone, channels = build_backbone(settings, weights)
+        self.pool = nn.AdaptiveAvgPool2d(settings.encoded_image_size)
+        self.project = nn.Conv2d(channels, settings.encoder_dim, 1)
+        self.frozen = not settings.encoder_fine_tune
+        if self.frozen:
             self.backbone.requires_grad_(False)
         # Images come with their channels last; convolutions are faster that way, also on CPUs.
         self.to(memory_format=torch.channels_last)
@@ -139,14 +139,7 @@ class Captioner(nn.Module):
 
     def __init__(self, vocabulary_size: int, settings: CaptioningModel, weights: bool = True) -> None:
         super().__init__()
-        backbone, channels = build_backbone(settings, weights)
-        self.encoder = Encoder(
-            backbone,
-            channels,
-            settings.encoded_image_size,
-            settings.encoder_dim,
-            not settings.encoder_fine_tune,
-        )
+        self.encoder = Encoder(settings, weights)
         self.decoder = Decoder(vocabulary_size, settings)
 
     def image_vectors(self, seen: Tensor, known: bool = False) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from trainer.data.splits import Indices
 from trainer.data.tensors import padded
 from trainer.learning.randomness import uniforms
 from trainer.store.image_cache import Images
-from trainer.task.batches import Batch, RowKey, batches_of, parts_of
+from trainer.task import batches
+from trainer.task.batches import Batch, RowKey, parts_of
 
 CROPS_STREAM = 1 << 40  # differs from every epoch
 
@@ -143,11 +144,8 @@ def parted(batch: Batch, sizes: Sequence[int], pad: int) -> list[Batch]:
     captions = list(sizes)
     if "captions_per_image" in batch:
         captions = [int(group.sum()) for group in batch["captions_per_image"].split(list(sizes))]
-    pieces: dict[str, Sequence[Any]] = {"words": parts_of(batch["words"], captions)}
-    for name in ("images", "features", "captions_per_image", "references", "files"):
-        if name in batch:
-            pieces[name] = parts_of(batch[name], sizes)
-    # A caption's first word is given, not predicted.
-    pieces["weight"] = [int((words[:, 1:] != pad).sum()) for words in pieces["words"]]
-    pieces["whole_weight"] = [batch["weight"]] * len(sizes)
-    return batches_of(pieces)
+    parts = batches.parted({name: value for name, value in batch.items() if name != "words"}, sizes)
+    for part, words in zip(parts, parts_of(batch["words"], captions), strict=True):
+        # A caption's first word is given, not predicted.
+        part |= {"words": words, "weight": int((words[:, 1:] != pad).sum())}
+    return parts

@@ -131,20 +131,11 @@ def _first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
 
 
 def _change_channels(model: nn.Module, channels: int) -> None:
-    """Replaces the first layer, made for colour images, by one for other channels."""
-    name, old = _first_convolution(model)
-    new = nn.Conv2d(
-        channels,
-        old.out_channels,
-        old.kernel_size,  # type: ignore[arg-type]
-        old.stride,  # type: ignore[arg-type]
-        old.padding,  # type: ignore[arg-type]
-        old.dilation,  # type: ignore[arg-type]
-        old.groups,
-        old.bias is not None,
-    )
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, new)
+    """Makes the first layer, which takes colour images, one for other channels, with random weights."""
+    _, first = _first_convolution(model)
+    first.in_channels = channels
+    first.weight = nn.Parameter(first.weight.new_empty(first.out_channels, channels, *first.kernel_size))
+    first.reset_parameters()
 
 
 def _published(settings: ClassificationModel) -> Mapping[str, Tensor]:

@@ -174,13 +174,10 @@ def _argument(where: str, name: str, key: str, value: Any, side_px: int) -> Any:
         return _chain(where, value, side_px)
     if key in ("size", "padding"):
         return _in_pixels(value, side_px)
+    named = {"interpolation": InterpolationMode, "policy": AutoAugmentPolicy, "dtype": _dtype}
     try:
-        if key == "interpolation" and isinstance(value, str):
-            return InterpolationMode(value)
-        if key == "policy" and isinstance(value, str):
-            return AutoAugmentPolicy(value)
-        if key == "dtype" and isinstance(value, str):
-            return _dtype(value)
+        if key in named and isinstance(value, str):
+            return named[key](value)
         if key == "dtype" and isinstance(value, Mapping):
             raise ValueError("one type for images, such as float32")
     except ValueError as error:

@@ -44,10 +44,6 @@ class DetectionTable:
     twice: tuple[str, ...]
     fingerprint: str
 
-    @property
-    def boxes(self) -> int:
-        return sum(len(objects) for objects in self.objects)
-
 
 @dataclass(frozen=True)
 class Source:
@@ -182,7 +178,8 @@ class DetectionFiles(FilesDefaults):
             require_boxes(table, chosen)
             skipped, stamp = table.skipped, table.fingerprint
             warnings, targets = _warnings(config, table), f"boxes of {listed(table.classes, 'class')}"
-            description = f"{len(table.images)} images, {table.boxes} boxes of {len(table.classes)} classes from "
+            boxes = sum(len(objects) for objects in table.objects)
+            description = f"{len(table.images)} images, {boxes} boxes of {len(table.classes)} classes from "
             description += " and ".join(str(source.annotations) for source in sources(config))
         warned = (*asked_too_much(config, chosen), *warnings)
         return chosen.summary(description, stamp, skipped, warned, targets=targets)

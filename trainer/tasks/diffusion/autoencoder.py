@@ -112,8 +112,8 @@ def _check(described: Mapping[str, Any], name: str, channels: int) -> None:
     factor, latents = 2 ** (len(described.get("block_out_channels", (64,))) - 1), described.get("latent_channels", 4)
     wrong = []
     if factor != PRETRAINED_FACTOR:
-        wrong.append(Problem("vae.pretrained_model_name", f"{name} has {factor} pixels a side of a latent, not "
-                             f"{PRETRAINED_FACTOR}"))  # fmt: skip
+        what = f"{name} has {factor} pixels a side of a latent, not {PRETRAINED_FACTOR}"
+        wrong.append(Problem("vae.pretrained_model_name", what))
     if latents != channels:
         what = f"is {channels}, but the latents of {name} have {latents} channels"
         wrong.append(Problem("model.in_channels", what))
