@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.data import builtin_scenes
 from trainer.data.image_folders import images_in
 from trainer.data.splits import select
 from trainer.data.tensors import normalise
@@ -24,7 +23,7 @@ from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tasks.captioning.decode import beam_search
 from trainer.tasks.captioning.features import with_features
-from trainer.tasks.captioning.files import CaptioningFiles, open_images, read_table, resize_px, scenes_spec
+from trainer.tasks.captioning.files import CaptioningFiles, open_images, read_table, resize_px
 from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.rows import Crops, Seen, TrainRows, ValRows, parted
 
@@ -40,7 +39,6 @@ class CaptioningTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin_scenes.draw_scenes(scenes_spec(self.config))
         table = read_table(self.config)
         chosen = select(self.config, len(table.images))
         data = self.config.data

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.data import builtin_scenes
 from trainer.data.image_folders import images_in
 from trainer.data.splits import select
 from trainer.errors import DataError
@@ -31,7 +30,7 @@ from trainer.tasks.classification.backbones import (
     statistics_of,
 )
 from trainer.tasks.classification.config import ClassificationConfig
-from trainer.tasks.classification.files import LabelTable, checked_classes, read_table, scenes_spec
+from trainer.tasks.classification.files import LabelTable, checked_classes, read_table
 from trainer.tasks.classification.rows import VAL_STREAM, Labelled, TrainRows, ValRows
 from trainer.tasks.classification.scores import MOST_CLASSES, matrix_of, one_label_scores, several_label_scores
 from trainer.tasks.classification.source_images import open_source_images, source_px
@@ -52,7 +51,6 @@ class ClassificationTask(TaskDefaults):
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin_scenes.draw_scenes(scenes_spec(self.config))
         config, data = self.config, self.config.data
         table = read_table(config)
         labels = self._labels(table)

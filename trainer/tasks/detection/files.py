@@ -59,11 +59,11 @@ def scenes_spec(config: DetectionConfig) -> ScenesSpec | None:
     return builtin_scenes.scenes_spec(config.data.scenes, config.data.images_dir is not None)
 
 
-def sources(config: DetectionConfig) -> tuple[Source, ...]:
-    """One file of all images, or one to train and one to validate on."""
+def sources(config: DetectionConfig, progress: OnProgress | None = None) -> tuple[Source, ...]:
+    """One file of all images, or one to train and one to validate on; built-in scenes are drawn if necessary."""
     data, spec = config.data, scenes_spec(config)
     if spec is not None:
-        files = builtin_scenes.drawn_files(spec)
+        files = builtin_scenes.drawn_files(spec, progress)
         return (Source("data.annotations", files.annotations, files.images_dir),)
     assert data.images_dir is not None, "the configuration checks that it comes with the annotations"
     if data.annotations is not None:
@@ -76,9 +76,9 @@ def sources(config: DetectionConfig) -> tuple[Source, ...]:
     )
 
 
-def read_table(config: DetectionConfig) -> DetectionTable:
+def read_table(config: DetectionConfig, progress: OnProgress | None = None) -> DetectionTable:
     """The usable images with their boxes; `DataError` names what is wrong by file and id."""
-    named = sources(config)
+    named = sources(config, progress)
     for source in named:
         if not source.annotations.is_file():
             raise DataError(f"{source.annotations}: no such annotation file ({source.key})")
@@ -193,8 +193,7 @@ class DetectionFiles(FilesDefaults):
 
     @staticmethod
     def prepare(config: DetectionConfig, progress: OnProgress) -> None:
-        builtin_scenes.draw_scenes(scenes_spec(config), progress)
-        table = read_table(config)
+        table = read_table(config, progress)
         chosen = select(config, len(table.images), table.held_out)
         open_images(config, table, chosen.used, config.data.image_size, progress)
 

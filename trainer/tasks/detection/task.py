@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import normalize
 
-from trainer.data import builtin_scenes
 from trainer.data.image_folders import images_in
 from trainer.data.splits import select
 from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
@@ -28,14 +27,7 @@ from trainer.tasks.detection.augment import Picture, framed
 from trainer.tasks.detection.coco_map import coco_metrics
 from trainer.tasks.detection.config import DetectionConfig
 from trainer.tasks.detection.detectors import DETECTORS
-from trainer.tasks.detection.files import (
-    DetectionFiles,
-    DetectionTable,
-    open_images,
-    read_table,
-    require_boxes,
-    scenes_spec,
-)
+from trainer.tasks.detection.files import DetectionFiles, DetectionTable, open_images, read_table, require_boxes
 from trainer.tasks.detection.model import BACKBONE, architecture_of, build_detector, rebuild_detector
 from trainer.tasks.detection.predictions import Detected, detections, sample_of
 from trainer.tasks.detection.rows import Annotated, TrainRows, ValRows, parted, place_part
@@ -62,7 +54,6 @@ class DetectionTask(TaskDefaults):
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin_scenes.draw_scenes(scenes_spec(self.config))
         table = self._labelled(read_table(self.config))
         chosen = select(self.config, len(table.images), table.held_out)
         require_boxes(table, chosen)

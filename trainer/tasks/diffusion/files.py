@@ -31,12 +31,12 @@ def scenes_spec(config: DiffusionConfig) -> ScenesSpec | None:
     return builtin_scenes.scenes_spec(config.data.scenes, config.data.named_files)
 
 
-def read_table(config: DiffusionConfig) -> CaptionTable:
-    """The usable images with their captions; `DataError` names what is wrong."""
+def read_table(config: DiffusionConfig, progress: OnProgress | None = None) -> CaptionTable:
+    """The usable images with their captions; `DataError` names what is wrong. Draws built-in scenes if necessary."""
     spec = scenes_spec(config)
     if spec is None:
         return read_source(config.data)
-    files = builtin_scenes.drawn_files(spec)
+    files = builtin_scenes.drawn_files(spec, progress)
     return read_captions(files.images_dir, files.caption_file, config.data.bad_samples)
 
 
@@ -116,8 +116,7 @@ class DiffusionFiles:
 
     @staticmethod
     def prepare(config: DiffusionConfig, progress: OnProgress) -> None:
-        builtin_scenes.draw_scenes(scenes_spec(config), progress)
-        table = read_table(config)
+        table = read_table(config, progress)
         open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
 
 

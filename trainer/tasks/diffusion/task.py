@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trainer.data import builtin_scenes
 from trainer.data.captions import CaptionTable
 from trainer.data.splits import Indices, select
 from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
@@ -25,7 +24,7 @@ from trainer.task.batches import Batch, in_blocks, part_sizes, parted, whole_wei
 from trainer.task.defaults import TaskDefaults
 from trainer.task.protocols import Rows, Scores
 from trainer.tasks.diffusion.config import DiffusionConfig
-from trainer.tasks.diffusion.files import open_images, prompts_in, read_table, scenes_spec
+from trainer.tasks.diffusion.files import open_images, prompts_in, read_table
 from trainer.tasks.diffusion.frechet import Frechet
 from trainer.tasks.diffusion.frozen_parts import FrozenParts
 from trainer.tasks.diffusion.latents import KeptTexts, with_latents, with_texts
@@ -55,7 +54,6 @@ class DiffusionTask(TaskDefaults):
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
         config, data = self.config, self.config.data
-        builtin_scenes.draw_scenes(scenes_spec(config))
         table = read_table(config)
         chosen = select(config, len(table.images))
         if config.text_encoder.type == "builtin" and self.vocabulary is None:
