@@ -15,34 +15,19 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from trainer.data.splits import Indices
 from trainer.data.tensors import normalise
-from trainer.store.arrays import ArrayStore, OnProgress
+from trainer.store.arrays import OnProgress
 from trainer.store.digests import computed_by, weights_digest
 from trainer.store.frozen_outputs import finite, shared_outputs
 from trainer.store.image_cache import images_key
 from trainer.task.protocols import Rows
 from trainer.tasks.captioning.model import Encoder
-from trainer.tasks.captioning.rows import Seen, TrainRows, ValRows
+from trainer.tasks.captioning.rows import CropFeatures, Seen, TrainRows, ValRows
 
 VERSION = 1  # increased whenever the same weights and crops would give other features
 _BLOCK_CROPS = 32
-
-
-class CropFeatures:
-    """Features by image and crop: from row `first` of the store on, `crops` for each image `used`, in their order."""
-
-    def __init__(self, store: ArrayStore, first: int, used: Indices, crops: int) -> None:
-        self.store, self.crops = store, crops
-        self._row_of = {image: first + place * crops for place, image in enumerate(used.tolist())}
-
-    def batch(self, images: Indices, picks: Indices) -> Tensor:
-        """float16 [images, channels, h, w], with the channels last in memory as convolutions leave them."""
-        pairs = zip(images.tolist(), picks.tolist(), strict=True)
-        rows = [self.store[self._row_of[image] + pick] for image, pick in pairs]
-        return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
 
 
 def with_features(encoder: Encoder, rows: Rows, limit_gb: float, progress: OnProgress | None = None) -> Rows:

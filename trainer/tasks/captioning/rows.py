@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from trainer.data.splits import Indices
 from trainer.data.tensors import padded
 from trainer.learning.randomness import uniforms
+from trainer.store.arrays import ArrayStore
 from trainer.store.image_cache import Images
 from trainer.task import batches
 from trainer.task.batches import Batch, RowKey, parts_of
@@ -65,12 +65,21 @@ class Crops:
         return pixels
 
 
-class Features(Protocol):
-    """The outputs of a frozen encoder for the fixed crops."""
+class CropFeatures:
+    """A frozen encoder's features by image and crop.
+
+    From row `first` of the store on, `crops` for each image `used`, in their order.
+    """
+
+    def __init__(self, store: ArrayStore, first: int, used: Indices, crops: int) -> None:
+        self.store, self.crops = store, crops
+        self._row_of = {image: first + place * crops for place, image in enumerate(used.tolist())}
 
     def batch(self, images: Indices, picks: Indices) -> Tensor:
-        """float16 [images, channels, h, w]"""
-        ...
+        """float16 [images, channels, h, w], with the channels last in memory as convolutions leave them."""
+        pairs = zip(images.tolist(), picks.tolist(), strict=True)
+        rows = [self.store[self._row_of[image] + pick] for image, pick in pairs]
+        return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ class Seen:
 
     images: Images
     crops: Crops
-    features: Features | None = None
+    features: CropFeatures | None = None
 
     def batch(self, indices: Indices, corners: Indices, picks: Indices) -> Batch:
         """images: uint8 [batch, side, side, 3]; or features: float16 [batch, channels, h, w]"""

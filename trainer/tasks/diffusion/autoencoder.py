@@ -14,10 +14,9 @@ from trainer.errors import ConfigError, Problem
 from trainer.learning.randomness import untouched
 from trainer.store.digests import model_digest
 from trainer.tasks.diffusion.config_parts import PRETRAINED_FACTOR, VaeSettings
-from trainer.tasks.diffusion.published_parts import explained, fetched, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.published_parts import fetched, loading, shared_part, subfolder_of
 from trainer.tasks.diffusion.tinyvae import TinyVae, Trained
 
-_WHAT = "an autoencoder"
 # Repositories of Stable Diffusion 1, which have several models in folders, and where they are now: some are withdrawn,
 # and have mirrors.
 STABLE_DIFFUSION_1: Mapping[str, str] = {
@@ -82,7 +81,7 @@ def pretrained_autoencoder(settings: VaeSettings, channels: int) -> Autoencoder:
     name, inside = _place(settings)
 
     def load() -> Autoencoder:
-        with explained("vae", asked, _WHAT), quiet():
+        with loading("vae", asked):
             net: Any = fetched(AutoencoderKL.from_pretrained, name, **inside)
         _check(net.config, asked, channels)
         own = SCALE_1 if asked in STABLE_DIFFUSION_1 else net.config.scaling_factor
@@ -98,7 +97,7 @@ def require_autoencoder(settings: VaeSettings, channels: int) -> None:
     """`ConfigError` where the named autoencoder cannot be loaded or does not fit; reads its description only."""
     asked = settings.pretrained_model_name
     name, inside = _place(settings)
-    with explained("vae", asked, _WHAT), quiet():
+    with loading("vae", asked):
         described: Mapping[str, Any] = fetched(AutoencoderKL.load_config, name, **inside)
     _check(described, asked, channels)
 

@@ -14,9 +14,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from trainer.data.splits import Indices
 from trainer.store.arrays import ArrayStore, OnProgress
 from trainer.store.digests import computed_by
 from trainer.store.frozen_outputs import finite, shared_outputs
@@ -24,7 +22,7 @@ from trainer.store.image_cache import images_key
 from trainer.task.batches import Batch
 from trainer.task.protocols import Rows
 from trainer.tasks.diffusion.autoencoder import Autoencoder
-from trainer.tasks.diffusion.rows import TrainRows, ValRows
+from trainer.tasks.diffusion.rows import KeptLatents, TrainRows, ValRows
 from trainer.tasks.diffusion.text import FrozenText
 
 VERSION = 1  # increased whenever the same weights, images and captions would give other numbers
@@ -33,18 +31,6 @@ _BLOCK_CAPTIONS = 64
 
 GetAutoencoder = Callable[[], Autoencoder]
 GetText = Callable[[], FrozenText]
-
-
-class KeptLatents:
-    """Latents by image."""
-
-    def __init__(self, store: ArrayStore, used: Indices) -> None:
-        self.store = store
-        self._row_of = {image: row for row, image in enumerate(used.tolist())}
-
-    def batch(self, images: Indices) -> Tensor:
-        """float16 [images, channels, h, w]"""
-        return torch.from_numpy(np.stack([self.store[self._row_of[image]] for image in images.tolist()]))
 
 
 class KeptTexts:

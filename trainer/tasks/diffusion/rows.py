@@ -8,24 +8,33 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.data.splits import Indices
 from trainer.data.tensors import padded
 from trainer.data.vocabulary import PAD, Vocabulary
 from trainer.learning.randomness import uniforms
+from trainer.store.arrays import ArrayStore
 from trainer.store.image_cache import Images
 from trainer.task.batches import Batch, ImageRows, RowKey
 
-_KEYS = 2.0**53  # makes a uniform number an integer, the key of a sample's noise
+
+def noise_keys(draws: NDArray[np.float64]) -> Tensor:
+    """Uniform numbers made integers: the keys of the noise of samples."""
+    return torch.from_numpy((draws * 2.0**53).astype(np.int64))
 
 
-class Latents(Protocol):
-    """The latents of a frozen autoencoder."""
+class KeptLatents:
+    """A frozen autoencoder's latents by image."""
+
+    def __init__(self, store: ArrayStore, used: Indices) -> None:
+        self.store = store
+        self._row_of = {image: row for row, image in enumerate(used.tolist())}
 
     def batch(self, images: Indices) -> Tensor:
         """float16 [images, channels, h, w]"""
-        ...
+        return torch.from_numpy(np.stack([self.store[self._row_of[image]] for image in images.tolist()]))
 
 
 class Texts(Protocol):
@@ -58,7 +67,7 @@ class Shown:
     """The image part of a batch: pixels, or latents where they are cached."""
 
     images: Images
-    latents: Latents | None = None
+    latents: KeptLatents | None = None
 
     def batch(self, indices: Indices) -> Batch:
         """images: uint8 [batch, side, side, 3]; or latents: float16 [batch, channels, h, w]"""
@@ -97,7 +106,7 @@ class TrainRows(CaptionedRows):
             **self.shown.batch(chosen),
             **self.texts.batch([self._caption(image, *draw[2:]) for image, draw in pairs]),
             "levels": torch.from_numpy((draws[:, 0] * self.levels).astype(np.int64)),
-            "noise": torch.from_numpy((draws[:, 1] * _KEYS).astype(np.int64)),
+            "noise": noise_keys(draws[:, 1]),
             "weight": len(chosen),
         }
 
@@ -128,7 +137,7 @@ class ValRows(CaptionedRows):
             **self.shown.batch(chosen),
             **self.texts.batch(captions),
             "levels": torch.from_numpy(levels.astype(np.int64)),
-            "noise": torch.from_numpy((draws[:, 1::2] * _KEYS).astype(np.int64)),
+            "noise": noise_keys(draws[:, 1::2]),
             "numbers": torch.from_numpy(chosen),
             "references": captions,
             "files": [str(self.shown.images.paths[image]) for image in chosen.tolist()],

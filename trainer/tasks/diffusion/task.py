@@ -20,7 +20,7 @@ from trainer.learning.criterion import CRITERIA, with_reduction
 from trainer.learning.randomness import normals, uniforms
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images
-from trainer.task.batches import Batch, in_blocks, part_sizes, parted, whole_weight
+from trainer.task.batches import Batch, in_blocks, part_sizes, parted, to_device, whole_weight
 from trainer.task.defaults import TaskDefaults
 from trainer.task.protocols import Rows, Scores
 from trainer.tasks.diffusion.config import DiffusionConfig
@@ -30,11 +30,10 @@ from trainer.tasks.diffusion.frozen_parts import FrozenParts
 from trainer.tasks.diffusion.latents import KeptTexts, with_latents, with_texts
 from trainer.tasks.diffusion.model import Denoiser
 from trainer.tasks.diffusion.process import NoiseProcess, guided
-from trainer.tasks.diffusion.rows import Plain, Shown, Texts, TrainRows, ValRows, Words
+from trainer.tasks.diffusion.rows import Plain, Shown, Texts, TrainRows, ValRows, Words, noise_keys
 from trainer.tasks.diffusion.text import BUILTIN_LENGTH, LearnedText, Text, text_of
 
 SAMPLE_STREAM, FRECHET_STREAM = (1 << 41) + 1, (1 << 41) + 2  # differ from every epoch and from validation
-_KEYS = 2.0**53
 
 
 class DiffusionTask(TaskDefaults):
@@ -168,9 +167,7 @@ class DiffusionTask(TaskDefaults):
         """The text of captions that need not be in the data."""
         kept = self.kept_texts
         texts = kept if kept is not None and kept.has(captions) else self._texts()
-        device = _device_of(model)
-        batch = texts.batch(captions)
-        return self._text(model, {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()})
+        return self._text(model, to_device(texts.batch(captions), _device_of(model)))
 
     def _errors(self, model: nn.Module, latents: Tensor, text: Text, levels: Tensor, noise: Tensor) -> Tensor:
         """The criterion of each image, a mean over its latents: [batch]."""
@@ -220,7 +217,7 @@ class DiffusionTask(TaskDefaults):
 
 def _fixed_keys(stream: int, numbers: Indices) -> Tensor:
     """Keys of noise that never change."""
-    return torch.from_numpy((uniforms(0, stream, numbers, 1)[:, 0] * _KEYS).astype(np.int64))
+    return noise_keys(uniforms(0, stream, numbers, 1)[:, 0])
 
 
 def _device_of(model: nn.Module) -> torch.device:
