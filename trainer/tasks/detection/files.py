@@ -23,7 +23,7 @@ from trainer.store.image_cache import Images, shared_images
 from trainer.task.defaults import FilesDefaults
 from trainer.task.library_checks import run_checks
 from trainer.task.protocols import LOSS, DataSummary, Metric
-from trainer.tasks.detection.coco import CocoFile, Faults, Objects, named_images, read_coco
+from trainer.tasks.detection.coco import Box, CocoFile, Faults, Objects, named_images, read_coco
 from trainer.tasks.detection.config import DetectionConfig
 
 
@@ -131,7 +131,7 @@ def _united(each: Sequence[Mapping[Any, str]], named: Sequence[Source]) -> dict[
     return dict(sorted(united.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 
-def _objects(boxes: Sequence[tuple[Any, tuple[float, ...], bool, float]], label_of: Mapping[Any, int]) -> Objects:
+def _objects(boxes: Sequence[Box], label_of: Mapping[Any, int]) -> Objects:
     return Objects(
         boxes=np.array([box for _, box, _, _ in boxes], dtype=np.float64).reshape(-1, 4),
         labels=np.array([label_of[category] for category, _, _, _ in boxes], dtype=np.int64),
