@@ -20,8 +20,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 _NAMED = 5  # bad rows or files that an error names; the rest is counted
@@ -128,6 +128,16 @@ def first_line(error: BaseException) -> str:
         name = re.search(r"GLOBAL ([\w.]+)", message)
         return f"it holds {name[1]}, which may run code" if name else "its content is not what torch.save writes"
     return message.splitlines()[0]
+
+
+@contextmanager
+def explained(where: str, what: str, advice: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Turns errors of these kinds into one `ConfigError`: what failed, the error's first line, and the advice."""
+    try:
+        yield
+    except kinds as error:
+        told = f"{what} ({first_line(error)})"
+        raise ConfigError([Problem(where, f"{told}; {advice}" if advice else told)]) from None
 
 
 def guarded(work: Callable[[], int], debug: bool) -> int:

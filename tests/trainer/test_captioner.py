@@ -14,10 +14,9 @@ from torch.nn import functional as F
 from trainer_parts import same, session_of, tiny
 
 from trainer.api import ConfigError, DataError, Hooks
-from trainer.tasks.captioning import encoder
+from trainer.tasks.captioning import model as captioner
 from trainer.tasks.captioning.config import CaptioningModel
-from trainer.tasks.captioning.encoder import build_backbone, thin_resnet
-from trainer.tasks.captioning.model import Captioner
+from trainer.tasks.captioning.model import Captioner, build_backbone, thin_resnet
 
 
 def copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -140,6 +139,6 @@ def test_weights_that_cannot_be_fetched_name_the_way_out(monkeypatch: pytest.Mon
     def unreachable(_name: str, weights: str | None) -> Any:
         raise URLError(f"no route to {weights}")
 
-    monkeypatch.setattr(encoder, "get_model", unreachable)
+    monkeypatch.setattr(captioner, "get_model", unreachable)
     with pytest.raises(ConfigError, match=r"model\.pretrained: .*model\.weights=PATH.*model\.pretrained=false"):
         build_backbone(CaptioningModel(backbone="resnet50"), weights=True)

@@ -10,11 +10,11 @@ import torch
 from detection_parts import coco_content, rectangle, seen_box, tiny_detection, write_coco
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.ops import box_convert
 from trainer_parts import same
 
 from trainer.run.run import task_for
 from trainer.tasks.detection.augment import DRAWS, GREY, Picture, augmented, crop_window, framed, place_in
-from trainer.tasks.detection.boxes import cxcywh_to_xyxy, xywh_to_xyxy, xyxy_to_cxcywh, xyxy_to_xywh
 from trainer.tasks.detection.config import AugmentSettings
 from trainer.tasks.detection.predictions import detections
 from trainer.tasks.detection.rows import place_part
@@ -48,7 +48,7 @@ def test_boxes_stay_on_what_they_frame(
     if not len(sample.labels):
         return
     assert sample.labels.tolist() == [2]
-    found = cxcywh_to_xyxy(sample.boxes)[0].numpy() * SIDE
+    found = box_convert(sample.boxes, "cxcywh", "xyxy")[0].numpy() * SIDE
     assert found.min() >= -1e-4
     assert found.max() <= SIDE + 1e-4
     assert np.abs(found - seen_box(sample.pixels.numpy(), level=150)).max() < 2.5
@@ -59,7 +59,7 @@ def test_without_chance_nothing_changes() -> None:
     one = picture((10, 20, 30, 60), source=SIDE)
     sample = augmented(one, SIDE, "stretch", still, [0.5] * DRAWS)
     assert torch.equal(sample.pixels, torch.from_numpy(one.pixels).permute(2, 0, 1))
-    assert torch.allclose(cxcywh_to_xyxy(sample.boxes) * SIDE, torch.tensor([[10.0, 20, 30, 60]]))
+    assert torch.allclose(box_convert(sample.boxes, "cxcywh", "xyxy") * SIDE, torch.tensor([[10.0, 20, 30, 60]]))
 
 
 def test_a_box_that_the_crop_hides_is_left_out() -> None:
@@ -109,16 +109,9 @@ def test_what_is_found_in_the_square_is_found_in_the_file(
         torch.tensor([[width, height]]),
         no_object=False,
     )
-    expected = xyxy_to_xywh(parts.double())[0].numpy() * [width, height, width, height]
+    expected = box_convert(parts.double(), "xyxy", "xywh")[0].numpy() * [width, height, width, height]
     # A letterbox rounds its place to whole pixels; only very narrow pictures feel it.
     assert np.abs(found.boxes[0] - expected).max() <= 1e-3 * max(width, height)
-
-
-def test_conversions_are_inverse() -> None:
-    boxes = torch.tensor([[1.0, 2.0, 4.0, 8.0]])
-    assert torch.equal(cxcywh_to_xyxy(xyxy_to_cxcywh(boxes)), boxes)
-    assert xyxy_to_cxcywh(boxes).tolist() == [[2.5, 5.0, 3.0, 6.0]]
-    assert xywh_to_xyxy(xyxy_to_xywh(boxes).numpy()).tolist() == boxes.tolist()
 
 
 def test_with_a_softmax_a_query_stands_for_its_best_class() -> None:
@@ -145,7 +138,7 @@ def test_rows_hold_images_without_boxes_and_leave_crowds_out(tmp_path: Path) -> 
     alone = rows.__getitems__([(1, 0)])
     assert (alone["weight"], tuple(alone["boxes"].shape)) == (1, (0, 4))
     expected = np.array([7, 3, 20, 15]) / [48, 32, 48, 32]
-    assert np.allclose(xyxy_to_xywh(cxcywh_to_xyxy(batch["boxes"]))[0], expected, atol=1e-6)
+    assert np.allclose(box_convert(batch["boxes"], "cxcywh", "xywh")[0], expected, atol=1e-6)
 
 
 def test_samples_differ_by_epoch_and_not_by_who_loads_them(tmp_path: Path) -> None:

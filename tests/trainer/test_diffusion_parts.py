@@ -20,7 +20,7 @@ from trainer.checkpoints.files import LAST
 from trainer.learning import randomness
 from trainer.run.run import task_for
 from trainer.tasks.diffusion import published_parts, tinyvae
-from trainer.tasks.diffusion.autoencoder import PUBLISHED, Autoencoder, pretrained_autoencoder
+from trainer.tasks.diffusion.autoencoder import SCALE_1, STABLE_DIFFUSION_1, Autoencoder, pretrained_autoencoder
 from trainer.tasks.diffusion.files import read_table
 from trainer.tasks.diffusion.text import FrozenText, pretrained_text
 
@@ -238,10 +238,8 @@ def test_a_text_is_zero_behind_its_end_and_cut_at_its_length(published: dict[str
 
 
 def test_withdrawn_repositories_are_found_at_their_mirrors() -> None:
-    mirror = PUBLISHED["runwayml/stable-diffusion-v1-5"]
-    assert mirror.name == "stable-diffusion-v1-5/stable-diffusion-v1-5"
-    assert (mirror.subfolder, mirror.scaling_factor) == ("vae", 0.18215)
-    assert all(row.subfolder and row.scaling_factor for row in PUBLISHED.values())
+    assert STABLE_DIFFUSION_1["runwayml/stable-diffusion-v1-5"] == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    assert SCALE_1 == 0.18215
 
 
 def test_a_mirror_is_asked_in_place_of_what_was_withdrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

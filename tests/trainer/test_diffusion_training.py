@@ -24,7 +24,7 @@ from trainer.learning.criterion import CRITERIA
 from trainer.run.run import task_for
 from trainer.run.writer import write_samples
 from trainer.task.protocols import Scores
-from trainer.tasks.diffusion.prompts import prompts_in
+from trainer.tasks.diffusion.files import prompts_in
 from trainer.tasks.diffusion.rows import TrainRows
 
 OLDER = Path(__file__).parent / "older" / "diffusion.yaml"

@@ -232,8 +232,8 @@ def test_a_broken_image_met_in_training_is_named(workers: int, tmp_path: Path, m
         source = session.run.loaders.train.dataset.source  # type: ignore[attr-defined]
         broken = tmp_path / "broken.jpg"
         broken.write_bytes(b"no image")
-        monkeypatch.setattr(source.images, "paths", [broken] * 40)
-        monkeypatch.setattr(source.images, "_kept", {})
+        monkeypatch.setattr(source.seen.images, "paths", [broken] * 40)
+        monkeypatch.setattr(source.seen.images, "_kept", {})
         with pytest.raises(DataError) as caught:
             session.train(1, Hooks())
     said = str(caught.value)

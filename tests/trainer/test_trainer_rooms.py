@@ -49,11 +49,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "timm": ("trainer.tasks.classification.backbones",),
     "diffusers": ("trainer.tasks.diffusion",),
     "huggingface_hub": ("trainer.tasks.diffusion.published_parts",),
-    "transformers": (
-        "trainer.tasks.detection.detectors",
-        "trainer.tasks.detection.model",
-        "trainer.tasks.diffusion.text",
-    ),
+    "transformers": ("trainer.tasks.detection.model", "trainer.tasks.diffusion.text"),
     "torchvision": ("trainer.tasks", "trainer.api"),  # the door imports it ahead of need
     "torch": (*(f"trainer.{room}" for room in WITH_TORCH), "trainer.api"),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ from torch import Tensor
 
 from trainer.checkpoints.files import PARTS, UNREADABLE
 from trainer.checkpoints.weight_files import SAFETENSORS
-from trainer.errors import ConfigError, DataError, Problem, first_line
+from trainer.config.registry import load
+from trainer.errors import ConfigError, DataError, Problem, explained, first_line
 
 
 def read_weights(path: Path, whole_model_of: str = "") -> dict[str, Tensor]:
@@ -32,6 +35,32 @@ def read_weights(path: Path, whole_model_of: str = "") -> dict[str, Tensor]:
     if not isinstance(given, dict):
         raise DataError(f"{path}: expected a state dict")
     return given
+
+
+def fetching(name: str) -> AbstractContextManager[None]:
+    """Turns errors of fetching a library's weights into one `ConfigError` with advice."""
+    what = f"the weights of {name} could not be fetched"
+    fix = "give a file with model.weights=PATH, or start from random weights with model.pretrained=false"
+    return explained("model.pretrained", what, fix, OSError, RuntimeError, ValueError, AttributeError)
+
+
+@contextmanager
+def quiet(*libraries: str) -> Iterator[None]:
+    """Turns off the reports and progress bars of libraries of the hub."""
+    modules = [load(f"{name}.utils:logging") for name in libraries]
+    levels = [module.get_verbosity() for module in modules]
+    bars = [module for module in modules if getattr(module, "is_progress_bar_enabled", bool)()]
+    for module in modules:
+        module.set_verbosity_error()
+    for module in bars:
+        module.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for module, level in zip(modules, levels, strict=True):
+            module.set_verbosity(level)
+        for module in bars:
+            module.enable_progress_bar()
 
 
 def content_of(path: Path) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 # What a key means to a study and to a run.
 Role = Literal[
@@ -59,7 +59,16 @@ def _absolute(value: Any) -> Any:
     return Path(os.path.abspath(value.expanduser())) if isinstance(value, Path) else value  # noqa: PTH100
 
 
+def _hub_or_folder(value: str) -> str:
+    """A folder's path made absolute; anything else is a hub's name."""
+    folder = Path(value).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else value
+
+
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+HubOrFolder = Annotated[str, AfterValidator(_hub_or_folder)]
+# For a field that is a tuple: YAML has lists.
+AS_TUPLE = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
 
 class Section(BaseModel):

@@ -12,21 +12,19 @@ import itertools
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from trainer.config.section import AbsolutePath, Section, setting
+from trainer.config.section import AS_TUPLE, AbsolutePath, Section, setting
 
-Pair = Annotated[tuple[float, float], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
-
-
-def _as_pairs(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return tuple(tuple(entry) if isinstance(entry, list) else entry for entry in value)
-    return value
-
-
-Sizes = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_as_pairs)]
+Pair = Annotated[tuple[float, float], AS_TUPLE]
+Sizes = Annotated[tuple[Annotated[tuple[int, int], AS_TUPLE], ...], AS_TUPLE]
 SMALLEST_PX, LARGEST_PX = 16, 4096
+
+
+def nearest_multiples(size_px: int, step: int) -> str:
+    """The multiples of `step` on both sides of a size, where images may have them."""
+    lower = size_px // step * step
+    return " or ".join(str(side) for side in (lower, lower + step) if side >= SMALLEST_PX)
 
 
 class ScenesSettings(Section):
@@ -286,6 +284,11 @@ class RunConfig(Section):
     @property
     def schedule_epochs(self) -> int:
         return self.training.schedule_epochs or self.training.epochs
+
+    @property
+    def image_sizes(self) -> tuple[int, ...]:
+        """Every size that images are trained at, in pixels a side."""
+        return tuple(dict.fromkeys((self.data.image_size, *(size for _, size in self.training.resize_schedule or ()))))
 
     @property
     def logging_dir(self) -> Path:

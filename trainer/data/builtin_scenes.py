@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from trainer.config.settings import ScenesSettings
-from trainer.data.scenes.files import ensure_scenes, scene_files
+from trainer.data.scenes.files import ensure_scenes
 from trainer.data.scenes.spec import SceneFiles, ScenesError, ScenesSpec
 from trainer.errors import DataError
 from trainer.store.arrays import OnProgress
@@ -25,26 +23,12 @@ def scenes_spec(scenes: ScenesSettings | None, named_files: bool) -> ScenesSpec 
     )
 
 
-def drawn_files(spec: ScenesSpec) -> SceneFiles:
-    """The paths of the scenes once they are drawn."""
-    return scene_files(spec, cache_dir())
-
-
-def draw_scenes(spec: ScenesSpec | None, progress: OnProgress | None = None) -> None:
-    """Draws the scenes if they are missing; `DataError` where they cannot be written."""
-    if spec is None:
-        return
+def drawn_files(spec: ScenesSpec, progress: OnProgress | None = None) -> SceneFiles:
+    """The files of the scenes, which are drawn if they are missing; `DataError` where they cannot be written."""
     try:
-        ensure_scenes(spec, cache_dir(), progress)
+        return ensure_scenes(spec, cache_dir(), progress)
     except ScenesError as error:
         raise DataError(str(error)) from None
-
-
-def prepare(spec: ScenesSpec | None, open_all: Callable[[], object], progress: OnProgress | None = None) -> None:
-    """Builds what is missing: the scenes, and with `open_all` the caches of what a run reads; `DataError` with
-    all that cannot be read."""
-    draw_scenes(spec, progress)
-    open_all()
 
 
 def scenes_words(spec: ScenesSpec, keys: str) -> str:

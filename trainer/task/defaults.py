@@ -40,7 +40,7 @@ class TaskDefaults:
 
     def parts(self, model: nn.Module) -> Parts:
         """All parameters have one rate."""
-        return Parts([parameter for parameter in model.parameters() if parameter.requires_grad])
+        return Parts.of(model)
 
     def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
         """Splits every entry by its rows."""

@@ -128,6 +128,16 @@ class Parts:
     main: Sequence[nn.Parameter]
     pretrained: Sequence[nn.Parameter] = field(default_factory=tuple)
 
+    @classmethod
+    def of(cls, model: nn.Module, pretrained: Iterable[nn.Parameter] = ()) -> Parts:
+        """The parameters of a model that are trained, those among `pretrained` apart."""
+        apart = {id(parameter) for parameter in pretrained}
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return cls(
+            main=[parameter for parameter in trained if id(parameter) not in apart],
+            pretrained=[parameter for parameter in trained if id(parameter) in apart],
+        )
+
 
 class Task(Protocol):
     """One kind of training. Made from a configuration, or from a checkpoint's `extras` when there is no data."""

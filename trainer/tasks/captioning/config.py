@@ -9,8 +9,6 @@ from pydantic import model_validator
 from trainer.config.section import AbsolutePath, Section, setting
 from trainer.config.settings import CriterionSettings, DataSettings, RunConfig
 
-BACKBONES = ("resnet10_thin", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-
 
 class CaptioningData(DataSettings):
     ROLES = frozenset({"use"})

@@ -6,47 +6,28 @@ the encoder's weights, the images, the crops, and what else decides about the la
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from trainer.data.splits import Indices
 from trainer.data.tensors import normalise
-from trainer.store.arrays import ArrayStore, Layout, NoRoomError, OnProgress
+from trainer.store.arrays import OnProgress
 from trainer.store.digests import computed_by, weights_digest
-from trainer.store.image_cache import held_store, images_key, shared_store
+from trainer.store.frozen_outputs import finite, shared_outputs
+from trainer.store.image_cache import images_key
 from trainer.task.protocols import Rows
 from trainer.tasks.captioning.model import Encoder
-from trainer.tasks.captioning.rows import Seen, TrainRows, ValRows
+from trainer.tasks.captioning.rows import CropFeatures, Seen, TrainRows, ValRows
 
 VERSION = 1  # increased whenever the same weights and crops would give other features
 _BLOCK_CROPS = 32
-
-
-class _TooLargeError(Exception):
-    """Features too large for float16."""
-
-
-class CropFeatures:
-    """Features by image and crop: from row `first` of the store on, `crops` for each image `used`, in their order."""
-
-    def __init__(self, store: ArrayStore, first: int, used: Indices, crops: int) -> None:
-        self.store, self.crops = store, crops
-        self._row_of = {image: first + place * crops for place, image in enumerate(used.tolist())}
-
-    def batch(self, images: Indices, picks: Indices) -> Tensor:
-        """float16 [images, channels, h, w], with the channels last in memory as convolutions leave them."""
-        pairs = zip(images.tolist(), picks.tolist(), strict=True)
-        rows = [self.store[self._row_of[image] + pick] for image, pick in pairs]
-        return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
 
 
 def with_features(encoder: Encoder, rows: Rows, limit_gb: float, progress: OnProgress | None = None) -> Rows:
@@ -58,40 +39,34 @@ def with_features(encoder: Encoder, rows: Rows, limit_gb: float, progress: OnPro
     used = [np.unique(np.array([row[0] for row in side.rows], dtype=np.int64)) for side in both]
     work = _Encoding(encoder, [side.seen for side in both], used)
     key = work.key(weights_digest(encoder.backbone))
-    held = held_store(key)
-    try:
-        layout = held.layout if held else Layout(key, len(work.images), work.shape(), "float16")
-        store = shared_store("features", layout, work, limit_gb, progress)
-    except (NoRoomError, OSError, _TooLargeError) as error:
-        note = f"the frozen encoder runs in every epoch: its features are not cached ({error})"
+    kept = shared_outputs("features", key, len(work.images), work, _BLOCK_CROPS, limit_gb, progress)
+    if isinstance(kept, str):
+        note = f"the frozen encoder runs in every epoch: its features are not cached ({kept})"
         return replace(rows, notes=(note,))
-    took = f"features of {layout.rows} crops computed in {store.built_seconds:.1f} s, for all runs"
+    store, took = kept
     sides: list[TrainRows | ValRows] = []
     first = 0
     for side, images in zip(both, used, strict=True):
         crops = side.seen.crops.fixed
-        known = copy.copy(side)
-        known.seen = copy.copy(side.seen)
-        known.seen.features = CropFeatures(store, first, images, crops)
-        sides.append(known)
+        sides.append(replace(side, seen=replace(side.seen, features=CropFeatures(store, first, images, crops))))
         first += len(images) * crops
-    return Rows(sides[0], sides[1], cached=True, notes=(took,) if held is None and store.built_seconds else ())
+    return Rows(sides[0], sides[1], cached=True, notes=(f"features of {first} crops {took}",) if took else ())
 
 
 class _Encoding:
-    """The frozen backbone over the fixed crops of the images of several sides, in blocks."""
+    """The frozen backbone over the fixed crops of the images of several sides."""
 
     def __init__(self, encoder: Encoder, sides: Sequence[Seen], used: Sequence[Indices]) -> None:
         # The store outlives the run, and must not keep the run's model alive.
         self.backbone = weakref.ref(encoder.backbone.eval())
         self.device = encoder.project.weight.device
         self.source, self.crops = sides[0].images, sides[0].crops
-        self.images = np.concatenate([of.repeat(side.crops.fixed) for side, of in zip(sides, used, strict=True)])
-        corners = []
+        images, corners = [], []
         for side, of in zip(sides, used, strict=True):
             fixed = side.crops.fixed
-            corners.append(side.crops.corners(of.repeat(fixed), np.tile(np.arange(fixed), len(of))))
-        self.corners = np.concatenate(corners)
+            images.append(of.repeat(fixed))
+            corners.append(side.crops.corners(images[-1], np.tile(np.arange(fixed), len(of))))
+        self.images, self.corners = np.concatenate(images), np.concatenate(corners)
 
     def key(self, weights: str) -> str:
         """A key for everything that the features depend on; see `computed_by`."""
@@ -102,21 +77,11 @@ class _Encoding:
         digest.update(places.astype("<i8").tobytes() + self.corners.astype("<i8").tobytes())
         return digest.hexdigest()[:32]
 
-    def shape(self) -> tuple[int, ...]:
-        """Height, width and channels of one feature map."""
-        return self._encoded(slice(0, 1)).shape[1:]
-
-    def __call__(self) -> Iterator[NDArray[np.float16]]:
-        for first in range(0, len(self.images), _BLOCK_CROPS):
-            yield self._encoded(slice(first, first + _BLOCK_CROPS))
-
-    def _encoded(self, some: slice) -> NDArray[np.float16]:
+    def __call__(self, some: slice) -> NDArray[np.float16]:
+        """The feature maps of some crops: [crops, height, width, channels]."""
         backbone = self.backbone()
         assert backbone is not None, "features are only read while the model is alive"
         pixels = torch.from_numpy(self.crops.cut(self.source, self.images[some], self.corners[some]))
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             maps = backbone(normalise(pixels.to(self.device))).half()
-        if not bool(torch.isfinite(maps).all()):
-            raise _TooLargeError("they are too large for a float16, or no numbers")
-        features: NDArray[np.float16] = maps.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return features
+        return finite(maps.permute(0, 2, 3, 1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,20 +30,18 @@ def scenes_spec(config: CaptioningConfig) -> ScenesSpec | None:
     return builtin_scenes.scenes_spec(config.data.scenes, config.data.caption_file is not None)
 
 
-def data_paths(config: CaptioningConfig) -> tuple[Path, Path]:
-    """Image folder and caption file: those named, else those of the built-in scenes."""
-    spec = scenes_spec(config)
+def read_table(config: CaptioningConfig, progress: OnProgress | None = None) -> CaptionTable:
+    """The usable images with their captions; `DataError` names what is wrong by file and row.
+
+    Built-in scenes are drawn if they are missing.
+    """
+    data, spec = config.data, scenes_spec(config)
     if spec is not None:
-        files = builtin_scenes.drawn_files(spec)
-        return files.images_dir, files.caption_file
-    assert config.data.images_dir is not None, "the configuration checks that one comes with the other"
-    assert config.data.caption_file is not None, "as above"
-    return config.data.images_dir, config.data.caption_file
-
-
-def read_table(config: CaptioningConfig) -> CaptionTable:
-    """The usable images with their captions; `DataError` names what is wrong by file and row."""
-    return read_captions(*data_paths(config), config.data.bad_samples)
+        files = builtin_scenes.drawn_files(spec, progress)
+        return read_captions(files.images_dir, files.caption_file, data.bad_samples)
+    assert data.images_dir is not None, "the configuration checks that one comes with the other"
+    assert data.caption_file is not None, "as above"
+    return read_captions(data.images_dir, data.caption_file, data.bad_samples)
 
 
 def resize_px(image_size: int) -> int:
@@ -79,11 +76,8 @@ class CaptioningFiles:
             description = builtin_scenes.scenes_words(spec, "data.images_dir and data.caption_file")
         else:
             table = read_table(config)
-            counts, skipped, stamp = (
-                np.array([len(c) for c in table.captions]),
-                table.skipped,
-                table.fingerprint,
-            )
+            counts = np.array([len(captions) for captions in table.captions])
+            skipped, stamp = table.skipped, table.fingerprint
             description = f"{len(table.images)} images, {counts.sum()} captions from {config.data.caption_file}"
         chosen = select(config, len(counts))
         return chosen.summary(
@@ -96,16 +90,13 @@ class CaptioningFiles:
         model, start = config.model, config.checkpoint
         published = model.pretrained and model.weights is None and model.backbone != "resnet10_thin"
         if published and start.resume is None and start.weights is None:
-            fetch = load("trainer.tasks.captioning.encoder:build_backbone")
+            fetch = load("trainer.tasks.captioning.model:build_backbone")
             run_checks([(["encoder", model.backbone], partial(fetch, model, True))])
 
     @staticmethod
     def prepare(config: CaptioningConfig, progress: OnProgress) -> None:
-        def open_all() -> None:
-            table = read_table(config)
-            open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
-
-        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
+        table = read_table(config, progress)
+        open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
 
 
 def _warnings(config: CaptioningConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,8 +13,10 @@ from torch import Tensor
 from trainer.data.splits import Indices
 from trainer.data.tensors import padded
 from trainer.learning.randomness import uniforms
+from trainer.store.arrays import ArrayStore
 from trainer.store.image_cache import Images
-from trainer.task.batches import Batch, RowKey, batches_of, parts_of
+from trainer.task import batches
+from trainer.task.batches import Batch, RowKey, parts_of
 
 CROPS_STREAM = 1 << 40  # differs from every epoch
 
@@ -64,20 +65,30 @@ class Crops:
         return pixels
 
 
-class Features(Protocol):
-    """The outputs of a frozen encoder for the fixed crops."""
+class CropFeatures:
+    """A frozen encoder's features by image and crop.
+
+    From row `first` of the store on, `crops` for each image `used`, in their order.
+    """
+
+    def __init__(self, store: ArrayStore, first: int, used: Indices, crops: int) -> None:
+        self.store, self.crops = store, crops
+        self._row_of = {image: first + place * crops for place, image in enumerate(used.tolist())}
 
     def batch(self, images: Indices, picks: Indices) -> Tensor:
-        """float16 [images, channels, h, w]"""
-        ...
+        """float16 [images, channels, h, w], with the channels last in memory as convolutions leave them."""
+        pairs = zip(images.tolist(), picks.tolist(), strict=True)
+        rows = [self.store[self._row_of[image] + pick] for image, pick in pairs]
+        return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
 
 
+@dataclass(frozen=True)
 class Seen:
     """The image part of a batch: pixels, or features where they are cached."""
 
-    def __init__(self, images: Images, crops: Crops) -> None:
-        self.images, self.crops = images, crops
-        self.features: Features | None = None
+    images: Images
+    crops: Crops
+    features: CropFeatures | None = None
 
     def batch(self, indices: Indices, corners: Indices, picks: Indices) -> Batch:
         """images: uint8 [batch, side, side, 3]; or features: float16 [batch, channels, h, w]"""
@@ -86,14 +97,14 @@ class Seen:
         return {"images": torch.from_numpy(self.crops.cut(self.images, indices, corners))}
 
 
+@dataclass(frozen=True)
 class TrainRows:
-    """One row is one caption with its image, cropped as `crops` says."""
+    """One row is one caption with its image."""
 
-    def __init__(
-        self, images: Images, rows: Sequence[tuple[int, Sequence[int]]], crops: Crops, *, seed: int, pad: int
-    ) -> None:
-        self.images, self.rows, self.seed, self.pad = images, rows, seed, pad
-        self.seen = Seen(images, crops)
+    seen: Seen
+    rows: Sequence[tuple[int, Sequence[int]]]
+    pad: int
+    seed: int
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -109,19 +120,13 @@ class TrainRows:
         }
 
 
+@dataclass(frozen=True)
 class ValRows:
-    """One row is one image, cropped in the centre, with all its captions."""
+    """One row is one image with all its captions."""
 
-    def __init__(
-        self,
-        images: Images,
-        rows: Sequence[tuple[int, Sequence[Sequence[int]], Sequence[str]]],
-        *,
-        crop_px: int,
-        pad: int,
-    ) -> None:
-        self.images, self.rows, self.pad = images, rows, pad
-        self.seen = Seen(images, Crops(crop_px, images.size_px, 1, None))
+    seen: Seen
+    rows: Sequence[tuple[int, Sequence[Sequence[int]], Sequence[str]]]
+    pad: int
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -135,7 +140,7 @@ class ValRows:
             "words": padded(captions, self.pad),  # [captions of all images, longest]
             "captions_per_image": torch.tensor([len(group) for _, group, _ in chosen]),
             "references": [list(texts) for _, _, texts in chosen],
-            "files": [str(self.images.paths[image]) for image, _, _ in chosen],
+            "files": [str(self.seen.images.paths[image]) for image, _, _ in chosen],
             "weight": sum(len(caption) - 1 for caption in captions),
         }
 
@@ -148,11 +153,8 @@ def parted(batch: Batch, sizes: Sequence[int], pad: int) -> list[Batch]:
     captions = list(sizes)
     if "captions_per_image" in batch:
         captions = [int(group.sum()) for group in batch["captions_per_image"].split(list(sizes))]
-    pieces: dict[str, Sequence[Any]] = {"words": parts_of(batch["words"], captions)}
-    for name in ("images", "features", "captions_per_image", "references", "files"):
-        if name in batch:
-            pieces[name] = parts_of(batch[name], sizes)
-    # A caption's first word is given, not predicted.
-    pieces["weight"] = [int((words[:, 1:] != pad).sum()) for words in pieces["words"]]
-    pieces["whole_weight"] = [batch["weight"]] * len(sizes)
-    return batches_of(pieces)
+    parts = batches.parted({name: value for name, value in batch.items() if name != "words"}, sizes)
+    for part, words in zip(parts, parts_of(batch["words"], captions), strict=True):
+        # A caption's first word is given, not predicted.
+        part |= {"words": words, "weight": int((words[:, 1:] != pad).sum())}
+    return parts

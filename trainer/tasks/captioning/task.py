@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.data import builtin_scenes
 from trainer.data.image_folders import images_in
 from trainer.data.splits import select
 from trainer.data.tensors import normalise
@@ -18,15 +17,15 @@ from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
 from trainer.learning.criterion import summed_loss, with_reduction
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import decode
-from trainer.task.batches import Batch, part_sizes
+from trainer.task.batches import Batch, in_blocks, part_sizes, whole_weight
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tasks.captioning.decode import beam_search
 from trainer.tasks.captioning.features import with_features
-from trainer.tasks.captioning.files import CaptioningFiles, open_images, read_table, resize_px, scenes_spec
+from trainer.tasks.captioning.files import CaptioningFiles, open_images, read_table, resize_px
 from trainer.tasks.captioning.model import Captioner
-from trainer.tasks.captioning.rows import Crops, TrainRows, ValRows, parted
+from trainer.tasks.captioning.rows import Crops, Seen, TrainRows, ValRows, parted
 
 
 class CaptioningTask:
@@ -40,7 +39,6 @@ class CaptioningTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin_scenes.draw_scenes(scenes_spec(self.config))
         table = read_table(self.config)
         chosen = select(self.config, len(table.images))
         data = self.config.data
@@ -54,10 +52,11 @@ class CaptioningTask:
         images = open_images(self.config, table, shown if everything else chosen.used, side, progress)
         train = [(int(i), encode(caption)) for i in chosen.train for caption in table.captions[i]]
         val = [(int(i), [encode(c) for c in table.captions[i]], table.captions[i]) for i in shown]
-        crops = crops_of(self.config, side, images.size_px)
+        cropped = Seen(images, crops_of(self.config, side, images.size_px))
+        centred = Seen(images, Crops(side, images.size_px, 1, None))
         return Rows(
-            TrainRows(images, train, crops, seed=self.config.seed, pad=pad),
-            ValRows(images, val, crop_px=side, pad=pad),
+            TrainRows(cropped, train, pad, self.config.seed),
+            ValRows(centred, val, pad),
             images.cached,
             (images.note,),
         )
@@ -74,20 +73,13 @@ class CaptioningTask:
 
     def parts(self, model: nn.Module) -> Parts:
         assert isinstance(model, Captioner)
-        pretrained = {id(parameter) for parameter in model.encoder.backbone.parameters()}
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        return Parts(
-            main=[parameter for parameter in trained if id(parameter) not in pretrained],
-            pretrained=[parameter for parameter in trained if id(parameter) in pretrained],
-        )
+        return Parts.of(model, pretrained=model.encoder.backbone.parameters())
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         words = batch["words"]
         seen, known = seen_in(batch)
         loss = self._loss_of(model(seen, words, known), words)
-        # Scaled for the gradient of the whole batch, also where this is only a part of it.
-        whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
-        return with_reduction(loss, whole, self.config.criterion.reduction)
+        return with_reduction(loss, whole_weight(batch), self.config.criterion.reduction)
 
     def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
         return parted(batch, part_sizes(len(seen_in(batch)[0]), largest), self._words().word_to_idx[PAD])
@@ -121,9 +113,7 @@ class CaptioningTask:
         names = images_in(folder, self.config.data.bad_samples)
         crop, side = self.config.data.image_size, resize_px(self.config.data.image_size)
         start = (side - crop) // 2
-        size = self.config.training.val_batch_size or self.config.training.batch_size
-        for first in range(0, len(names), size):
-            few = names[first : first + size]
+        for few in in_blocks(names, self.config.training.val_batch_size or self.config.training.batch_size):
             pixels = np.stack([decode(folder / name, side)[start : start + crop, start : start + crop] for name in few])
             image = model.image_vectors(normalise(torch.from_numpy(pixels).to(device)))
             for name, caption in zip(few, self._captions(model, image), strict=True):

@@ -11,9 +11,9 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from trainer.checkpoints.weights import read_weights
+from trainer.checkpoints.weights import fetching, read_weights
 from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
-from trainer.errors import ConfigError, DataError, Problem, first_line
+from trainer.errors import ConfigError, DataError, Problem, explained, first_line
 from trainer.learning.randomness import untouched
 from trainer.tasks.classification.config import ClassificationModel
 from trainer.tasks.classification.rows import Statistics
@@ -45,13 +45,10 @@ def build_backbone(settings: ClassificationModel, classes: int, side_px: int, we
 
     `ConfigError` where weights cannot be loaded, or the backbone cannot take such images.
     """
-    wanted = weights and (settings.pretrained or settings.weights is not None)
-    try:
+    what = f"{settings.backbone_name} cannot be built for images of {side_px} px"
+    with explained("model.backbone_name", what, "", TypeError, ValueError, RuntimeError, AssertionError):
         model = _made(settings, classes, side_px)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        what = f"{settings.backbone_name} cannot be built for images of {side_px} px ({first_line(error)})"
-        raise ConfigError([Problem("model.backbone_name", what)]) from None
-    if wanted:
+    if weights and (settings.pretrained or settings.weights is not None):
         file = settings.weights
         _fill(model, _published(settings) if file is None else read_weights(file, "classification"), settings)
     _try_out(model, settings, side_px)
@@ -134,34 +131,21 @@ def _first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
 
 
 def _change_channels(model: nn.Module, channels: int) -> None:
-    """Replaces the first layer, made for colour images, by one for other channels."""
-    name, old = _first_convolution(model)
-    new = nn.Conv2d(
-        channels,
-        old.out_channels,
-        old.kernel_size,  # type: ignore[arg-type]
-        old.stride,  # type: ignore[arg-type]
-        old.padding,  # type: ignore[arg-type]
-        old.dilation,  # type: ignore[arg-type]
-        old.groups,
-        old.bias is not None,
-    )
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, new)
+    """Makes the first layer, which takes colour images, one for other channels, with random weights."""
+    _, first = _first_convolution(model)
+    first.in_channels = channels
+    first.weight = nn.Parameter(first.weight.new_empty(first.out_channels, channels, *first.kernel_size))
+    first.reset_parameters()
 
 
 def _published(settings: ClassificationModel) -> Mapping[str, Tensor]:
     """The library's own weights, from its cache or from the network."""
     name = settings.backbone_name
-    try:
+    with fetching(name):
         if settings.load_from == "timm":
             return timm.create_model(name, pretrained=True).state_dict()
         state: Mapping[str, Tensor] = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
         return state
-    except (OSError, RuntimeError, ValueError, AttributeError) as error:
-        what = f"the weights of {name} could not be fetched ({first_line(error)})"
-        fix = "give a file with model.weights=PATH, or start from random weights with model.pretrained=false"
-        raise ConfigError([Problem("model.pretrained", f"{what}; {fix}")]) from None
 
 
 def _fill(model: nn.Module, state: Mapping[str, Tensor], settings: ClassificationModel) -> None:
@@ -187,8 +171,6 @@ def _fill(model: nn.Module, state: Mapping[str, Tensor], settings: Classificatio
 @torch.no_grad()
 def _try_out(model: nn.Module, settings: ClassificationModel, side_px: int) -> None:
     """Tries one image; `ConfigError` where the model cannot take it."""
-    try:
+    what, fix = f"{settings.backbone_name} takes no images of {side_px} px", "choose another data.image_size"
+    with explained("model.backbone_name", what, fix, RuntimeError, ValueError, AssertionError, IndexError):
         model.eval()(torch.zeros(1, settings.in_channels, side_px, side_px))
-    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-        what = f"{settings.backbone_name} takes no images of {side_px} px ({first_line(error)})"
-        raise ConfigError([Problem("model.backbone_name", f"{what}; choose another data.image_size")]) from None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.checkpoints.weight_files import require_start
 from trainer.config.registry import load
@@ -19,13 +19,13 @@ from trainer.data.scenes.spec import KINDS, ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError, counted, listed
 from trainer.store.arrays import OnProgress
+from trainer.task.defaults import FilesDefaults
 from trainer.task.library_checks import Check, run_checks, section
 from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.labels import (
     Reading,
     Source,
-    class_sizes,
     classes_of,
     named_images,
     read_source,
@@ -68,11 +68,11 @@ def scenes_spec(config: ClassificationConfig) -> ScenesSpec | None:
     return builtin_scenes.scenes_spec(data.scenes, data.images_dir is not None or data.labels_file is not None)
 
 
-def sources(config: ClassificationConfig) -> tuple[Source, ...]:
-    """One source of all images, or one to train and one to validate on."""
+def sources(config: ClassificationConfig, progress: OnProgress | None = None) -> tuple[Source, ...]:
+    """One source of all images, or one to train and one to validate on; built-in scenes are drawn if necessary."""
     data, spec = config.data, scenes_spec(config)
     if spec is not None:
-        return (Source("data.images_dir", builtin_scenes.drawn_files(spec).classes_dir, None),)
+        return (Source("data.images_dir", builtin_scenes.drawn_files(spec, progress).classes_dir, None),)
     if data.labels_file is not None:
         images = data.images_dir or data.labels_file.parent
         first = Source("data.labels_file", images, data.labels_file)
@@ -89,9 +89,9 @@ def sources(config: ClassificationConfig) -> tuple[Source, ...]:
     return (first,) if val is None else (first, Source("data.val_images_dir", val, None))
 
 
-def read_table(config: ClassificationConfig) -> LabelTable:
+def read_table(config: ClassificationConfig, progress: OnProgress | None = None) -> LabelTable:
     """The usable images with their labels; `DataError` names what is wrong by file and row."""
-    named = sources(config)
+    named = sources(config, progress)
     for source in named:
         if source.labels_file is not None and not source.labels_file.is_file():
             raise DataError(f"{source.labels_file}: no such file of labels ({source.key})")
@@ -142,10 +142,8 @@ def checked_classes(config: ClassificationConfig, classes: Sequence[str], severa
         raise DataError(f"{counted(len(classes), 'class')} ({shown}): nothing to tell apart")
 
 
-class ClassificationFiles:
+class ClassificationFiles(FilesDefaults):
     """`TaskFiles` of classification."""
-
-    CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
 
     @staticmethod
     def metric(config: ClassificationConfig) -> Metric:
@@ -202,12 +200,9 @@ class ClassificationFiles:
 
     @staticmethod
     def prepare(config: ClassificationConfig, progress: OnProgress) -> None:
-        def open_all() -> None:
-            table = read_table(config)
-            chosen = select(config, len(table.images), table.held_out)
-            open_source_images(config, table.images, chosen.used, config.data.image_size, progress)
-
-        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
+        table = read_table(config, progress)
+        chosen = select(config, len(table.images), table.held_out)
+        open_source_images(config, table.images, chosen.used, config.data.image_size, progress)
 
 
 def _require_apart(config: ClassificationConfig) -> None:
@@ -216,6 +211,11 @@ def _require_apart(config: ClassificationConfig) -> None:
     if folder is not None and config.data.labels_file is None and written.is_relative_to(folder):
         what = f"checkpoint.dir={written} lies in data.images_dir={folder}, whose folders are classes"
         raise DataError(f"{what}: keep the images in a folder of their own")
+
+
+def _class_sizes(table: LabelTable, images: Iterable[int]) -> NDArray[np.int64]:
+    """The number of images of each class, among these."""
+    return np.bincount([label for image in images for label in table.labels[image]], minlength=len(table.classes))
 
 
 def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection) -> tuple[str, ...]:
@@ -232,15 +232,14 @@ def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection
     warnings += left_out(table.skipped, "image", "row", "folder")
     if table.twice:
         warnings.append(f"{len(table.twice)} images are trained and validated on, such as {table.twice[0]}")
-    everything = class_sizes(table.labels, iter(range(len(table.images))), len(table.classes))
+    everything = _class_sizes(table, range(len(table.images)))
     large, small = int(np.argmax(everything)), int(np.argmin(everything))
     if everything[large] > _UNEVEN * everything[small]:
         many, few = (f"{table.classes[place]} has {everything[place]}" for place in (large, small))
         times = everything[large] / max(1, everything[small])
         warnings.append(f"uneven classes: {many} images, {few} ({times:.3g}×); f1_macro weighs all classes alike")
     for indices, use in ((chosen.train, "train on"), (chosen.val, "validate on")):
-        counts = class_sizes(table.labels, map(int, indices), len(table.classes))
-        lacking = [table.classes[place] for place, count in enumerate(counts) if not count]
+        lacking = [table.classes[place] for place in np.flatnonzero(_class_sizes(table, indices) == 0)]
         if lacking and not config.training.overfit:
             shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
             warnings.append(f"no image to {use} for class {shown}")

@@ -155,12 +155,3 @@ def classes_of(sides: Sequence[LabelledImages]) -> tuple[str, ...]:
     names = {label for side in sides for labels in side.labels.values() for label in labels}
     numbers = all(name.isascii() and name.isdigit() for name in names)
     return tuple(sorted(names, key=lambda name: (int(name), name) if numbers else (0, name)))
-
-
-def class_sizes(images: Sequence[tuple[int, ...]], indices: Iterator[int], classes: int) -> list[int]:
-    """The number of images of each class."""
-    counts = [0] * classes
-    for index in indices:
-        for label in images[index]:
-            counts[label] += 1
-    return counts

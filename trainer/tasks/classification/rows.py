@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +13,8 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from trainer.learning.randomness import undisturbed, uniforms
-from trainer.task.batches import Batch, RowKey, batches_of, parts_of
-from trainer.tasks.classification.config import AugmentationSchedule, Mixing
+from trainer.task.batches import Batch, ImageRows, RowKey
+from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.source_images import SourceImages
 from trainer.tasks.classification.transforms import DRAWS, Chains, as_tensor, pasted, with_channels
 
@@ -66,68 +65,46 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Chance:
-    """The random parts of training; `span_epochs` is the span of the augmentation's schedule."""
-
-    insert_background_p: float
-    background_max_ratio: float
-    schedule: AugmentationSchedule
-    span_epochs: int
-    mixing: Mixing
-
-
-class TrainRows:
-    """Training images by number, augmented by `chance`; treated like validation images where that is None.
+class TrainRows(ImageRows):
+    """Training images by number, augmented and mixed by chance; in overfit mode treated like validation images.
 
     images: uint8 [batch, channels, side, side], or float where transforms or mixing make it so.
     """
 
-    def __init__(
-        self,
-        data: Labelled,
-        rows: NDArray[np.int64],
-        chains: Chains,
-        statistics: Statistics,
-        *,
-        seed: int,
-        chance: Chance | None,
-    ) -> None:
-        self.data, self.rows, self.chains, self.statistics = data, rows, chains, statistics
-        self.seed, self.chance = seed, chance
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    data: Labelled
+    chains: Chains
+    statistics: Statistics
+    config: ClassificationConfig
 
     def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
-        epoch = keys[0][0]
-        chosen = self.rows[[row for _, row in keys]]
-        draws = uniforms(self.seed, epoch, chosen, DRAWS)
+        epoch, chosen = keys[0][0], self.chosen(keys)
+        draws = uniforms(self.config.seed, epoch, chosen, DRAWS)
         with undisturbed():
             pictures = [self._picture(int(image), list(d), epoch) for image, d in zip(chosen, draws, strict=True)]
             images, labels = self._mixed(torch.stack(pictures), self.data.targets(chosen), keys[0])
         return {"images": images, "labels": labels, "weight": len(keys)}
 
     def _picture(self, image: int, draws: Sequence[float], epoch: int) -> Tensor:
-        if self.chance is None:
+        if self.config.training.overfit:
             return self.chains.framed(self.data.image(image), self.chains.val, draws[0])
-        behind = self.data.pictures.backgrounds
-        if behind is not None and draws[1] < self.chance.insert_background_p:
+        settings, behind = self.config.data, self.data.pictures.backgrounds
+        if behind is not None and draws[1] < settings.insert_background_p:
             whole = as_tensor(self.data.pictures.images[image])
             background = as_tensor(behind[int(draws[2] * len(behind.paths))])
-            ratio = self.chance.background_max_ratio
-            picture = with_channels(pasted(whole, background, draws[3:6], ratio), self.data.channels)
+            picture = pasted(whole, background, draws[3:6], settings.background_max_ratio)
+            picture = with_channels(picture, self.data.channels)
         else:
             picture = self.data.image(image)
-        augmented = draws[6] < self.chance.schedule.chance(epoch, self.chance.span_epochs)
+        augmented = draws[6] < settings.augmentation_p_schedule.chance(epoch, self.config.schedule_epochs)
         return self.chains.framed(picture, self.chains.train if augmented else (), draws[0])
 
     def _mixed(self, images: Tensor, labels: Tensor, first: RowKey) -> tuple[Tensor, Tensor]:
         """With chance `mixing.p` a batch of mixed images; a function of the batch, identified by its first row."""
-        mixing = self.chance.mixing if self.chance is not None else None
-        if mixing is None or mixing.p == 0.0:
+        mixing = self.config.training.mixing
+        if self.config.training.overfit or mixing.p == 0.0:
             return images, labels
         epoch, row = first
-        lot, seed = uniforms(self.seed, MIX_STREAM + epoch, np.array([row]), 2)[0]
+        lot, seed = uniforms(self.config.seed, MIX_STREAM + epoch, np.array([row]), 2)[0]
         if lot >= mixing.p:
             return images, labels
         torch.default_generator.manual_seed(int(seed * 2**53))
@@ -140,17 +117,15 @@ class TrainRows:
         return images, labels
 
 
-class ValRows:
+@dataclass(frozen=True)
+class ValRows(ImageRows):
     """Validation images by number; random draws in their transforms are the same every time."""
 
-    def __init__(self, data: Labelled, rows: NDArray[np.int64], chains: Chains) -> None:
-        self.data, self.rows, self.chains = data, rows, chains
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    data: Labelled
+    chains: Chains
 
     def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
-        chosen = self.rows[[row for _, row in keys]]
+        chosen = self.chosen(keys)
         seeds = uniforms(0, VAL_STREAM, chosen, 1)[:, 0]
         with undisturbed():
             pictures = [
@@ -163,13 +138,3 @@ class ValRows:
             "files": [str(self.data.pictures.images.paths[image]) for image in chosen],
             "weight": len(keys),
         }
-
-
-def parted(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
-    """A batch of training or validation rows in parts of so many images; `whole_weight` is that batch's weight."""
-    pieces: dict[str, Sequence[Any]] = {
-        name: parts_of(batch[name], sizes) for name in ("images", "labels", "files") if name in batch
-    }
-    pieces["weight"] = list(sizes)
-    pieces["whole_weight"] = [batch["weight"]] * len(sizes)
-    return batches_of(pieces)

@@ -24,13 +24,10 @@ def macro_f1(hits: Counts, true: Counts, predicted: Counts) -> float:
     return float(np.mean(2.0 * hits[occur] / total[occur])) if occur.any() else 0.0
 
 
-def one_label_scores(
-    probabilities: NDArray[np.float32], truth: NDArray[np.int64]
-) -> tuple[dict[str, float], Counts, NDArray[np.int64]]:
-    """Metrics, confusion matrix and predicted classes; `probabilities` is [images, classes], `truth` [images]."""
+def one_label_scores(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> tuple[dict[str, float], Counts]:
+    """Metrics and confusion matrix; `probabilities` is [images, classes], `truth` [images]."""
     images, classes = probabilities.shape
-    predicted = probabilities.argmax(axis=1)
-    table = confusion(truth, predicted, classes)
+    table = confusion(truth, probabilities.argmax(axis=1), classes)
     metrics = {
         "accuracy": float(np.trace(table)) / images,
         "f1_macro": macro_f1(np.diag(table), table.sum(axis=1), table.sum(axis=0)),
@@ -40,24 +37,23 @@ def one_label_scores(
         # Of equal ones the earlier class comes first; else a model with 0 for all but one would have five right.
         before = (probabilities == of_truth) & (np.arange(classes) < truth[:, None])
         metrics["top5_accuracy"] = float((((probabilities > of_truth) | before).sum(axis=1) < 5).mean())
-    return metrics, table, predicted
+    return metrics, table
 
 
 def several_label_scores(
     probabilities: NDArray[np.float32], truth: NDArray[np.float32], threshold: float
-) -> tuple[dict[str, float], NDArray[np.bool_]]:
-    """Metrics and predicted labels, where each class is predicted on its own; both arrays are [images, classes].
+) -> dict[str, float]:
+    """Metrics where each class is predicted on its own; both arrays are [images, classes].
 
     `accuracy` is the share of images whose labels are all correct, `label_accuracy` that of single answers.
     """
     predicted, true = probabilities >= threshold, truth > 0.5
     right = predicted == true
-    metrics = {
+    return {
         "accuracy": float(right.all(axis=1).mean()),
         "label_accuracy": float(right.mean()),
         "f1_macro": macro_f1((predicted & true).sum(axis=0), true.sum(axis=0), predicted.sum(axis=0)),
     }
-    return metrics, predicted
 
 
 def matrix_of(table: Counts, classes: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.data import builtin_scenes
 from trainer.data.image_folders import images_in
 from trainer.data.splits import select
 from trainer.errors import DataError
@@ -20,7 +19,8 @@ from trainer.learning.criterion import summed_loss, with_reduction
 from trainer.learning.randomness import undisturbed, uniforms
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import decode
-from trainer.task.batches import Batch, part_sizes
+from trainer.task.batches import Batch, in_blocks, part_sizes, parted, whole_weight
+from trainer.task.defaults import TaskDefaults
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.classification.backbones import (
     build_backbone,
@@ -30,14 +30,14 @@ from trainer.tasks.classification.backbones import (
     statistics_of,
 )
 from trainer.tasks.classification.config import ClassificationConfig
-from trainer.tasks.classification.files import LabelTable, checked_classes, read_table, scenes_spec
-from trainer.tasks.classification.rows import VAL_STREAM, Chance, Labelled, TrainRows, ValRows, parted
+from trainer.tasks.classification.files import LabelTable, checked_classes, read_table
+from trainer.tasks.classification.rows import VAL_STREAM, Labelled, TrainRows, ValRows
 from trainer.tasks.classification.scores import MOST_CLASSES, matrix_of, one_label_scores, several_label_scores
 from trainer.tasks.classification.source_images import open_source_images, source_px
 from trainer.tasks.classification.transforms import as_tensor, build_chains
 
 
-class ClassificationTask:
+class ClassificationTask(TaskDefaults):
     """`Task` of classification; without data its classes come from a checkpoint's `extras`."""
 
     def __init__(self, config: ClassificationConfig, extras: Mapping[str, Any] | None = None) -> None:
@@ -51,41 +51,24 @@ class ClassificationTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin_scenes.draw_scenes(scenes_spec(self.config))
         config, data = self.config, self.config.data
-        labels, table = self._labelled(read_table(config))
+        table = read_table(config)
+        labels = self._labels(table)
         chosen = select(config, len(table.images), table.held_out)
         side = image_size or data.image_size
-        self._require_size(side)
+        if self.built_px and side != self.built_px and has_fixed_size(config.model):
+            raise other_size(config.model, self.built_px, side)
         self._opened_px = side
         shown = np.arange(len(table.images)) if everything else chosen.val
         pictures = open_source_images(config, table.images, shown if everything else chosen.used, side, progress)
         chains = build_chains(data, side, source_px(config, side), config.model.in_channels)
         labelled = Labelled(pictures, labels, len(self.classes), self.several, config.model.in_channels)
-        chance = Chance(
-            data.insert_background_p,
-            data.background_max_ratio,
-            data.augmentation_p_schedule,
-            config.schedule_epochs,
-            config.training.mixing,
-        )
         return Rows(
-            TrainRows(
-                labelled,
-                chosen.train,
-                chains,
-                self.statistics,
-                seed=config.seed,
-                chance=None if config.training.overfit else chance,
-            ),
-            ValRows(labelled, shown, chains),
+            TrainRows(chosen.train, labelled, chains, self.statistics, config),
+            ValRows(shown, labelled, chains),
             pictures.cached,
             pictures.notes,
         )
-
-    def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
-        """Nothing to compute ahead: the whole backbone is trained."""
-        return rows
 
     def build_model(self, weights: bool) -> nn.Module:
         assert self.classes, "rows are opened, or extras given, before anything else"
@@ -94,23 +77,17 @@ class ClassificationTask:
 
     def parts(self, model: nn.Module) -> Parts:
         head = head_of(model)
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        return Parts(
-            main=[parameter for parameter in trained if id(parameter) in head],
-            pretrained=[parameter for parameter in trained if id(parameter) not in head],
-        )
+        return Parts.of(model, pretrained=(part for part in model.parameters() if id(part) not in head))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         images = self.statistics.applied(batch["images"])
         with nullcontext() if len(images) > 1 else _statistics_kept(model):
             logits = model(images)
         loss = self._loss_of(logits, batch["labels"], self.config.criterion.label_smoothing)
-        # Scaled for the gradient of the whole batch, also where this is only a part of it.
-        whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
-        return with_reduction(loss, whole, self.config.criterion.reduction)
+        return with_reduction(loss, whole_weight(batch), self.config.criterion.reduction)
 
     def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
-        return parted(batch, part_sizes(len(batch["images"]), largest))
+        return parted(batch, part_sizes(batch["weight"], largest))
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Scores:
         total = torch.zeros((), dtype=torch.float64)
@@ -135,16 +112,15 @@ class ClassificationTask:
         chains = build_chains(config.data, side, source, config.model.in_channels)
         names = images_in(folder, self.config.data.bad_samples)
         seeds = uniforms(0, VAL_STREAM, np.arange(len(names)), 1)[:, 0]
-        size = config.training.val_batch_size or config.training.batch_size
-        for first in range(0, len(names), size):
-            few = names[first : first + size]
+        seeded = list(zip(names, seeds, strict=True))
+        for few in in_blocks(seeded, config.training.val_batch_size or config.training.batch_size):
             with undisturbed():
                 pictures = [
                     chains.framed(as_tensor(decode(folder / name, source, config.model.in_channels)), chains.val, seed)
-                    for name, seed in zip(few, seeds[first : first + size], strict=True)
+                    for name, seed in few
                 ]
             logits = model(self.statistics.applied(torch.stack(pictures).to(device)))
-            for name, row in zip(few, self._probabilities(logits).cpu().numpy(), strict=True):
+            for (name, _), row in zip(few, self._probabilities(logits).cpu().numpy(), strict=True):
                 labels, scores = self._answer(row)
                 separator = config.data.label_separator
                 yield {
@@ -156,7 +132,7 @@ class ClassificationTask:
     def extras(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "several": self.several, "built_px": self.built_px}
 
-    def _labelled(self, table: LabelTable) -> tuple[Sequence[tuple[int, ...]], LabelTable]:
+    def _labels(self, table: LabelTable) -> Sequence[tuple[int, ...]]:
         """The labels of a table as the class numbers of the model, which after training has names for them."""
         if not self.classes:
             checked_classes(self.config, table.classes, table.several)
@@ -168,11 +144,7 @@ class ClassificationTask:
         if table.several and not self.several:
             raise DataError("an image has several labels, or none, but the model was trained on one label each")
         number = [self.classes.index(name) for name in table.classes]
-        return [tuple(number[label] for label in labels) for labels in table.labels], table
-
-    def _require_size(self, side: int) -> None:
-        if self.built_px and side != self.built_px and has_fixed_size(self.config.model):
-            raise other_size(self.config.model, self.built_px, side)
+        return [tuple(number[label] for label in labels) for labels in table.labels]
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         return logits.float().sigmoid() if self.several else logits.float().softmax(dim=1)
@@ -192,9 +164,9 @@ class ClassificationTask:
     def _scores(self, loss: float, probabilities: np.ndarray, truth: np.ndarray, files: Sequence[str]) -> Scores:
         evaluation, matrix = self.config.evaluation, None
         if self.several:
-            metrics, _ = several_label_scores(probabilities, truth, evaluation.threshold)
+            metrics = several_label_scores(probabilities, truth, evaluation.threshold)
         else:
-            metrics, table, _ = one_label_scores(probabilities, truth)
+            metrics, table = one_label_scores(probabilities, truth)
             if evaluation.confusion_matrix and len(self.classes) <= MOST_CLASSES:
                 matrix = matrix_of(table, self.classes)
         if not self.config.metrics.accuracy:

@@ -6,13 +6,12 @@ An entry is a name, `RandomHorizontalFlip`, or a name with arguments, in either 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from trainer.data.library_models import transform_arguments, unfit
+from trainer.data.library_models import nearest, transform_arguments, unfit
 
 TRANSFORM_LISTS = ("pre_transforms", "train_augmentations", "val_augmentations", "post_transforms")
 NESTED = "transforms"  # the argument of RandomApply, RandomChoice, RandomOrder and Compose: a list again
@@ -64,7 +63,7 @@ def _mistakes_of_entry(entry: Any) -> Iterator[str]:
         return
     if name not in known:
         why = unfit(name)
-        yield f"{name} {why}" if why else f"unknown transform {name}{_nearest(name, known)}"
+        yield f"{name} {why}" if why else f"unknown transform {name}{nearest(name, known)}"
         return
     takes = known[name]
     for argument in arguments:
@@ -77,11 +76,6 @@ def _mistakes_of_entry(entry: Any) -> Iterator[str]:
             yield from (f"{name}: {mistake}" for mistake in _mistakes(inner))
         else:
             yield f"{name}: {NESTED} must be a list"
-
-
-def _nearest(word: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 TransformList = Annotated[tuple[Any, ...], BeforeValidator(_canonical)]

@@ -48,15 +48,6 @@ class Chains:
         return _through("post_transforms", self.post, image).contiguous()
 
 
-@dataclass(frozen=True)
-class Pasting:
-    """Settings for pasting training images onto backgrounds."""
-
-    p: float
-    max_ratio: float
-    pictures: Sequence[Pixels] | Any
-
-
 def as_tensor(pixels: Pixels) -> Tensor:
     """uint8 [side, side, channels] → [channels, side, side], a copy."""
     return torch.tensor(pixels).permute(2, 0, 1)
@@ -183,13 +174,10 @@ def _argument(where: str, name: str, key: str, value: Any, side_px: int) -> Any:
         return _chain(where, value, side_px)
     if key in ("size", "padding"):
         return _in_pixels(value, side_px)
+    named = {"interpolation": InterpolationMode, "policy": AutoAugmentPolicy, "dtype": _dtype}
     try:
-        if key == "interpolation" and isinstance(value, str):
-            return InterpolationMode(value)
-        if key == "policy" and isinstance(value, str):
-            return AutoAugmentPolicy(value)
-        if key == "dtype" and isinstance(value, str):
-            return _dtype(value)
+        if key in named and isinstance(value, str):
+            return named[key](value)
         if key == "dtype" and isinstance(value, Mapping):
             raise ValueError("one type for images, such as float32")
     except ValueError as error:

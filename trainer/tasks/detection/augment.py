@@ -13,10 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.ops import box_area, box_convert
 from torchvision.transforms.v2 import functional as F
 
 from trainer.store.image_cache import Pixels
-from trainer.tasks.detection.boxes import area, xyxy_to_cxcywh
 from trainer.tasks.detection.config import AugmentSettings
 
 Layout = Literal["stretch", "letterbox"]
@@ -70,33 +70,27 @@ def place_in(side: int, aspect: float, layout: Layout) -> Place:
 def framed(picture: Picture, side: int, layout: Layout) -> Sample:
     """An image at its place in a square of `side` pixels."""
     image = torch.tensor(picture.pixels).permute(2, 0, 1)
-    place = place_in(side, picture.aspect, layout)
-    return _fitted(image, picture.boxes * image.shape[-1], picture.labels, place, side)
+    return _fitted(image, _boxes_of(picture), picture.labels, place_in(side, picture.aspect, layout), side)
 
 
 def augmented(picture: Picture, side: int, layout: Layout, settings: AugmentSettings, draws: Sequence[float]) -> Sample:
     """As `framed`, with a change of colours, a crop and a mirror image, as `draws` (DRAWS of them) say."""
-    source = picture.pixels.shape[0]
     image = _coloured(torch.tensor(picture.pixels).permute(2, 0, 1), settings, draws[:4])
-    boxes, labels, aspect = picture.boxes * source, picture.labels, picture.aspect
+    boxes, labels, aspect = _boxes_of(picture), picture.labels, picture.aspect
     if draws[4] < settings.crop_p:
-        top, left, height, width = crop_window(source, settings, draws[5:9])
+        top, left, height, width = crop_window(image.shape[-1], settings, draws[5:9])
         image = F.crop(image, top, left, height, width)
-        before = area(boxes)
-        corner = torch.tensor([left, top, left, top])
-        inside = (boxes - corner).clamp(min=0.0).minimum(torch.tensor([width, height, width, height]))
-        seen = area(inside)
-        keep = (seen > 0) & (seen >= settings.min_visible * before)
-        boxes, labels = inside[keep], labels[keep]
+        inside = F.crop(boxes, top, left, height, width)
+        seen = box_area(inside)
+        keep = (seen > 0) & (seen >= settings.min_visible * box_area(boxes))
+        boxes, labels = tv_tensors.wrap(inside[keep], like=inside), labels[keep]
         aspect = aspect * width / height
     for chance, axis, flip in (
         (settings.hflip_p, 9, F.horizontal_flip),
         (settings.vflip_p, 10, F.vertical_flip),
     ):
         if draws[axis] < chance:
-            height, width = image.shape[-2:]
-            image = flip(image)
-            boxes = flip(_wrapped(boxes, height, width)).as_subclass(Tensor)
+            image, boxes = flip(image), flip(boxes)
     return _fitted(image, boxes, labels, place_in(side, aspect, layout), side)
 
 
@@ -123,11 +117,13 @@ def _coloured(image: Tensor, settings: AugmentSettings, draws: Sequence[float]) 
     return image
 
 
-def _wrapped(boxes: Tensor, height: int, width: int) -> tv_tensors.BoundingBoxes:
-    return tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width))
+def _boxes_of(picture: Picture) -> tv_tensors.BoundingBoxes:
+    """The boxes of a picture in its pixels."""
+    source = picture.pixels.shape[0]
+    return tv_tensors.BoundingBoxes(picture.boxes * source, format="XYXY", canvas_size=(source, source))
 
 
-def _fitted(image: Tensor, boxes: Tensor, labels: Tensor, place: Place, side: int) -> Sample:
+def _fitted(image: Tensor, boxes: tv_tensors.BoundingBoxes, labels: Tensor, place: Place, side: int) -> Sample:
     """Image [3, height, width] and boxes in its pixels, resized to their place and padded to the square."""
     size = [place.height, place.width]
     borders = [
@@ -136,7 +132,6 @@ def _fitted(image: Tensor, boxes: Tensor, labels: Tensor, place: Place, side: in
         side - place.width - place.left,
         side - place.height - place.top,
     ]
-    wrapped = _wrapped(boxes, *image.shape[-2:])
     image = F.pad(F.resize(image, size, antialias=True), borders, fill=GREY)
-    moved = F.pad(F.resize(wrapped, size), borders).as_subclass(Tensor)
-    return Sample(image.contiguous(), xyxy_to_cxcywh(moved.float() / side), labels, place)
+    moved = F.pad(F.resize(boxes, size), borders).as_subclass(Tensor)
+    return Sample(image.contiguous(), box_convert(moved.float() / side, "xyxy", "cxcywh"), labels, place)

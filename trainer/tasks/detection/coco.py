@@ -16,6 +16,8 @@ from trainer.data.image_folders import sizes, unreadable
 from trainer.errors import DataError, listed
 
 SKIP_HINT = "data.bad_samples=skip leaves them out"
+Named = tuple[str, tuple[int, int]]  # an image's file name, its width and height
+Box = tuple[Any, tuple[float, ...], bool, float]  # category id, xywh, crowd, area
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,11 @@ class Objects:
 
 @dataclass(frozen=True)
 class CocoFile:
-    """The usable part of one file: image names, their (width, height), boxes as (category id, xywh, crowd, area)."""
+    """The usable part of one file: image names, their (width, height), their boxes."""
 
     names: tuple[str, ...]
     sizes: tuple[tuple[int, int], ...]
-    boxes: tuple[tuple[tuple[Any, tuple[float, ...], bool, float], ...], ...]
+    boxes: tuple[tuple[Box, ...], ...]
     categories: Mapping[Any, str]
 
 
@@ -73,13 +75,12 @@ def read_coco(path: Path, images_dir: Path, stamp: str, skip: bool, faults: Faul
     categories = _categories(content["categories"], path)
     images = _images(content["images"], path, faults)
     images = _existing(images, images_dir, stamp, skip, faults)
-    boxes: dict[Any, list[tuple[Any, tuple[float, ...], bool, float]]] = {number: [] for number in images}
+    boxes: dict[Any, list[Box]] = {number: [] for number in images}
     known = {entry.get("id") for entry in content["images"] if isinstance(entry, dict)}
     for position, entry in enumerate(content["annotations"]):
         what, box = _box(entry, images, known, categories)
         if what:
-            number = entry.get("id", f"at position {position}") if isinstance(entry, dict) else f"at {position}"
-            faults.add(path, "unusable annotation", f"{number} {what}")
+            faults.add(path, "unusable annotation", f"{_number_of(entry, position)} {what}")
         elif box is not None:
             boxes[entry["image_id"]].append(box)
     return CocoFile(
@@ -115,19 +116,23 @@ def _categories(entries: Sequence[Any], path: Path) -> dict[Any, str]:
     return names
 
 
+def _number_of(entry: Any, position: int) -> Any:
+    """An entry's id, or its position where it has none."""
+    return entry.get("id", f"at position {position}") if isinstance(entry, dict) else f"at {position}"
+
+
 def _is_id(value: Any) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
-def _images(entries: Sequence[Any], path: Path, faults: Faults) -> dict[Any, tuple[str, tuple[int, int]]]:
-    """Image id → file name and (width, height)."""
-    images: dict[Any, tuple[str, tuple[int, int]]] = {}
+def _images(entries: Sequence[Any], path: Path, faults: Faults) -> dict[Any, Named]:
+    """The usable images by their ids."""
+    images: dict[Any, Named] = {}
     names: set[str] = set()
     for position, entry in enumerate(entries):
         what = _image_problem(entry, images, names)
         if what:
-            number = entry.get("id", f"at position {position}") if isinstance(entry, dict) else f"at {position}"
-            faults.add(path, "unusable image", f"{number} {what}")
+            faults.add(path, "unusable image", f"{_number_of(entry, position)} {what}")
         else:
             names.add(entry["file_name"])
             images[entry["id"]] = entry["file_name"], (int(entry["width"]), int(entry["height"]))
@@ -150,9 +155,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _existing(
-    images: dict[Any, tuple[str, tuple[int, int]]], folder: Path, stamp: str, skip: bool, faults: Faults
-) -> dict[Any, tuple[str, tuple[int, int]]]:
+def _existing(images: Mapping[Any, Named], folder: Path, stamp: str, skip: bool, faults: Faults) -> dict[Any, Named]:
     """The images whose files exist and have the annotated size (otherwise boxes would be misplaced)."""
     here = {number: entry for number, entry in images.items() if (folder / entry[0]).is_file()}
     for number, (name, _) in images.items():
@@ -174,8 +177,8 @@ def _existing(
 
 
 def _box(
-    entry: Any, images: Mapping[Any, tuple[str, tuple[int, int]]], known: set[Any], categories: Mapping[Any, str]
-) -> tuple[str, tuple[Any, tuple[float, ...], bool, float] | None]:
+    entry: Any, images: Mapping[Any, Named], known: set[Any], categories: Mapping[Any, str]
+) -> tuple[str, Box | None]:
     """A mistake in an annotation, or its clipped box; neither where its image was left out."""
     if not isinstance(entry, dict) or not _is_id(entry.get("image_id")) or entry["image_id"] not in known:
         return "belongs to no image", None

@@ -23,9 +23,9 @@ def coco_metrics(
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    content = dataset(truth, classes)
-    ground = COCO(content)
-    judged = COCOeval_faster(ground, ground.loadRes(results(detections)), iouType="bbox", print_function=_silent)
+    ground = COCO(dataset(truth, classes))
+    found = ground.loadRes(results(detections))
+    judged = COCOeval_faster(ground, found, iouType="bbox", print_function=lambda *_: None)
     judged.params.maxDets = [1, 10, MOST]
     judged.evaluate()
     judged.accumulate()
@@ -58,22 +58,20 @@ def class_metrics(classes: Sequence[str]) -> list[str]:
 
 def dataset(truth: Sequence[NDArray[np.float64]], classes: Sequence[str]) -> dict[str, Any]:
     """Ground truth in COCO's form; ids count from 1, since 0 means `unmatched` there."""
-    annotations: list[dict[str, Any]] = []
-    for image, rows in enumerate(truth, start=1):
-        for left, top, width, height, label, crowd, area in rows.tolist():
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image,
-                    "category_id": int(label) + 1,
-                    "bbox": [left, top, width, height],
-                    "area": area,
-                    "iscrowd": int(crowd),
-                }
-            )
+    objects = [(image, row) for image, rows in enumerate(truth, start=1) for row in rows.tolist()]
     return {
         "images": [{"id": image} for image in range(1, len(truth) + 1)],
-        "annotations": annotations,
+        "annotations": [
+            {
+                "id": number,
+                "image_id": image,
+                "category_id": int(label) + 1,
+                "bbox": box,
+                "area": area,
+                "iscrowd": int(crowd),
+            }
+            for number, (image, (*box, label, crowd, area)) in enumerate(objects, start=1)
+        ],
         "categories": [{"id": label, "name": name} for label, name in enumerate(classes, start=1)],
     }
 
@@ -85,7 +83,3 @@ def results(detections: Sequence[Detected]) -> list[dict[str, Any]]:
         for image, item in enumerate(detections, start=1)
         for box, label, score in zip(item.boxes.tolist(), item.labels.tolist(), item.scores.tolist(), strict=True)
     ]
-
-
-def _silent(*_words: object) -> None:
-    pass

@@ -15,6 +15,7 @@ from trainer.config.settings import (
     ScheduleName,
     SchedulerSettings,
     TrainingSettings,
+    nearest_multiples,
     schedule_name,
 )
 from trainer.tasks.detection.detectors import DETECTORS, strides_of
@@ -103,7 +104,7 @@ class DetectionConfig(RunConfig):
 
     @model_validator(mode="after")
     def _the_model_fits_the_images(self) -> Self:
-        mistakes = [mistake for size in self._sizes() for mistake in self._misfits(size)]
+        mistakes = [mistake for size in self.image_sizes for mistake in self._misfits(size)]
         if self.model.name == "detr":
             weights = {name: getattr(self.criterion, name) for name in ("box_weight", "giou_weight")}
             broken = [f"criterion.{name}={value:g}" for name, value in weights.items() if not value.is_integer()]
@@ -112,19 +113,13 @@ class DetectionConfig(RunConfig):
             raise ValueError("; ".join(mistakes))
         return self
 
-    def _sizes(self) -> tuple[int, ...]:
-        """Every size that images are trained at."""
-        schedule = self.training.resize_schedule or ()
-        return tuple(dict.fromkeys((self.data.image_size, *(size for _, size in schedule))))
-
     def _misfits(self, size: int) -> list[str]:
         model = self.model
         strides = strides_of(model)
         stride = strides[-1]
         if size % stride:
-            lower = size // stride * stride
-            near = " or ".join(str(side) for side in (lower, lower + stride) if side)
-            return [f"data.image_size={size} must be a multiple of the model's largest stride, {stride}: {near}"]
+            what = f"data.image_size={size} must be a multiple of the model's largest stride, {stride}"
+            return [f"{what}: {nearest_multiples(size, stride)}"]
         if model.pretrained or DETECTORS[model.name].one_level:
             return []  # its queries are not chosen from the places of the maps
         places = sum((size // step) ** 2 for step in strides)

@@ -26,8 +26,6 @@ class Detector:
     more than the library's deviation of 0.02, at which it learns much more slowly.
     """
 
-    model: str
-    config: str
     sizes: Callable[[DetectionModel], Arguments]
     losses: Callable[[DetectionModel, DetectionCriterion], Arguments]
     one_level: bool = False
@@ -105,15 +103,11 @@ def _detr_losses(_model: DetectionModel, criterion: DetectionCriterion) -> Argum
 DETECTORS: dict[DetectorName, Detector] = {
     # Lv et al. 2024
     "rt_detr_v2": Detector(
-        "transformers:RTDetrV2ForObjectDetection",
-        "transformers:RTDetrV2Config",
         lambda model: _real_time(model) | {"decoder_n_levels": model.levels},
         _real_time_losses,
     ),
     # Carion et al. 2020
     "detr": Detector(
-        "transformers:DetrForObjectDetection",
-        "transformers:DetrConfig",
         _detr,
         _detr_losses,
         one_level=True,
@@ -122,12 +116,7 @@ DETECTORS: dict[DetectorName, Detector] = {
         xavier=True,
     ),
     # Peng et al. 2024
-    "d_fine": Detector(
-        "transformers:DFineForObjectDetection",
-        "transformers:DFineConfig",
-        _real_time,
-        _real_time_losses,
-    ),
+    "d_fine": Detector(_real_time, _real_time_losses),
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError, listed
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images, shared_images
+from trainer.task.defaults import FilesDefaults
 from trainer.task.library_checks import run_checks
 from trainer.task.protocols import LOSS, DataSummary, Metric
-from trainer.tasks.detection.coco import CocoFile, Faults, Objects, named_images, read_coco
+from trainer.tasks.detection.coco import Box, CocoFile, Faults, Objects, named_images, read_coco
 from trainer.tasks.detection.config import DetectionConfig
 
 
@@ -43,10 +44,6 @@ class DetectionTable:
     twice: tuple[str, ...]
     fingerprint: str
 
-    @property
-    def boxes(self) -> int:
-        return sum(len(objects) for objects in self.objects)
-
 
 @dataclass(frozen=True)
 class Source:
@@ -62,11 +59,11 @@ def scenes_spec(config: DetectionConfig) -> ScenesSpec | None:
     return builtin_scenes.scenes_spec(config.data.scenes, config.data.images_dir is not None)
 
 
-def sources(config: DetectionConfig) -> tuple[Source, ...]:
-    """One file of all images, or one to train and one to validate on."""
+def sources(config: DetectionConfig, progress: OnProgress | None = None) -> tuple[Source, ...]:
+    """One file of all images, or one to train and one to validate on; built-in scenes are drawn if necessary."""
     data, spec = config.data, scenes_spec(config)
     if spec is not None:
-        files = builtin_scenes.drawn_files(spec)
+        files = builtin_scenes.drawn_files(spec, progress)
         return (Source("data.annotations", files.annotations, files.images_dir),)
     assert data.images_dir is not None, "the configuration checks that it comes with the annotations"
     if data.annotations is not None:
@@ -79,9 +76,9 @@ def sources(config: DetectionConfig) -> tuple[Source, ...]:
     )
 
 
-def read_table(config: DetectionConfig) -> DetectionTable:
+def read_table(config: DetectionConfig, progress: OnProgress | None = None) -> DetectionTable:
     """The usable images with their boxes; `DataError` names what is wrong by file and id."""
-    named = sources(config)
+    named = sources(config, progress)
     for source in named:
         if not source.annotations.is_file():
             raise DataError(f"{source.annotations}: no such annotation file ({source.key})")
@@ -134,7 +131,7 @@ def _united(each: Sequence[Mapping[Any, str]], named: Sequence[Source]) -> dict[
     return dict(sorted(united.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 
-def _objects(boxes: Sequence[tuple[Any, tuple[float, ...], bool, float]], label_of: Mapping[Any, int]) -> Objects:
+def _objects(boxes: Sequence[Box], label_of: Mapping[Any, int]) -> Objects:
     return Objects(
         boxes=np.array([box for _, box, _, _ in boxes], dtype=np.float64).reshape(-1, 4),
         labels=np.array([label_of[category] for category, _, _, _ in boxes], dtype=np.int64),
@@ -158,10 +155,8 @@ def open_images(
     return shared_images(table.images, used, round(side * data.source_scale), data.cache_gb, progress)
 
 
-class DetectionFiles:
+class DetectionFiles(FilesDefaults):
     """`TaskFiles` of detection."""
-
-    CHEAP_EVALUATION: ClassVar[Mapping[str, Any]] = {}
 
     @staticmethod
     def metric(config: DetectionConfig) -> Metric:
@@ -183,7 +178,8 @@ class DetectionFiles:
             require_boxes(table, chosen)
             skipped, stamp = table.skipped, table.fingerprint
             warnings, targets = _warnings(config, table), f"boxes of {listed(table.classes, 'class')}"
-            description = f"{len(table.images)} images, {table.boxes} boxes of {len(table.classes)} classes from "
+            boxes = sum(len(objects) for objects in table.objects)
+            description = f"{len(table.images)} images, {boxes} boxes of {len(table.classes)} classes from "
             description += " and ".join(str(source.annotations) for source in sources(config))
         warned = (*asked_too_much(config, chosen), *warnings)
         return chosen.summary(description, stamp, skipped, warned, targets=targets)
@@ -197,12 +193,9 @@ class DetectionFiles:
 
     @staticmethod
     def prepare(config: DetectionConfig, progress: OnProgress) -> None:
-        def open_all() -> None:
-            table = read_table(config)
-            chosen = select(config, len(table.images), table.held_out)
-            open_images(config, table, chosen.used, config.data.image_size, progress)
-
-        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
+        table = read_table(config, progress)
+        chosen = select(config, len(table.images), table.held_out)
+        open_images(config, table, chosen.used, config.data.image_size, progress)
 
 
 def require_boxes(table: DetectionTable, chosen: Selection) -> None:

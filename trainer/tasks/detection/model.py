@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainer.checkpoints.weights import quiet
 from trainer.config.registry import load
-from trainer.errors import ConfigError, Problem, first_line
+from trainer.errors import ConfigError, Problem, explained
 from trainer.tasks.detection.config import DetectionConfig
 from trainer.tasks.detection.detectors import DETECTORS, Detector
 from trainer.tasks.detection.model_settings import DetectionModel
@@ -27,9 +28,9 @@ def build_detector(config: DetectionConfig, classes: Sequence[str]) -> nn.Module
     losses = row.losses(config.model, config.criterion)
     names = {"id2label": dict(enumerate(classes)), "label2id": {name: i for i, name in enumerate(classes)}}
     if config.model.pretrained:
-        return _finished(_pretrained(config.model, row, {**losses, **names}))
-    settings = load(row.config)(**row.sizes(config.model), **losses, **names)
-    model = _made(row, settings)
+        return _finished(_pretrained(config.model, {**losses, **names}))
+    settings = _library(config.model.name)[0](**row.sizes(config.model), **losses, **names)
+    model = _made(config.model.name, settings)
     _thaw(model)
     _complete_initialisation(model, row)
     return _finished(model)
@@ -37,9 +38,8 @@ def build_detector(config: DetectionConfig, classes: Sequence[str]) -> nn.Module
 
 def rebuild_detector(name: str, architecture: str) -> nn.Module:
     """The detector that `architecture` describes, its weights still to be loaded."""
-    row = DETECTORS[name]  # type: ignore[index]  # a checkpoint's configuration has been checked
     content = json.loads(architecture)
-    model = _made(row, load(row.config).from_dict(content["library"]))
+    model = _made(name, _library(name)[0].from_dict(content["library"]))
     if content["thawed"]:
         _thaw(model)
     return _finished(model)
@@ -51,56 +51,42 @@ def architecture_of(model: nn.Module, pretrained: bool) -> str:
     return json.dumps({"library": library, "thawed": not pretrained})
 
 
-def _made(row: Detector, settings: Any) -> nn.Module:
+def _library(name: str) -> tuple[Any, Any]:
+    """The library's classes of the configuration and the model of a detector."""
+    settings = load("transformers:CONFIG_MAPPING")[name]
+    return settings, load("transformers:MODEL_FOR_OBJECT_DETECTION_MAPPING")[settings]
+
+
+def _made(name: str, settings: Any) -> nn.Module:
     with warnings.catch_warnings():  # a warning about sizes for a kernel that is not used here
         warnings.filterwarnings("ignore", message="You'd better set embed_dim")
-        model: nn.Module = load(row.model)(settings)
+        model: nn.Module = _library(name)[1](settings)
         return model
 
 
-def _pretrained(settings: DetectionModel, row: Detector, arguments: dict[str, Any]) -> nn.Module:
+def _pretrained(settings: DetectionModel, arguments: dict[str, Any]) -> nn.Module:
     """A published or saved model, with new heads where its number of classes is another."""
-    source = str(settings.pretrained)
     require_pretrained(settings)
-    with _explained(settings.name, source), _quiet():
-        model: nn.Module = load(row.model).from_pretrained(source, ignore_mismatched_sizes=True, **arguments)
+    detector = _library(settings.name)[1]
+    with _explained(settings), quiet("transformers"):  # which reports that heads are new, as intended
+        model: nn.Module = detector.from_pretrained(settings.pretrained, ignore_mismatched_sizes=True, **arguments)
         return model
 
 
 def require_pretrained(settings: DetectionModel) -> None:
     """`ConfigError` where the named model cannot be loaded, or is another; reads its description only."""
-    source = str(settings.pretrained)
-    with _explained(settings.name, source), _quiet():
-        kind = load("transformers:AutoConfig").from_pretrained(source).model_type
+    with _explained(settings), quiet("transformers"):
+        kind = load("transformers:AutoConfig").from_pretrained(settings.pretrained).model_type
     if kind != settings.name:
-        raise ConfigError([Problem("model.pretrained", f"{source} is a {kind}, not a {settings.name}")])
+        raise ConfigError([Problem("model.pretrained", f"{settings.pretrained} is a {kind}, not a {settings.name}")])
 
 
-@contextmanager
-def _explained(name: str, source: str) -> Iterator[None]:
+def _explained(settings: DetectionModel) -> AbstractContextManager[None]:
     """Turns errors of fetching and reading into one `ConfigError` with advice."""
-    try:
-        yield
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
-        what = f"no {name} could be loaded from {source} ({first_line(error)})"
-        fix = "name a folder with a saved model (config.json and model.safetensors) with model.pretrained=FOLDER, "
-        fix += "or start from random weights with model.pretrained=false"
-        raise ConfigError([Problem("model.pretrained", f"{what}; {fix}")]) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Turns off the library's report that heads are new, which is intended."""
-    logging = load("transformers.utils:logging")
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+    what = f"no {settings.name} could be loaded from {settings.pretrained}"
+    fix = "name a folder with a saved model (config.json and model.safetensors) with model.pretrained=FOLDER, "
+    fix += "or start from random weights with model.pretrained=false"
+    return explained("model.pretrained", what, fix, OSError, ValueError, ImportError, KeyError, RuntimeError)
 
 
 def _thaw(model: nn.Module) -> None:

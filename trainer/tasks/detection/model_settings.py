@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, field_validator, model_validator
+from pydantic import model_validator
 
-from trainer.config.section import Section, setting
+from trainer.config.section import AS_TUPLE, HubOrFolder, Section, setting
 
 DetectorName = Literal["rt_detr_v2", "detr", "d_fine"]
-Sizes = Annotated[tuple[int, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+Sizes = Annotated[tuple[int, ...], AS_TUPLE]
 
 
 class DetectionModel(Section):
     # Each detector has the library's loss of its own, summed over the layers of its decoder.
     name: DetectorName = setting("rt_detr_v2", "the detector", role="loss")
-    pretrained: str | Literal[False] = setting(
+    pretrained: HubOrFolder | Literal[False] = setting(
         False,
         "start from a hub's name or a folder with a saved model, whose sizes then hold; false = random weights",
         role=("data", "use"),
@@ -38,13 +37,6 @@ class DetectionModel(Section):
     backbone_stem: int = setting(64, "channels after the stem; even", scale="log", search=(8, 256), ge=2)
     backbone_widths: Sizes = setting((256, 512, 1024, 2048), "channels of each stage")
     backbone_depths: Sizes = setting((3, 4, 6, 3), "blocks of each stage; the first has stride 4, each next doubles it")
-
-    @field_validator("pretrained")
-    @classmethod
-    def _absolute_folder(cls, value: str | Literal[False]) -> str | Literal[False]:
-        if value is False or not Path(value).expanduser().is_dir():
-            return value
-        return str(Path(value).expanduser().absolute())
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:

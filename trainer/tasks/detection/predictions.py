@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from trainer.tasks.detection.boxes import cxcywh_to_xyxy, xyxy_to_xywh
+from torchvision.ops import box_convert
 
 MOST = 100  # detections of an image that count, as in COCO
 
@@ -37,11 +36,12 @@ def detections(logits: Tensor, boxes: Tensor, places: Tensor, sizes: Tensor, no_
     pixels [batch, 2].
     """
     scores, labels, queries = _best(logits.float().nan_to_num(), no_object)
-    square = cxcywh_to_xyxy(boxes.float().nan_to_num().gather(1, queries[..., None].expand(-1, -1, 4)))
+    found = boxes.float().nan_to_num().gather(1, queries[..., None].expand(-1, -1, 4))
+    square = box_convert(found, "cxcywh", "xyxy")
     offset = places[:, None, :2].repeat(1, 1, 2)
     extent = places[:, None, 2:].repeat(1, 1, 2)
     pixels = ((square - offset) / extent).clamp(0.0, 1.0).double() * sizes[:, None].repeat(1, 1, 2)
-    wide = xyxy_to_xywh(pixels).cpu().numpy()
+    wide = box_convert(pixels, "xyxy", "xywh").cpu().numpy()
     return [
         Detected(box, label, score)
         for box, label, score in zip(wide, labels.cpu().numpy(), scores.double().cpu().numpy(), strict=True)

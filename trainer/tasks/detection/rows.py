@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.ops import box_convert
 
 from trainer.learning.randomness import uniforms
 from trainer.store.image_cache import Images
-from trainer.task.batches import Batch, RowKey, batches_of, parts_of
+from trainer.task.batches import Batch, ImageRows, RowKey, batches_of, parts_of
 from trainer.tasks.detection.augment import DRAWS, Layout, Picture, Sample, augmented, framed
-from trainer.tasks.detection.boxes import xywh_to_xyxy
 from trainer.tasks.detection.coco import Objects
 from trainer.tasks.detection.config import AugmentSettings
 
@@ -35,9 +35,9 @@ class Annotated:
         """An image with its boxes for training; crowds are left out."""
         objects, (width, height) = self.objects[image], self.sizes[image]
         kept = ~objects.crowd
-        parts = xywh_to_xyxy(objects.boxes)[kept] / np.array([width, height, width, height])
-        boxes = torch.from_numpy(parts.astype(np.float32))
-        return Picture(self.images[image], boxes, torch.from_numpy(objects.labels[kept]), width / height)
+        boxes = box_convert(torch.from_numpy(objects.boxes[kept]), "xywh", "xyxy")
+        parts = (boxes / torch.tensor([width, height, width, height])).float()
+        return Picture(self.images[image], parts, torch.from_numpy(objects.labels[kept]), width / height)
 
 
 def collated(samples: Sequence[Sample]) -> Batch:
@@ -69,27 +69,18 @@ def parted(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
     return batches_of(pieces)
 
 
-class TrainRows:
+@dataclass(frozen=True)
+class TrainRows(ImageRows):
     """Training images by number, augmented unless `augment` is None."""
 
-    def __init__(
-        self,
-        data: Annotated,
-        rows: NDArray[np.int64],
-        *,
-        side_px: int,
-        layout: Layout,
-        seed: int,
-        augment: AugmentSettings | None,
-    ) -> None:
-        self.data, self.rows, self.side_px, self.layout = data, rows, side_px, layout
-        self.seed, self.augment = seed, augment
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    data: Annotated
+    side_px: int
+    layout: Layout
+    seed: int
+    augment: AugmentSettings | None
 
     def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
-        chosen = self.rows[[row for _, row in keys]]
+        chosen = self.chosen(keys)
         draws = uniforms(self.seed, keys[0][0], chosen, DRAWS)
         return collated([self._sample(int(image), list(draw)) for image, draw in zip(chosen, draws, strict=True)])
 
@@ -100,19 +91,18 @@ class TrainRows:
         return augmented(picture, self.side_px, self.layout, self.augment, draws)
 
 
-class ValRows:
+@dataclass(frozen=True)
+class ValRows(ImageRows):
     """Validation images by number, with all their annotations."""
 
-    def __init__(self, data: Annotated, rows: NDArray[np.int64], *, side_px: int, layout: Layout) -> None:
-        self.data, self.rows, self.side_px, self.layout = data, rows, side_px, layout
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    data: Annotated
+    side_px: int
+    layout: Layout
 
     def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
         """As in training, and: places, xywh of the picture in the square as parts of it [batch, 4]; sizes, width
         and height of the file [batch, 2]; truth, for each object xywh, label, crowd, area [all objects, 7]."""
-        chosen = [int(self.rows[row]) for _, row in keys]
+        chosen = self.chosen(keys).tolist()
         samples = [framed(self.data.picture(image), self.side_px, self.layout) for image in chosen]
         objects = [self.data.objects[image] for image in chosen]
         return {

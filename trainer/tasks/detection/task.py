@@ -12,28 +12,22 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import normalize
 
-from trainer.data import builtin_scenes
 from trainer.data.image_folders import images_in
 from trainer.data.splits import select
 from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
 from trainer.errors import DataError
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import decode
-from trainer.task.batches import Batch, part_sizes
+from trainer.task.batches import Batch, in_blocks, part_sizes
+from trainer.task.defaults import TaskDefaults
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.detection.augment import Picture, framed
 from trainer.tasks.detection.coco_map import coco_metrics
 from trainer.tasks.detection.config import DetectionConfig
 from trainer.tasks.detection.detectors import DETECTORS
-from trainer.tasks.detection.files import (
-    DetectionFiles,
-    DetectionTable,
-    open_images,
-    read_table,
-    require_boxes,
-    scenes_spec,
-)
+from trainer.tasks.detection.files import DetectionFiles, DetectionTable, open_images, read_table, require_boxes
 from trainer.tasks.detection.model import BACKBONE, architecture_of, build_detector, rebuild_detector
 from trainer.tasks.detection.predictions import Detected, detections, sample_of
 from trainer.tasks.detection.rows import Annotated, TrainRows, ValRows, parted, place_part
@@ -47,7 +41,7 @@ _PARTS = {
 }
 
 
-class DetectionTask:
+class DetectionTask(TaskDefaults):
     """`Task` of detection; without data its classes and its model's sizes come from a checkpoint's `extras`."""
 
     def __init__(self, config: DetectionConfig, extras: Mapping[str, Any] | None = None) -> None:
@@ -60,32 +54,21 @@ class DetectionTask:
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
-        builtin_scenes.draw_scenes(scenes_spec(self.config))
         table = self._labelled(read_table(self.config))
         chosen = select(self.config, len(table.images), table.held_out)
         require_boxes(table, chosen)
-        data, training = self.config.data, self.config.training
+        data = self.config.data
+        augment = None if self.config.training.overfit else data.augment
         side = image_size or data.image_size
         shown = np.arange(len(table.images)) if everything else chosen.val
         images = open_images(self.config, table, shown if everything else chosen.used, side, progress)
         annotated = Annotated(images, table.sizes, table.objects)
         return Rows(
-            TrainRows(
-                annotated,
-                chosen.train,
-                side_px=side,
-                layout=data.resize,
-                seed=self.config.seed,
-                augment=None if training.overfit else data.augment,
-            ),
-            ValRows(annotated, shown, side_px=side, layout=data.resize),
+            TrainRows(chosen.train, annotated, side, data.resize, self.config.seed, augment),
+            ValRows(shown, annotated, side, data.resize),
             images.cached,
             (images.note,),
         )
-
-    def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
-        """Nothing to compute ahead: all parts of a detector are trained."""
-        return rows
 
     def build_model(self, weights: bool) -> nn.Module:
         if not weights and self.architecture:
@@ -96,12 +79,7 @@ class DetectionTask:
         return model
 
     def parts(self, model: nn.Module) -> Parts:
-        backbone = {id(parameter) for parameter in model.get_submodule(BACKBONE).parameters()}
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        return Parts(
-            main=[parameter for parameter in trained if id(parameter) not in backbone],
-            pretrained=[parameter for parameter in trained if id(parameter) in backbone],
-        )
+        return Parts.of(model, pretrained=model.get_submodule(BACKBONE).parameters())
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The library's loss, a mean over boxes, times the boxes.
@@ -144,9 +122,7 @@ class DetectionTask:
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
         """A row for each predicted box; an image without one has one row of empty cells."""
         names = images_in(folder, self.config.data.bad_samples)
-        size = self.config.training.val_batch_size or self.config.training.batch_size
-        for first in range(0, len(names), size):
-            few = names[first : first + size]
+        for few in in_blocks(names, self.config.training.val_batch_size or self.config.training.batch_size):
             for name, predicted in zip(few, self._found(model, [folder / name for name in few], device), strict=True):
                 yield from self._lines(name, predicted.above(self.config.evaluation.score_threshold))
 
@@ -168,11 +144,8 @@ class DetectionTask:
     def _pixels(self, images: Tensor) -> Tensor:
         """uint8 [batch, 3, side, side] → float, scaled as the detector expects."""
         scaled = images.float() / 255.0
-        if not self.row.imagenet:
-            return scaled
-        mean = torch.tensor(IMAGENET_MEAN, device=images.device)[:, None, None]
-        std = torch.tensor(IMAGENET_STD, device=images.device)[:, None, None]
-        return (scaled - mean) / std
+        normalised: Tensor = normalize(scaled, IMAGENET_MEAN, IMAGENET_STD) if self.row.imagenet else scaled
+        return normalised
 
     def _found(self, model: nn.Module, paths: Sequence[Path], device: Any) -> list[Detected]:
         data = self.config.data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -14,33 +14,18 @@ from trainer.errors import ConfigError, Problem
 from trainer.learning.randomness import untouched
 from trainer.store.digests import model_digest
 from trainer.tasks.diffusion.config_parts import PRETRAINED_FACTOR, VaeSettings
-from trainer.tasks.diffusion.published_parts import explained, fetched, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.published_parts import fetched, loading, shared_part, subfolder_of
 from trainer.tasks.diffusion.tinyvae import TinyVae, Trained
 
-
-class Published(NamedTuple):
-    """The present place of a repository's weights. Its `scaling_factor` holds for latents of that model."""
-
-    name: str
-    subfolder: str | None
-    scaling_factor: float | None
-
-
-_WHAT = "an autoencoder"
-_STABLE_DIFFUSION_1 = 0.18215  # also the library's default
-# Withdrawn repositories with the mirrors of their weights; repositories with several models in folders.
-PUBLISHED: dict[str, Published] = {
-    "runwayml/stable-diffusion-v1-5": Published(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5", "vae", _STABLE_DIFFUSION_1
-    ),
-    "runwayml/stable-diffusion-inpainting": Published(
-        "stable-diffusion-v1-5/stable-diffusion-inpainting", "vae", _STABLE_DIFFUSION_1
-    ),
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": Published(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5", "vae", _STABLE_DIFFUSION_1
-    ),
-    "CompVis/stable-diffusion-v1-4": Published("CompVis/stable-diffusion-v1-4", "vae", _STABLE_DIFFUSION_1),
+# Repositories of Stable Diffusion 1, which have several models in folders, and where they are now: some are withdrawn,
+# and have mirrors.
+STABLE_DIFFUSION_1: Mapping[str, str] = {
+    "runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "runwayml/stable-diffusion-inpainting": "stable-diffusion-v1-5/stable-diffusion-inpainting",
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "CompVis/stable-diffusion-v1-4": "CompVis/stable-diffusion-v1-4",
 }
+SCALE_1 = 0.18215  # of their latents; also the library's default
 
 
 class Autoencoder:
@@ -57,7 +42,9 @@ class Autoencoder:
 
     def slicing(self, wanted: bool) -> None:
         """Whether images are decoded one at a time."""
-        self.net.use_slicing = wanted
+        for part in self.net.modules():
+            if isinstance(part, AutoencoderKL):
+                part.use_slicing = wanted
 
     def encode(self, images: Tensor) -> Tensor:
         """uint8 [batch, side, side, 3] → float16 [batch, channels, side / factor, side / factor].
@@ -91,27 +78,28 @@ def pretrained_autoencoder(settings: VaeSettings, channels: int) -> Autoencoder:
     """The autoencoder that the configuration names, loaded once a process; `ConfigError` where it does not load or
     fit."""
     asked = settings.pretrained_model_name
-    published, inside = _place(settings)
+    name, inside = _place(settings)
 
     def load() -> Autoencoder:
-        with explained("vae", asked, _WHAT), quiet():
-            net: Any = fetched(AutoencoderKL.from_pretrained, published.name, **inside)
+        with loading("vae", asked):
+            net: Any = fetched(AutoencoderKL.from_pretrained, name, **inside)
         _check(net.config, asked, channels)
-        return Autoencoder(net, settings.scaling_factor or published.scaling_factor or net.config.scaling_factor)
+        own = SCALE_1 if asked in STABLE_DIFFUSION_1 else net.config.scaling_factor
+        return Autoencoder(net, settings.scaling_factor or own)
 
-    key = ("vae", published.name, *inside.values(), settings.scaling_factor, channels)
-    autoencoder = shared_part(key, Path(published.name), load)
+    key = ("vae", name, *inside.values(), settings.scaling_factor, channels)
+    autoencoder = shared_part(key, Path(name), load)
     autoencoder.slicing(settings.use_slicing)
     return autoencoder
 
 
 def require_autoencoder(settings: VaeSettings, channels: int) -> None:
     """`ConfigError` where the named autoencoder cannot be loaded or does not fit; reads its description only."""
-    name = settings.pretrained_model_name
-    published, inside = _place(settings)
-    with explained("vae", name, _WHAT), quiet():
-        described: Mapping[str, Any] = fetched(AutoencoderKL.load_config, published.name, **inside)
-    _check(described, name, channels)
+    asked = settings.pretrained_model_name
+    name, inside = _place(settings)
+    with loading("vae", asked):
+        described: Mapping[str, Any] = fetched(AutoencoderKL.load_config, name, **inside)
+    _check(described, asked, channels)
 
 
 def _check(described: Mapping[str, Any], name: str, channels: int) -> None:
@@ -123,8 +111,8 @@ def _check(described: Mapping[str, Any], name: str, channels: int) -> None:
     factor, latents = 2 ** (len(described.get("block_out_channels", (64,))) - 1), described.get("latent_channels", 4)
     wrong = []
     if factor != PRETRAINED_FACTOR:
-        wrong.append(Problem("vae.pretrained_model_name", f"{name} has {factor} pixels a side of a latent, not "
-                             f"{PRETRAINED_FACTOR}"))  # fmt: skip
+        what = f"{name} has {factor} pixels a side of a latent, not {PRETRAINED_FACTOR}"
+        wrong.append(Problem("vae.pretrained_model_name", what))
     if latents != channels:
         what = f"is {channels}, but the latents of {name} have {latents} channels"
         wrong.append(Problem("model.in_channels", what))
@@ -132,9 +120,9 @@ def _check(described: Mapping[str, Any], name: str, channels: int) -> None:
         raise ConfigError(wrong)
 
 
-def _place(settings: VaeSettings) -> tuple[Published, dict[str, str]]:
-    """The place of the autoencoder, and the library's arguments for the folder in it."""
+def _place(settings: VaeSettings) -> tuple[str, dict[str, str]]:
+    """The present name of the autoencoder's repository, and the library's arguments for the folder in it."""
     asked = settings.pretrained_model_name
-    published = PUBLISHED.get(asked, Published(asked, None, None))
-    subfolder = settings.subfolder or published.subfolder or subfolder_of(published.name, "vae")
-    return published, {"subfolder": subfolder} if subfolder else {}
+    usual = "vae" if asked in STABLE_DIFFUSION_1 else subfolder_of(asked, "vae")
+    subfolder = settings.subfolder or usual
+    return STABLE_DIFFUSION_1.get(asked, asked), {"subfolder": subfolder} if subfolder else {}

@@ -6,9 +6,9 @@ import math
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from trainer.config.section import AbsolutePath, Section, setting
+from trainer.config.section import AS_TUPLE, AbsolutePath, Section, setting
 from trainer.config.settings import (
     LARGEST_PX,
     SMALLEST_PX,
@@ -19,6 +19,7 @@ from trainer.config.settings import (
     ScheduleName,
     SchedulerSettings,
     TrainingSettings,
+    nearest_multiples,
     schedule_name,
 )
 from trainer.data.library_models import backbone_names, no_backbone
@@ -28,11 +29,7 @@ MULTIPLE_PX = 8  # image sizes are multiples of it
 _COSINE_SIGNAL = 1e-9  # approximately: its last level adds 0.999 of what can be added, for any number of levels
 
 
-def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Texts = Annotated[tuple[str, ...], AS_TUPLE]
 
 
 class DiffusionData(DataSettings):
@@ -258,7 +255,7 @@ class DiffusionConfig(RunConfig):
 
     @model_validator(mode="after")
     def _the_parts_fit(self) -> Self:
-        mistakes = [mistake for size in self._sizes() for mistake in self._misfits(size)]
+        mistakes = [mistake for size in self.image_sizes for mistake in self._misfits(size)]
         levels, steps = self.diffusion.num_train_timesteps, self.evaluation.sampling_steps
         if steps > levels:
             what = f"evaluation.sampling_steps={steps} is more than diffusion.num_train_timesteps={levels}"
@@ -272,24 +269,13 @@ class DiffusionConfig(RunConfig):
             raise ValueError("; ".join(mistakes))
         return self
 
-    def _sizes(self) -> tuple[int, ...]:
-        """Every size that images are trained at."""
-        schedule = self.training.resize_schedule or ()
-        return tuple(dict.fromkeys((self.data.image_size, *(size for _, size in schedule))))
-
     def _misfits(self, size: int) -> list[str]:
         factor, patch = self.vae.factor, self.model.patch_size
         step = math.lcm(MULTIPLE_PX, factor * patch)
         if size % step == 0:
             return []
-        asked = [f"of {MULTIPLE_PX}: {_nearest(size, MULTIPLE_PX)}"] if size % MULTIPLE_PX else []
+        asked = [f"of {MULTIPLE_PX}: {nearest_multiples(size, MULTIPLE_PX)}"] if size % MULTIPLE_PX else []
         if step > MULTIPLE_PX:
             why = f"the VAE's {factor} pixels times model.patch_size={patch}"
-            asked.append(f"of {step} ({why}): {_nearest(size, step)}")
+            asked.append(f"of {step} ({why}): {nearest_multiples(size, step)}")
         return [f"data.image_size={size} must be a multiple {', and '.join(asked)}"]
-
-
-def _nearest(size: int, step: int) -> str:
-    """The multiples of `step` on both sides of a size."""
-    lower = size // step * step
-    return " or ".join(str(side) for side in (lower, lower + step) if side >= SMALLEST_PX)

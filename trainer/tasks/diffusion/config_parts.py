@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from trainer.config.section import Section, setting
+from trainer.config.section import HubOrFolder, Section, setting
 
 PRETRAINED_FACTOR = 8  # pixels a side of a latent, of every published Stable Diffusion VAE
-
-
-def _hub_or_folder(value: str) -> str:
-    """A folder's path made absolute; anything else is a hub's name."""
-    folder = Path(value).expanduser()
-    return str(folder.absolute()) if folder.is_dir() else value
 
 
 class VaeSettings(Section):
@@ -26,7 +19,7 @@ class VaeSettings(Section):
         "a published autoencoder, or a tiny one that is trained on the training images once and kept",
         role=("loss", "data"),
     )
-    pretrained_model_name: str = setting(
+    pretrained_model_name: HubOrFolder = setting(
         "stabilityai/sd-vae-ft-mse",
         "a hub's name, or a folder with config.json and weights",
         role=("loss", "data", "use"),
@@ -55,11 +48,6 @@ class VaeSettings(Section):
     )
     seed: int = setting(0, "builtin: its weights and batches", role="loss", ge=0)
 
-    @field_validator("pretrained_model_name")
-    @classmethod
-    def _absolute_folder(cls, value: str) -> str:
-        return _hub_or_folder(value)
-
     @field_validator("width")
     @classmethod
     def _whole_groups(cls, value: int) -> int:
@@ -83,7 +71,7 @@ class TextEncoderSettings(Section):
     type: Literal["pretrained", "builtin"] = setting(
         "pretrained", "a published CLIP text model, frozen, or a small one that is trained with the rest", role="data"
     )
-    pretrained_model_name: str = setting(
+    pretrained_model_name: HubOrFolder = setting(
         "openai/clip-vit-large-patch14",
         "a hub's name, or a folder with a saved text model and its tokenizer",
         role=("data", "use"),
@@ -98,11 +86,6 @@ class TextEncoderSettings(Section):
     width: int = setting(128, "builtin: width of its layers", scale="log", search=(16, 2048), ge=4)
     num_layers: int = setting(2, "builtin: transformer layers", search=(0, 24), ge=0)
     num_heads: int = setting(4, "builtin: heads of each attention", search=(1, 32), ge=1)
-
-    @field_validator("pretrained_model_name")
-    @classmethod
-    def _absolute_folder(cls, value: str) -> str:
-        return _hub_or_folder(value)
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:

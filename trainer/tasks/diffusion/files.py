@@ -1,19 +1,20 @@
-"""Image-text data as files: the built-in scenes, or a data set by name. Imports no torch."""
+"""Image-text data as files: the built-in scenes, a data set by name, or prompts. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from trainer.checkpoints.weight_files import require_model, require_weights
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
 from trainer.data.captions import CaptionTable, read_captions
-from trainer.data.image_folders import left_out
+from trainer.data.image_folders import files_below, left_out
 from trainer.data.scenes.spec import ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
-from trainer.errors import DataError
+from trainer.errors import DataError, listed
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images, shared_images
 from trainer.task.library_checks import Check, run_checks, section
@@ -30,12 +31,12 @@ def scenes_spec(config: DiffusionConfig) -> ScenesSpec | None:
     return builtin_scenes.scenes_spec(config.data.scenes, config.data.named_files)
 
 
-def read_table(config: DiffusionConfig) -> CaptionTable:
-    """The usable images with their captions; `DataError` names what is wrong."""
+def read_table(config: DiffusionConfig, progress: OnProgress | None = None) -> CaptionTable:
+    """The usable images with their captions; `DataError` names what is wrong. Draws built-in scenes if necessary."""
     spec = scenes_spec(config)
     if spec is None:
         return read_source(config.data)
-    files = builtin_scenes.drawn_files(spec)
+    files = builtin_scenes.drawn_files(spec, progress)
     return read_captions(files.images_dir, files.caption_file, config.data.bad_samples)
 
 
@@ -44,6 +45,28 @@ def open_images(
 ) -> Images:
     """The images of a run, resized to squares of `side` pixels."""
     return shared_images(table.images, used, side, config.data.cache_gb, progress)
+
+
+def prompts_in(folder: Path) -> list[tuple[str, str]]:
+    """The name and the text of each text file in and below a folder, by name; `DataError` where there is none, or an
+    empty one."""
+    names = files_below(folder, {".txt"})
+    if not names:
+        raise DataError(f"{folder}: no prompt in it (*.txt, one prompt a file)")
+    prompts: list[tuple[str, str]] = []
+    wrong: list[str] = []
+    for name in names:
+        try:
+            text = " ".join((folder / name).read_text(encoding="utf-8-sig").split())
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        if text:
+            prompts.append((name, text))
+        else:
+            wrong.append(name)
+    if wrong:
+        raise DataError(f"{folder}: {listed(wrong, 'file')} without readable words")
+    return prompts
 
 
 class DiffusionFiles:
@@ -93,11 +116,8 @@ class DiffusionFiles:
 
     @staticmethod
     def prepare(config: DiffusionConfig, progress: OnProgress) -> None:
-        def open_all() -> None:
-            table = read_table(config)
-            open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
-
-        builtin_scenes.prepare(scenes_spec(config), open_all, progress)
+        table = read_table(config, progress)
+        open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
 
 
 def _require_parts(config: DiffusionConfig) -> None:

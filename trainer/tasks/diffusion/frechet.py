@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -16,9 +15,10 @@ from trainer.checkpoints.files import UNREADABLE
 from trainer.checkpoints.weights import content_of
 from trainer.data.splits import Indices
 from trainer.data.tensors import normalise
-from trainer.errors import ConfigError, DataError, Problem, first_line
+from trainer.errors import ConfigError, DataError, Problem, explained, first_line
 from trainer.learning.randomness import untouched
 from trainer.store.image_cache import Images
+from trainer.task.batches import in_blocks
 
 Generate = Callable[[Sequence[str], Indices], Tensor]  # captions, image numbers → uint8 [n, side, side, 3]
 _CLASSIFIER = ("fc", "classifier", "heads", "head")
@@ -50,8 +50,7 @@ class Frechet:
         return frechet_distance(self._real, made)
 
     def _parts(self, size: int) -> Iterator[tuple[Indices, Sequence[str]]]:
-        for first in range(0, len(self.numbers), size):
-            yield self.numbers[first : first + size], self.captions[first : first + size]
+        yield from zip(in_blocks(self.numbers, size), in_blocks(self.captions, size), strict=True)
 
     def _pixels(self, numbers: Indices) -> Tensor:
         return torch.from_numpy(np.stack([self.images[number] for number in numbers.tolist()]))
@@ -80,13 +79,9 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
 def _backbone(name: str, weights: Path | None) -> nn.Module:
     """A torchvision classifier, which the configuration knows to be one, without its last layer."""
     where = "metrics.frechet_backbone"
-    try:
+    what, fix = f"the weights of {name} could not be loaded", "give a file with metrics.frechet_weights=PATH"
+    with explained(where, what, fix, OSError, ValueError):
         net: Any = get_model(name, weights=None if weights is not None else "DEFAULT")
-    except (URLError, OSError, ValueError) as error:
-        fix = "give a file with metrics.frechet_weights=PATH"
-        raise ConfigError(
-            [Problem(where, f"the weights of {name} could not be loaded ({first_line(error)}); {fix}")]
-        ) from None
     if weights is not None:
         _load(net, weights)
     for last in _CLASSIFIER:

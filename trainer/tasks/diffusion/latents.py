@@ -6,26 +6,23 @@ the last bit of a number depends on. For a trained text encoder nothing is kept.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from trainer.data.splits import Indices
-from trainer.store.arrays import ArrayStore, Block, Layout, NoRoomError, OnProgress
+from trainer.store.arrays import ArrayStore, OnProgress
 from trainer.store.digests import computed_by
-from trainer.store.image_cache import held_store, images_key, shared_store
+from trainer.store.frozen_outputs import finite, shared_outputs
+from trainer.store.image_cache import images_key
 from trainer.task.batches import Batch
 from trainer.task.protocols import Rows
 from trainer.tasks.diffusion.autoencoder import Autoencoder
-from trainer.tasks.diffusion.rows import TrainRows, ValRows
+from trainer.tasks.diffusion.rows import KeptLatents, TrainRows, ValRows
 from trainer.tasks.diffusion.text import FrozenText
 
 VERSION = 1  # increased whenever the same weights, images and captions would give other numbers
@@ -34,18 +31,6 @@ _BLOCK_CAPTIONS = 64
 
 GetAutoencoder = Callable[[], Autoencoder]
 GetText = Callable[[], FrozenText]
-
-
-class KeptLatents:
-    """Latents by image."""
-
-    def __init__(self, store: ArrayStore, used: Indices) -> None:
-        self.store = store
-        self._row_of = {image: row for row, image in enumerate(used.tolist())}
-
-    def batch(self, images: Indices) -> Tensor:
-        """float16 [images, channels, h, w]"""
-        return torch.from_numpy(np.stack([self.store[self._row_of[image]] for image in images.tolist()]))
 
 
 class KeptTexts:
@@ -74,24 +59,20 @@ def with_latents(
     images = train.shown.images
     used = np.unique(np.concatenate([train.rows, val.rows]))
 
-    def encoded(some: Indices) -> NDArray[np.float16]:
-        pixels = torch.from_numpy(np.stack([images[image] for image in some.tolist()]))
-        return _finite(get().encode(pixels.to(device)))
+    def encoded(some: slice) -> NDArray[np.float16]:
+        pixels = torch.from_numpy(np.stack([images[image] for image in used[some].tolist()]))
+        return finite(get().encode(pixels.to(device)))
 
-    depends_on = [images_key([images.paths[image] for image in used.tolist()], images.size_px)]
-    kept = _kept("latents", [get().digest, *depends_on], used, encoded, _BLOCK_IMAGES, device, limit_gb, progress)
+    files = images_key([images.paths[image] for image in used.tolist()], images.size_px)
+    key = _key("latents", get().digest, files, device)
+    kept = shared_outputs("latents", key, len(used), encoded, _BLOCK_IMAGES, limit_gb, progress)
     if isinstance(kept, str):
         note = f"the autoencoder runs in every epoch: its latents are not cached ({kept})"
         return replace(rows, notes=(note,))
-    store, note = kept
-    sides: list[TrainRows | ValRows] = []
-    for side in (train, val):
-        known = copy.copy(side)
-        known.shown = copy.copy(side.shown)
-        known.shown.latents = KeptLatents(store, used)
-        sides.append(known)
-    note = f"latents of {note}" if note else ""
-    return Rows(sides[0], sides[1], cached=True, notes=(note,))
+    store, took = kept
+    shown = replace(train.shown, latents=KeptLatents(store, used))
+    note = f"latents of {len(used)} rows {took}" if took else ""
+    return Rows(replace(train, shown=shown), replace(val, shown=shown), cached=True, notes=(note,))
 
 
 def with_texts(
@@ -109,61 +90,25 @@ def with_texts(
         used.update(dict.fromkeys(train.captions[image]))
     captions = list(used)
 
-    def encoded(some: Indices) -> NDArray[np.float16]:
-        return _finite(get().encode([captions[n] for n in some.tolist()], device))
+    def encoded(some: slice) -> NDArray[np.float16]:
+        return finite(get().encode(captions[some], device))
 
-    everything = np.arange(len(captions), dtype=np.int64)
-    kept = _kept("texts", [get().digest, captions], everything, encoded, _BLOCK_CAPTIONS, device, limit_gb, progress)
+    key = _key("texts", get().digest, captions, device)
+    kept = shared_outputs("texts", key, len(captions), encoded, _BLOCK_CAPTIONS, limit_gb, progress)
     if isinstance(kept, str):
         note = f"the text model runs in every epoch: its vectors are not cached ({kept})"
         return replace(rows, notes=(*rows.notes, note)), None
-    store, note = kept
+    store, took = kept
     texts = KeptTexts(store, captions)
-    sides: list[TrainRows | ValRows] = []
-    for side in (train, val):
-        known = copy.copy(side)
-        known.texts = texts
-        sides.append(known)
-    note = note.replace("rows", "captions")
-    return Rows(sides[0], sides[1], rows.cached, (*rows.notes, f"vectors of {note}" if note else "")), texts
+    note = f"vectors of {len(captions)} captions {took}" if took else ""
+    notes = (*rows.notes, note)
+    return Rows(replace(train, texts=texts), replace(val, texts=texts), rows.cached, notes), texts
 
 
-def _kept(
-    kind: str,
-    depends_on: Sequence[object],
-    items: Indices,
-    encoded: Callable[[Indices], Block],
-    block: int,
-    device: torch.device,
-    limit_gb: float,
-    progress: OnProgress | None,
-) -> tuple[ArrayStore, str] | str:
-    """The store of these items with a note on its time; or a message why there is none."""
-    key = hashlib.sha256(json.dumps([VERSION, kind, *depends_on, computed_by(device)]).encode()).hexdigest()[:32]
-    held = held_store(key)
-    try:
-        layout = held.layout if held else Layout(key, len(items), encoded(items[:1]).shape[1:], "float16")
-        store = shared_store(kind, layout, partial(_blocks, items, encoded, block), limit_gb, progress)
-    except (NoRoomError, OSError, _TooLargeError) as error:
-        return str(error)
-    fresh = held is None and store.built_seconds > 0.0
-    return store, f"{layout.rows} rows computed in {store.built_seconds:.1f} s, for all runs" if fresh else ""
-
-
-def _blocks(items: Indices, encoded: Callable[[Indices], Block], block: int) -> Iterator[Block]:
-    for first in range(0, len(items), block):
-        yield encoded(items[first : first + block])
-
-
-class _TooLargeError(Exception):
-    """Numbers too large for float16."""
-
-
-def _finite(values: Tensor) -> NDArray[np.float16]:
-    if not bool(torch.isfinite(values).all()):
-        raise _TooLargeError("they are too large for a float16, or no numbers")
-    numbers: NDArray[np.float16] = values.contiguous().cpu().numpy()
-    return numbers
+def _key(kind: str, weights: str, items: object, device: torch.device) -> str:
+    """A key for everything that the numbers depend on; see `computed_by`."""
+    depends_on = [VERSION, kind, weights, items, computed_by(device)]
+    return hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:32]
 
 
 def _sides(rows: Rows) -> tuple[TrainRows, ValRows]:

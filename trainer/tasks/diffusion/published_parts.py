@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from trainer.checkpoints.weights import quiet
 from trainer.config.registry import load
 from trainer.data.image_folders import file_stats
 from trainer.errors import ConfigError, Problem, first_line
@@ -18,6 +19,7 @@ from trainer.learning.randomness import untouched
 Part = TypeVar("Part")
 _KEPT = 2  # an autoencoder and a text model
 _SILENT_SECONDS = 300.0
+_WHAT = {"vae": "an autoencoder", "text_encoder": "a text model"}
 
 
 @dataclass
@@ -53,19 +55,21 @@ def subfolder_of(name: str, usual: str) -> str | None:
 
 
 @contextmanager
-def explained(section: str, name: str, what: str) -> Iterator[None]:
-    """Turns errors of fetching and reading into one `ConfigError` with advice."""
-    where = f"{section}.pretrained_model_name"
+def loading(section: str, name: str) -> Iterator[None]:
+    """Turns off progress bars and warnings of the libraries; their errors become one `ConfigError` with advice."""
+    where, what = f"{section}.pretrained_model_name", f"{_WHAT[section]} could not be loaded from {name}"
     fix = f"give a folder with config.json and weights with {where}=FOLDER (and {section}.subfolder where it is "
     fix += f"not at the top), or use the built-in one with {section}.type=builtin"
     try:
-        yield
+        with quiet("transformers", "diffusers", "huggingface_hub"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # warnings of one library for another
+            yield
     except (OSError, ValueError, ImportError, KeyError, RuntimeError, TypeError) as error:
         why = first_line(error)
         if _unreached(error):
             why = "the hub cannot be reached, and it is not in its cache"
             LOADED.hub_silent_at = time.monotonic()
-        raise ConfigError([Problem(where, f"{what} could not be loaded from {name} ({why}); {fix}")]) from None
+        raise ConfigError([Problem(where, f"{what} ({why}); {fix}")]) from None
 
 
 def fetched(get: Callable[..., Part], name: str, **options: Any) -> Part:
@@ -89,24 +93,3 @@ def _unreached(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Turns off progress bars and warnings of the libraries and the hub."""
-    modules = [load(f"{name}.utils:logging") for name in ("transformers", "diffusers", "huggingface_hub")]
-    levels = [module.get_verbosity() for module in modules]
-    bars = [module for module in modules if hasattr(module, "disable_progress_bar")]
-    for module in modules:
-        module.set_verbosity_error()
-    for module in bars:
-        module.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # warnings of one library for another
-            yield
-    finally:
-        for module, level in zip(modules, levels, strict=True):
-            module.set_verbosity(level)
-        for module in bars:
-            module.enable_progress_bar()

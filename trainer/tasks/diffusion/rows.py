@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.data.splits import Indices
 from trainer.data.tensors import padded
 from trainer.data.vocabulary import PAD, Vocabulary
 from trainer.learning.randomness import uniforms
+from trainer.store.arrays import ArrayStore
 from trainer.store.image_cache import Images
-from trainer.task.batches import Batch, RowKey, batches_of, parts_of
-
-_KEYS = 2.0**53  # makes a uniform number an integer, the key of a sample's noise
+from trainer.task.batches import Batch, ImageRows, RowKey
 
 
-class Latents(Protocol):
-    """The latents of a frozen autoencoder."""
+def noise_keys(draws: NDArray[np.float64]) -> Tensor:
+    """Uniform numbers made integers: the keys of the noise of samples."""
+    return torch.from_numpy((draws * 2.0**53).astype(np.int64))
+
+
+class KeptLatents:
+    """A frozen autoencoder's latents by image."""
+
+    def __init__(self, store: ArrayStore, used: Indices) -> None:
+        self.store = store
+        self._row_of = {image: row for row, image in enumerate(used.tolist())}
 
     def batch(self, images: Indices) -> Tensor:
         """float16 [images, channels, h, w]"""
-        ...
+        return torch.from_numpy(np.stack([self.store[self._row_of[image]] for image in images.tolist()]))
 
 
 class Texts(Protocol):
@@ -33,11 +43,12 @@ class Texts(Protocol):
     def batch(self, captions: Sequence[str]) -> Batch: ...
 
 
+@dataclass(frozen=True)
 class Words:
     """Captions as word numbers, for a text encoder that is trained: `words` [batch, longest]."""
 
-    def __init__(self, vocabulary: Vocabulary, length: int) -> None:
-        self.vocabulary, self.length = vocabulary, length
+    vocabulary: Vocabulary
+    length: int
 
     def batch(self, captions: Sequence[str]) -> Batch:
         numbers = [self.vocabulary.encode(caption)[: self.length] for caption in captions]
@@ -51,12 +62,12 @@ class Plain:
         return {"captions": list(captions)}
 
 
+@dataclass(frozen=True)
 class Shown:
     """The image part of a batch: pixels, or latents where they are cached."""
 
-    def __init__(self, images: Images) -> None:
-        self.images = images
-        self.latents: Latents | None = None
+    images: Images
+    latents: KeptLatents | None = None
 
     def batch(self, indices: Indices) -> Batch:
         """images: uint8 [batch, side, side, 3]; or latents: float16 [batch, channels, h, w]"""
@@ -65,40 +76,37 @@ class Shown:
         return {"images": torch.from_numpy(np.stack([self.images[index] for index in indices.tolist()]))}
 
 
-class TrainRows:
+@dataclass(frozen=True)
+class CaptionedRows(ImageRows):
+    """Images by number with all their captions, for so many `levels` of noise."""
+
+    shown: Shown
+    captions: Sequence[Sequence[str]]
+    texts: Texts
+    levels: int
+
+
+@dataclass(frozen=True)
+class TrainRows(CaptionedRows):
     """Training images by number. The random parts of a row are a function of (seed, epoch, image).
 
-    `levels` of noise; `dropout`: share of captions left empty; `plain`: always the first caption, never an empty one.
+    `dropout`: share of captions left empty; `plain`: always the first caption, never an empty one.
     """
 
-    def __init__(
-        self,
-        shown: Shown,
-        rows: Indices,
-        captions: Sequence[Sequence[str]],
-        texts: Texts,
-        *,
-        levels: int,
-        seed: int,
-        dropout: float,
-        plain: bool,
-    ) -> None:
-        self.shown, self.rows, self.captions, self.texts = shown, rows, captions, texts
-        self.levels, self.seed, self.dropout, self.plain = levels, seed, dropout, plain
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    seed: int
+    dropout: float
+    plain: bool
 
     def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
         """As `Shown` and `Texts` say, and: levels, noise: int64 [batch], how much noise, and the key of which."""
-        chosen = self.rows[[row for _, row in keys]]
+        chosen = self.chosen(keys)
         draws = uniforms(self.seed, keys[0][0], chosen, 4)
         pairs = zip(chosen.tolist(), draws, strict=True)
         return {
             **self.shown.batch(chosen),
             **self.texts.batch([self._caption(image, *draw[2:]) for image, draw in pairs]),
             "levels": torch.from_numpy((draws[:, 0] * self.levels).astype(np.int64)),
-            "noise": torch.from_numpy((draws[:, 1] * _KEYS).astype(np.int64)),
+            "noise": noise_keys(draws[:, 1]),
             "weight": len(chosen),
         }
 
@@ -112,22 +120,16 @@ class TrainRows:
 VAL_STREAM = 1 << 41  # differs from every epoch
 
 
-class ValRows:
+@dataclass(frozen=True)
+class ValRows(CaptionedRows):
     """Validation images by number, each with its first caption, at noise that is a function of its number alone."""
 
-    def __init__(
-        self, shown: Shown, rows: Indices, captions: Sequence[Sequence[str]], texts: Texts, *, levels: int, ranges: int
-    ) -> None:
-        self.shown, self.rows, self.captions, self.texts = shown, rows, captions, texts
-        self.levels, self.ranges = levels, ranges
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    ranges: int
 
     def __getitems__(self, keys: Sequence[RowKey]) -> Batch:
         """As `Shown` and `Texts` say, and: levels, noise: int64 [batch, ranges], for each of so many equal ranges of
         the levels one in it, and the key of the noise; numbers: int64 [batch] of the images among all usable ones."""
-        chosen = self.rows[[row for _, row in keys]]
+        chosen = self.chosen(keys)
         captions = [self.captions[image][0] for image in chosen.tolist()]
         draws = uniforms(0, VAL_STREAM, chosen, 2 * self.ranges)
         levels = (np.arange(self.ranges) + draws[:, ::2]) / self.ranges * self.levels
@@ -135,19 +137,9 @@ class ValRows:
             **self.shown.batch(chosen),
             **self.texts.batch(captions),
             "levels": torch.from_numpy(levels.astype(np.int64)),
-            "noise": torch.from_numpy((draws[:, 1::2] * _KEYS).astype(np.int64)),
+            "noise": noise_keys(draws[:, 1::2]),
             "numbers": torch.from_numpy(chosen),
             "references": captions,
             "files": [str(self.shown.images.paths[image]) for image in chosen.tolist()],
             "weight": len(chosen),
         }
-
-
-def parted(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
-    """A batch of training or validation rows in parts of so many images; `whole_weight` is that batch's weight."""
-    pieces: dict[str, Sequence[Any]] = {
-        name: parts_of(value, sizes) for name, value in batch.items() if isinstance(value, Tensor | list)
-    }
-    pieces["weight"] = list(sizes)
-    pieces["whole_weight"] = [batch["weight"]] * len(sizes)
-    return batches_of(pieces)

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trainer.data import builtin_scenes
 from trainer.data.captions import CaptionTable
 from trainer.data.splits import Indices, select
 from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
@@ -21,24 +20,23 @@ from trainer.learning.criterion import CRITERIA, with_reduction
 from trainer.learning.randomness import normals, uniforms
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images
-from trainer.task.batches import Batch, part_sizes
-from trainer.task.protocols import Parts, Rows, Scores
+from trainer.task.batches import Batch, in_blocks, part_sizes, parted, to_device, whole_weight
+from trainer.task.defaults import TaskDefaults
+from trainer.task.protocols import Rows, Scores
 from trainer.tasks.diffusion.config import DiffusionConfig
-from trainer.tasks.diffusion.files import open_images, read_table, scenes_spec
+from trainer.tasks.diffusion.files import open_images, prompts_in, read_table
 from trainer.tasks.diffusion.frechet import Frechet
 from trainer.tasks.diffusion.frozen_parts import FrozenParts
 from trainer.tasks.diffusion.latents import KeptTexts, with_latents, with_texts
 from trainer.tasks.diffusion.model import Denoiser
 from trainer.tasks.diffusion.process import NoiseProcess, guided
-from trainer.tasks.diffusion.prompts import prompts_in
-from trainer.tasks.diffusion.rows import Plain, Shown, Texts, TrainRows, ValRows, Words, parted
+from trainer.tasks.diffusion.rows import Plain, Shown, Texts, TrainRows, ValRows, Words, noise_keys
 from trainer.tasks.diffusion.text import BUILTIN_LENGTH, LearnedText, Text, text_of
 
 SAMPLE_STREAM, FRECHET_STREAM = (1 << 41) + 1, (1 << 41) + 2  # differ from every epoch and from validation
-_KEYS = 2.0**53
 
 
-class DiffusionTask:
+class DiffusionTask(TaskDefaults):
     """`Task` of diffusion; without data its vocabulary and built-in autoencoder come from a checkpoint's `extras`."""
 
     def __init__(self, config: DiffusionConfig, extras: Mapping[str, Any] | None = None) -> None:
@@ -55,7 +53,6 @@ class DiffusionTask:
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
         config, data = self.config, self.config.data
-        builtin_scenes.draw_scenes(scenes_spec(config))
         table = read_table(config)
         chosen = select(config, len(table.images))
         if config.text_encoder.type == "builtin" and self.vocabulary is None:
@@ -70,9 +67,9 @@ class DiffusionTask:
         levels, plain = config.diffusion.num_train_timesteps, config.training.overfit
         shown, texts = Shown(images), self._texts()
         return Rows(
-            TrainRows(shown, chosen.train, table.captions, texts, levels=levels, seed=config.seed,
+            TrainRows(chosen.train, shown, table.captions, texts, levels, seed=config.seed,
                       dropout=config.diffusion.caption_dropout, plain=plain),
-            ValRows(shown, shown_images, table.captions, texts, levels=levels, ranges=config.evaluation.noise_levels),
+            ValRows(shown_images, shown, table.captions, texts, levels, ranges=config.evaluation.noise_levels),
             images.cached,
             (images.note, note),
         )  # fmt: skip
@@ -99,16 +96,11 @@ class DiffusionTask:
         learned = LearnedText(len(words), words.word_to_idx[PAD], config.text_encoder, config.model.dropout)
         return Denoiser(config.model, side, config.text_encoder.width, learned)
 
-    def parts(self, model: nn.Module) -> Parts:
-        return Parts(main=[parameter for parameter in model.parameters() if parameter.requires_grad])
-
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         loss = self._errors(
             model, self._latents(batch), self._text(model, batch), batch["levels"], batch["noise"]
         ).sum()
-        # Scaled for the gradient of the whole batch, also where this is only a part of it.
-        whole = batch["whole_weight"] if "whole_weight" in batch else batch["weight"]
-        return with_reduction(loss, whole, self.config.criterion.reduction)
+        return with_reduction(loss, whole_weight(batch), self.config.criterion.reduction)
 
     def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
         return parted(batch, part_sizes(batch["weight"], largest))
@@ -138,9 +130,7 @@ class DiffusionTask:
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:
         """An image for each text file of a folder; the same text always gives the same image."""
         prompts = prompts_in(folder)
-        size = self.config.training.val_batch_size or self.config.training.batch_size
-        for first in range(0, len(prompts), size):
-            few = prompts[first : first + size]
+        for few in in_blocks(prompts, self.config.training.val_batch_size or self.config.training.batch_size):
             digests = [hashlib.sha256(text.encode()).digest()[:6] for _, text in few]
             keys = torch.tensor([int.from_bytes(digest) for digest in digests])
             images = self._generated(model, [text for _, text in few], keys)
@@ -177,9 +167,7 @@ class DiffusionTask:
         """The text of captions that need not be in the data."""
         kept = self.kept_texts
         texts = kept if kept is not None and kept.has(captions) else self._texts()
-        device = _device_of(model)
-        batch = texts.batch(captions)
-        return self._text(model, {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()})
+        return self._text(model, to_device(texts.batch(captions), _device_of(model)))
 
     def _errors(self, model: nn.Module, latents: Tensor, text: Text, levels: Tensor, noise: Tensor) -> Tensor:
         """The criterion of each image, a mean over its latents: [batch]."""
@@ -229,7 +217,7 @@ class DiffusionTask:
 
 def _fixed_keys(stream: int, numbers: Indices) -> Tensor:
     """Keys of noise that never change."""
-    return torch.from_numpy((uniforms(0, stream, numbers, 1)[:, 0] * _KEYS).astype(np.int64))
+    return noise_keys(uniforms(0, stream, numbers, 1)[:, 0])
 
 
 def _device_of(model: nn.Module) -> torch.device:

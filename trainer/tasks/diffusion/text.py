@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from trainer.config.registry import load
 from trainer.errors import ConfigError, Problem
 from trainer.store.digests import model_digest
+from trainer.task.batches import in_blocks
 from trainer.tasks.diffusion.config_parts import TextEncoderSettings
-from trainer.tasks.diffusion.published_parts import explained, fetched, quiet, shared_part, subfolder_of
+from trainer.tasks.diffusion.published_parts import fetched, loading, shared_part, subfolder_of
 
 BUILTIN_LENGTH = 48  # tokens, where text_encoder.max_length is null
 _KINDS = ("clip", "clip_text_model")
 _BLOCK = 64
-_WHAT = "a text model"
 # Every ASCII letter in both cases, digits, marks, accents, another script: what tokenizers treat differently.
 _PROBE = [
     "The quick brown fox jumps over the lazy dog, 1234567890 times! (Really?) it's @home #1 & 50% [a/b]",
@@ -84,8 +84,7 @@ class FrozenText:
 
     def encode(self, captions: Sequence[str], device: torch.device) -> Tensor:
         """float16 [captions, length, width]: the last layer's output, zeros behind the last token."""
-        blocks = [self._block(captions[n : n + _BLOCK], device) for n in range(0, len(captions), _BLOCK)]
-        return torch.cat(blocks)
+        return torch.cat([self._block(few, device) for few in in_blocks(captions, _BLOCK)])
 
     def release(self) -> None:
         """Frees the device's memory; the next `encode` moves the model there again."""
@@ -115,7 +114,7 @@ def pretrained_text(settings: TextEncoderSettings) -> FrozenText:
 
     def load_both() -> FrozenText:
         length = text_length(settings)
-        with explained("text_encoder", name, _WHAT), quiet():
+        with loading("text_encoder", name):
             tokenizer = fetched(load("transformers:AutoTokenizer").from_pretrained, name, **words_inside)
             net = fetched(load("transformers:CLIPTextModel").from_pretrained, name, **inside)
         return FrozenText(net, tokenizer, length)
@@ -127,7 +126,7 @@ def text_length(settings: TextEncoderSettings) -> int:
     """How many tokens the named text model is given; `ConfigError` where it cannot be loaded, is none, or takes
     fewer: its description alone says."""
     name = settings.pretrained_model_name
-    with explained("text_encoder", name, _WHAT), quiet():
+    with loading("text_encoder", name):
         config = fetched(load("transformers:AutoConfig").from_pretrained, name, **_inside(settings))
     if config.model_type not in _KINDS:
         what = f"{name} is a {config.model_type}; the text models that can be used are CLIP's"

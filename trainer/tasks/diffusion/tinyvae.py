@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,7 +19,8 @@ import diffusers
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,6 +33,8 @@ from trainer.store.cache_folder import cache_dir
 from trainer.store.digests import computed_by
 from trainer.store.image_cache import decode, images_key
 from trainer.store.locks import locked
+from trainer.store.text import write_whole
+from trainer.task.batches import in_blocks
 from trainer.tasks.diffusion.config_parts import VaeSettings
 
 VERSION = 2  # increased whenever the same settings and images would give other weights
@@ -42,14 +44,6 @@ MOST_IMAGE_BYTES = 256 << 20
 _FIRST_LOG_VARIANCE = -6.0
 _WARM_UP = 0.05
 _CLIP = 1.0
-
-
-class Posterior(NamedTuple):
-    latent_dist: DiagonalGaussianDistribution
-
-
-class Decoded(NamedTuple):
-    sample: Tensor
 
 
 class TinyVae(nn.Module):
@@ -84,24 +78,17 @@ class TinyVae(nn.Module):
         self.to_components = nn.Conv2d(3 * self.patch**2, channels, 1)
         self.from_components = nn.Conv2d(channels, 3 * self.patch**2, 1)
 
-    def encode(self, pixels: Tensor) -> Posterior:
+    def encode(self, pixels: Tensor) -> AutoencoderKLOutput:
         """Pixels in [-1, 1], [batch, 3, side, side]."""
         parameters = self.net.encode(F.pixel_unshuffle(pixels, self.fold)).latent_dist.parameters
         mean, log_variance = parameters.chunk(2, dim=1)
         mean = mean + self.to_components(F.pixel_unshuffle(pixels, self.patch))
-        return Posterior(DiagonalGaussianDistribution(torch.cat([mean, log_variance], dim=1)))
+        posterior = DiagonalGaussianDistribution(torch.cat([mean, log_variance], dim=1))
+        return AutoencoderKLOutput(latent_dist=posterior)
 
-    def decode(self, latents: Tensor) -> Decoded:
+    def decode(self, latents: Tensor) -> DecoderOutput:
         rest = F.pixel_shuffle(self.net.decode(latents).sample, self.fold)
-        return Decoded(F.pixel_shuffle(self.from_components(latents), self.patch) + rest)
-
-    @property
-    def use_slicing(self) -> bool:
-        return bool(self.net.use_slicing)
-
-    @use_slicing.setter
-    def use_slicing(self, wanted: bool) -> None:
-        self.net.use_slicing = wanted
+        return DecoderOutput(sample=F.pixel_shuffle(self.from_components(latents), self.patch) + rest)
 
     @torch.no_grad()
     def start_from(self, pixels: Tensor) -> None:
@@ -220,8 +207,7 @@ def _pixels(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 @torch.no_grad()
 def _deviation(net: TinyVae, images: NDArray[np.uint8], batch: int, device: torch.device) -> float:
     """The root mean square of the latents of some images, by which latents are divided."""
-    few = _few(images)
-    blocks = [net.encode(_pixels(few[n : n + batch], device)).latent_dist.mode() for n in range(0, len(few), batch)]
+    blocks = [net.encode(_pixels(few, device)).latent_dist.mode() for few in in_blocks(_few(images), batch)]
     return float(torch.cat(blocks).square().mean().sqrt())
 
 
@@ -242,13 +228,5 @@ def _read(path: Path) -> Trained | None:
 def _write(path: Path, trained: Trained) -> None:
     content = io.BytesIO()
     torch.save({"state": dict(trained.state), "scaling": trained.scaling}, content)
-    whole = hashlib.sha256(content.getvalue()).hexdigest().encode() + b"\n" + content.getvalue()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(whole)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # of a write that failed
+    digest = hashlib.sha256(content.getvalue()).hexdigest().encode()
+    write_whole(path, digest + b"\n" + content.getvalue())
