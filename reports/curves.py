@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reports.formatting import finite
 from reports.record import Evaluation, Metric, StudyRecord
@@ -20,7 +20,12 @@ class Curve:
     run: str
     epochs: Sequence[int]
     values: Sequence[float]
-    rungs: Sequence[int] = ()
+    rungs: Sequence[int]
+
+    def at(self, places: Sequence[int]) -> Curve:
+        """The curve at some of its points only."""
+        epochs, values, rungs = ([column[n] for n in places] for column in (self.epochs, self.values, self.rungs))
+        return replace(self, epochs=epochs, values=values, rungs=rungs)
 
 
 def metric_of(metric: Metric, evaluation: Evaluation) -> float | None:

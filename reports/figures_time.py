@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from reports.figures_history import add_best, add_marks, best_so_far, hover
+from reports.figures_history import add_trials
 from reports.formatting import finite
-from reports.plot_style import COLOURS, NEUTRAL, blank_figure, faded, show_message, value_axis
+from reports.plot_style import COLOURS, NEUTRAL, blank_figure, faded, show_message
 from reports.record import StudyRecord
 from reports.spending import Spent, by_status, saved
 
@@ -35,16 +35,9 @@ def history_over_time(record: StudyRecord) -> go.Figure:
     ended = ended_at(record)
     unit, size = time_unit(max(ended.values(), default=0.0))
     figure = blank_figure(f"{unit} of study time", record.metric.label)
-    valued = [(t, value) for t in record.trials if (value := finite(t.value)) is not None and t.trial_id in ended]
-    if not valued:
-        return show_message(figure, "No times were recorded.")
-    value_axis(figure, record.metric, [value for _, value in valued])
     when = {trial_id: seconds / size for trial_id, seconds in ended.items()}
-    add_best(figure, best_so_far(record, when))
-    for status in COLOURS:
-        chosen = [(when[t.trial_id], value, hover(t, status)) for t, value in valued if t.status == status]
-        add_marks(figure, record, status, chosen)
-    figure.update_xaxes(rangemode="tozero")
+    if add_trials(figure, record, when, "No times were recorded."):
+        figure.update_xaxes(rangemode="tozero")
     return figure
 
 
