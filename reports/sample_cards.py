@@ -11,7 +11,7 @@ from reports.formatting import metric_text, shorten
 from reports.markup import esc
 from reports.ranking import ranked
 from reports.record import Box, Sample, StudyRecord
-from reports.thumbnails import picture_of, thumbnail_uri
+from reports.thumbnails import picture_of
 
 MAX_TEXTS = 6
 MAX_TEXT = 400
@@ -118,8 +118,8 @@ def _picture(path: Path | None, description: str) -> str:
     """The image, or a note that it cannot be shown; empty if the sample has none."""
     if path is None:
         return ""
-    uri, name = thumbnail_uri(path), shorten(path.name, 80)
-    return f'<img src="{uri}" alt="{esc(description)} {esc(name)}">' if uri else _absent(name)
+    picture, name = picture_of(path), shorten(path.name, 80)
+    return f'<img src="{picture.uri}" alt="{esc(description)} {esc(name)}">' if picture else _absent(name)
 
 
 def _absent(name: str) -> str:
