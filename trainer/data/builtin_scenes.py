@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from trainer.config.settings import ScenesSettings
 from trainer.data.scenes.files import ensure_scenes, scene_files
-from trainer.data.scenes.spec import SceneFiles, ScenesError, ScenesSpec
-from trainer.errors import DataError
+from trainer.data.scenes.spec import SceneFiles, ScenesSpec
 from trainer.store.arrays import OnProgress
 from trainer.store.cache_folder import cache_dir
 
@@ -32,12 +31,8 @@ def drawn_files(spec: ScenesSpec) -> SceneFiles:
 
 def draw_scenes(spec: ScenesSpec | None, progress: OnProgress | None = None) -> None:
     """Draws the scenes if they are missing; `DataError` where they cannot be written."""
-    if spec is None:
-        return
-    try:
+    if spec is not None:
         ensure_scenes(spec, cache_dir(), progress)
-    except ScenesError as error:
-        raise DataError(str(error)) from None
 
 
 def prepare(spec: ScenesSpec | None, open_all: Callable[[], object], progress: OnProgress | None = None) -> None:
