@@ -24,8 +24,12 @@ class Curve:
 
     def at(self, places: Sequence[int]) -> Curve:
         """The curve at some of its points only."""
-        epochs, values, rungs = ([column[n] for n in places] for column in (self.epochs, self.values, self.rungs))
-        return replace(self, epochs=epochs, values=values, rungs=rungs)
+        return replace(
+            self,
+            epochs=[self.epochs[place] for place in places],
+            values=[self.values[place] for place in places],
+            rungs=[self.rungs[place] for place in places],
+        )
 
 
 def metric_of(metric: Metric, evaluation: Evaluation) -> float | None:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config.declared import cheap_evaluation, loss_keys, reads_data, redefines_loss
-from trainer.config.keys import Key, known_keys
+from trainer.config.keys import Key, cheap_evaluation, known_keys, loss_keys, reads_data, redefines_loss
 from trainer.config.registry import TASKS, find_task, load
 from trainer.config.resolve import (
     assumptions,
@@ -189,10 +188,9 @@ def train(
 def time_epoch(config: RunConfig, steps: int = 12) -> tuple[float, float, float]:
     """Seconds of an epoch with its evaluation, at best and at worst, and of opening a run; measured on a few steps in
     a temporary folder."""
-    from trainer.run.timing import time_steps
+    from trainer.run import timing
 
-    timing = time_steps(config, steps)
-    return timing.low, timing.high, timing.opening
+    return timing.time_epoch(config, steps)
 
 
 def evaluate(checkpoint: Path, overrides: Mapping[str, Any], everything: bool | None = None) -> Mapping[str, float]:

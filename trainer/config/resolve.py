@@ -184,21 +184,15 @@ def _flatten(layer: Mapping[str, Any], prefix: str, task: str, problems: list[Pr
                 what = f"is a section, not a value ({_shortened(value)}); set one of its keys, such as {example}"
                 problems.append(Problem(path, what))
                 continue
-        if (value is None or value == {}) and path not in parts and _is_older_section(path):
+        if (value is None or value == {}) and path not in parts and path in _OLDER_SECTIONS:
             continue
-        if value == {} and parts.get(path):
-            flat.append((path, {}))  # a section that may be null, with all its defaults
-        elif isinstance(value, Mapping) and path not in keys and (value or path in parts):
-            flat += _flatten(value, f"{path}.", task, problems)
-        elif isinstance(value, Mapping) and path in keys:
+        if isinstance(value, Mapping) and path in keys:
             problems.append(Problem(path, "is a value, not a section; it takes no keys of its own"))
-        else:
+        elif isinstance(value, Mapping) and (value or parts.get(path) is False):
+            flat += _flatten(value, f"{path}.", task, problems)
+        else:  # also {} for a section that may be null, with all its defaults
             flat.append((path, value))
     return flat
-
-
-def _is_older_section(path: str) -> bool:
-    return path in _OLDER_SECTIONS
 
 
 def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
@@ -270,7 +264,7 @@ def _suggest(key: str, task: str) -> str:
         same = close or [leaves[name] for name in leaf]
         same = same or difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
     best = max(same, key=lambda known: difflib.SequenceMatcher(None, key, known).ratio())
-    new = next(iter(RENAMES[best].convert(None))) if best in RENAMES else best
+    new = next(iter(RENAMES[best](None))) if best in RENAMES else best
     return f"; did you mean {new}?"
 
 

@@ -61,7 +61,8 @@ class RunWriter:
             self._write_metrics(history)
             if continued_from is None or along:
                 self.replaced = keep_earlier(self.folder)
-                self._remove_checkpoints()
+                for name in (LAST, PREVIOUS, BEST):  # they must never be taken for this run's
+                    (self.folder / name).unlink(missing_ok=True)
             for name, source in along.items():
                 copy_checkpoint(source, self.folder / name)
                 self.last_checkpoint = str(self.folder / LAST)
@@ -133,11 +134,6 @@ class RunWriter:
         if self.config.logging.save_metrics:
             text = "".join(f"{json.dumps(evaluation.line())}\n" for evaluation in history)
             write_whole(self.log_folder / METRICS, text)
-
-    def _remove_checkpoints(self) -> None:
-        """Removes an earlier run's checkpoints, which must never be taken for this run's."""
-        for name in (LAST, PREVIOUS, BEST):
-            (self.folder / name).unlink(missing_ok=True)
 
 
 def write_samples(folder: Path, epoch: int, scores: Scores, improved: bool) -> None:
