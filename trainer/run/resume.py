@@ -20,13 +20,12 @@ def load_for_resume(path: Path) -> tuple[dict[str, Any], Path, Sequence[str]]:
 
     A folder stands for its newest checkpoint; a damaged `last.pth` for the one before it.
     """
-    if path.is_dir() or path.name == LAST:
-        folder = path if path.is_dir() else path.parent
-        newest = load_newest(folder)
-        if newest is None:
-            raise CheckpointError(f"{path}: no such checkpoint")
-        return newest
-    return load_checkpoint(path), path, ()
+    if not path.is_dir() and path.name != LAST:
+        return load_checkpoint(path), path, ()
+    newest = load_newest(path if path.is_dir() else path.parent)
+    if newest is None:
+        raise CheckpointError(f"{path}: no such checkpoint")
+    return newest
 
 
 def taken_along(run: Run, source: Path, say: Callable[[str], None]) -> dict[str, Path]:
