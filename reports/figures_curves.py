@@ -11,9 +11,8 @@ from reports.curves import Curve, curves, thinned
 from reports.figures_history import hover, hover_run
 from reports.formatting import metric_format, plural
 from reports.plot_style import (
-    COLOURS,
+    LOOKS,
     NEUTRAL,
-    SYMBOLS,
     blank_figure,
     count_axis,
     faded,
@@ -50,8 +49,7 @@ def learning_curves(record: StudyRecord) -> go.Figure:
     value_axis(figure, record.metric, [value for curve in drawn for value in curve.values])
     figure.update_xaxes(title_text=_axis_title(all_curves, drawn))
     count_axis(figure, max(curve.epochs[-1] for curve in drawn))
-    looks = {status: (COLOURS[status], SYMBOLS[status]) for status in COLOURS}
-    _add_curves(figure, record, _by_status(record, drawn), looks, drawn)
+    _add_curves(figure, record, _by_status(record, drawn), LOOKS, drawn)
     rungs = rung_count(record)
     if rungs > 1:
         _add_by_rung(figure, record, drawn, rungs)

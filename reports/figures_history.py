@@ -8,9 +8,8 @@ import plotly.graph_objects as go
 
 from reports.formatting import finite, metric_format, param_text, plural, shorten
 from reports.plot_style import (
-    COLOURS,
+    LOOKS,
     NEUTRAL,
-    SYMBOLS,
     blank_figure,
     count_axis,
     plain,
@@ -53,7 +52,7 @@ def add_trials(figure: go.Figure, record: StudyRecord, when: Mapping[int, float]
         x, y = zip(*steps, strict=True)
         line = {"color": NEUTRAL, "width": 2, "shape": "hv"}
         figure.add_scatter(x=x, y=y, mode="lines", line=line, name="best so far", hoverinfo="skip")
-    for status in COLOURS:
+    for status in LOOKS:
         points = [(when[t.trial_id], value, hover(t, status)) for t, value in valued if t.status == status]
         _add_marks(figure, record, status, points)
     return [trial for trial, _ in valued]
@@ -82,15 +81,15 @@ def _add_marks(figure: go.Figure, record: StudyRecord, status: str, points: Sequ
     """Add the marks of one status; `points` are (x, value, hover text)."""
     if not points:
         return
-    x, y, text = zip(*points, strict=True)
+    (colour, symbol), (x, y, text) = LOOKS[status], zip(*points, strict=True)
     figure.add_scatter(
         x=x,
         y=y,
         text=text,
         mode="markers",
         marker={
-            "color": COLOURS[status],
-            "symbol": SYMBOLS[status],
+            "color": colour,
+            "symbol": symbol,
             "size": 13 if status == "promoted" else (9 if len(record.trials) <= 300 else 6),
             "opacity": 0.95 if len(record.trials) <= 300 else 0.7,
         },

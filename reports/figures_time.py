@@ -48,31 +48,26 @@ def cost(record: StudyRecord) -> go.Figure:
 
 def cost_bars(spent: Mapping[str, Spent], avoided: Spent) -> go.Figure:
     """Epochs, images and time by status, as shares of the cost of training every trial to the end."""
-    total = sum(spent.values(), Spent())
-    rows: dict[str, tuple[dict[str, float], float]] = {
-        "epochs": ({s: x.epochs for s, x in spent.items()}, avoided.epochs)
-    }
+    total, segments = sum(spent.values(), Spent()), {**spent, "saved": avoided}
+    rows: dict[str, list[float]] = {"epochs": [part.epochs for part in segments.values()]}
     if total.images:
-        rows["images"] = ({status: x.images for status, x in spent.items()}, avoided.images)
+        rows["images"] = [part.images for part in segments.values()]
     if total.seconds and avoided.seconds is not None:
-        rows["time"] = ({status: x.seconds or 0.0 for status, x in spent.items()}, avoided.seconds)
+        rows["time"] = [part.seconds or 0.0 for part in segments.values()]
     figure = blank_figure("share of training every trial to the end", height_px=120 + 44 * len(rows))
-    whole = {name: sum(parts.values()) + rest for name, (parts, rest) in rows.items()}
-    shown = [name for name in rows if whole[name] > 0]
-    if not shown:
+    whole = {row: sum(amounts) for row, amounts in rows.items() if sum(amounts) > 0}
+    if not whole:
         return show_message(figure, "Nothing has been spent yet.")
-    segments = {status: (COLOURS[status], {n: rows[n][0][status] for n in shown}) for status in spent}
-    segments["saved"] = (faded(NEUTRAL, 0.25), {name: rows[name][1] for name in shown})
-    for name, (colour, parts) in segments.items():
-        if not any(parts.values()):
+    for place, name in enumerate(segments):
+        shares = [rows[row][place] / whole[row] for row in whole]
+        if not any(shares):
             continue
-        shares = [parts[row] / whole[row] for row in shown]
         figure.add_bar(
             x=shares,
-            y=shown,
+            y=list(whole),
             orientation="h",
             name=name,
-            marker={"color": colour},
+            marker={"color": faded(NEUTRAL, 0.25) if name == "saved" else COLOURS[name]},
             text=[f"{share:.0%}" if share >= 0.06 else "" for share in shares],
             textposition="inside",
             insidetextanchor="middle",

@@ -37,7 +37,7 @@ def roles_of(record: StudyRecord) -> dict[Source, str]:
         trial = trials[index]
         value = f"{record.metric.label} {metric_text(record.metric, trial.value)}"
         value += f" at rung {trial.rung}" if several_rungs else ""
-        rank = _rank([other.trial_id for other in competitors], trial.trial_id)
+        rank = _rank(competitors.index(trial), len(competitors))
         roles[trial.trial_id, ""] = f"{rank} · trial {trial.trial_id} · {value}"
     runs = {run.folder: run for run in record.full_runs}
     for trial_id, folder in sources:
@@ -50,11 +50,10 @@ def roles_of(record: StudyRecord) -> dict[Source, str]:
     return roles
 
 
-def _rank(order: Sequence[int], trial_id: int) -> str:
+def _rank(place: int, count: int) -> str:
     """The rank among all trials that compete, whether or not the others have samples."""
-    place = order.index(trial_id)
-    names = {len(order) // 2: "median", len(order) - 1: "worst", 0: "best"}
-    return names.get(place, f"rank {place + 1:,} of {len(order):,}")
+    names = {count // 2: "median", count - 1: "worst", 0: "best"}
+    return names.get(place, f"rank {place + 1:,} of {count:,}")
 
 
 def heading(title: str) -> str:

@@ -43,9 +43,8 @@ from trainer.errors import (
 )
 from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
 from trainer.run.session import Session, open_session
-from trainer.store.cache_folder import cache_dir
+from trainer.store.cache_folder import Hints, cache_dir, hint_key
 from trainer.store.locks import sole_run
-from trainer.store.memo import Hints, hint_key
 from trainer.store.text import METRICS, SAMPLES, read_metrics, write_whole
 from trainer.task.checks import given
 from trainer.task.defaults import FilesDefaults, TaskDefaults

@@ -75,9 +75,8 @@ def canonical_yaml(source: Mapping[str, Any], overrides: Mapping[str, Any]) -> s
         "task": task,
     }
     nested: dict[str, Any] = {}
-    for path in [path for path in known_keys(task) if path in values] + [
-        p for p in values if p not in known_keys(task)
-    ]:
+    order = {path: place for place, path in enumerate(known_keys(task))}
+    for path in sorted(values, key=lambda path: order.get(path, len(order))):
         *parents, name = path.split(".")
         node = nested
         for parent in parents:

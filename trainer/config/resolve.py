@@ -207,11 +207,11 @@ def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
             return "", float(number) if key.kind == "float" else int(number)
     if key.kind == "choice":
         fits = any(value == choice and type(value) is type(choice) for choice in key.choices)
-        return (
-            "" if fits else f"must be {_kind_text(key)}, not {_shortened(value)}{_nearest(str(value), key.choices)}"
-        ), value
-    fits = isinstance(value, _KINDS.get(key.kind, ()))
-    return ("" if fits else f"must be {_kind_text(key)}, not {_shortened(value)}"), value
+    else:
+        fits = isinstance(value, _KINDS.get(key.kind, ()))
+    if fits:
+        return "", value
+    return f"must be {_kind_text(key)}, not {_shortened(value)}{_nearest(str(value), key.choices)}", value
 
 
 def _number(value: Any) -> int | float | None:

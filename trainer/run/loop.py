@@ -50,7 +50,18 @@ def train_until(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> 
             f"out of memory with batches of {run.config.training.batch_size} ({str(error).splitlines()[0]}); "
             "try a smaller training.batch_size with a larger training.accumulate_grad_batches"
         ) from error
-    return _outcome(run, ending, writer)
+    return Outcome(
+        ending=ending,
+        epoch=run.progress.epoch,
+        step=run.progress.step,
+        seconds=run.progress.seconds,
+        evaluations=tuple(run.history),
+        checkpoint=writer.last_checkpoint,
+        device=str(run.device),
+        precision=str(run.precision),
+        reason=run.progress.stop_reason,
+        warnings=tuple(run.warnings),
+    )
 
 
 def _train_epochs(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> Ending:
@@ -94,21 +105,6 @@ def _ending(run: Run, until_epoch: int) -> Ending | None:
 def _iterations_spent(run: Run) -> bool:
     limit = run.config.training.max_iter
     return limit is not None and run.progress.step >= limit
-
-
-def _outcome(run: Run, ending: Ending, writer: RunWriter) -> Outcome:
-    return Outcome(
-        ending=ending,
-        epoch=run.progress.epoch,
-        step=run.progress.step,
-        seconds=run.progress.seconds,
-        evaluations=tuple(run.history),
-        checkpoint=writer.last_checkpoint,
-        device=str(run.device),
-        precision=str(run.precision),
-        reason=run.progress.stop_reason,
-        warnings=tuple(run.warnings),
-    )
 
 
 def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:

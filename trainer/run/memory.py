@@ -15,7 +15,7 @@ from torch import nn
 
 from trainer.errors import OutOfMemory
 from trainer.outcome import Hooks
-from trainer.store.memo import Hints, hint_key
+from trainer.store.cache_folder import Hints, hint_key
 
 if TYPE_CHECKING:
     from trainer.run.run import Run

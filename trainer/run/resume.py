@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from trainer.outcome import Evaluation
 
 if TYPE_CHECKING:
     from trainer.run.run import Run
+
+# The numbers by which an evaluation is recognised; other metrics may be NaN, which equals nothing.
+_mark = attrgetter("epoch", "step", "rung", "seconds", "value")
 
 
 def load_for_resume(path: Path) -> tuple[dict[str, Any], Path, Sequence[str]]:
@@ -66,11 +70,6 @@ def _same_past(run: Run, state: Mapping[str, Any]) -> bool:
     if not past or state["task"] != run.config.task or state["progress"]["step"] != state["history"][-1]["step"]:
         return False
     return past == [_mark(evaluation) for evaluation in run.history[: len(past)]]
-
-
-def _mark(evaluation: Evaluation) -> tuple[float, ...]:
-    """The numbers by which an evaluation is recognised; other metrics may be NaN, which equals nothing."""
-    return evaluation.epoch, evaluation.step, evaluation.rung, evaluation.seconds, evaluation.value
 
 
 def _unbeaten(run: Run, index: int) -> bool:
