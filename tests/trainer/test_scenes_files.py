@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainer.data.scenes.files import ensure_scenes, scene_files
-from trainer.data.scenes.spec import KINDS, SceneFiles, ScenesSpec
+from trainer.data.scenes.files import ensure_scenes
+from trainer.data.scenes.spec import KINDS, SceneFiles, ScenesSpec, files_in
 from trainer.errors import DataError
 
 SPEC = ScenesSpec(images=12, size_px=48)
@@ -123,8 +123,8 @@ def test_a_folder_per_class(made: SceneFiles) -> None:
 
 
 def test_paths_without_making_anything(made: SceneFiles, tmp_path: Path) -> None:
-    assert scene_files(SPEC, made.folder.parent) == made
-    assert not scene_files(SPEC, tmp_path / "nothing").folder.exists()
+    assert files_in(made.folder.parent / SPEC.key) == made
+    assert not files_in(tmp_path / "nothing").folder.exists()
     assert not list(tmp_path.iterdir())
     assert len({ScenesSpec(**{name: 33}).key for name in ScenesSpec.__dataclass_fields__ if "cap" not in name}) == 4
 

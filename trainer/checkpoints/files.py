@@ -176,8 +176,7 @@ def load_newest(folder: Path) -> tuple[dict[str, Any], Path, Sequence[str]] | No
             except CheckpointError as error:
                 damaged.append(str(error))
     if damaged:
-        advice = f"remove {folder} to start this run again from scratch"
-        raise CheckpointError("; ".join([*damaged, advice]))
+        raise CheckpointError("; ".join([*damaged, f"remove {folder} to start this run again from scratch"]))
     return None
 
 

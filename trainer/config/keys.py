@@ -6,7 +6,7 @@ Read off the typed configuration, so that each is declared once. Imports no torc
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -127,25 +127,21 @@ def section_class(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _walk_sections(model: type[BaseModel], prefix: str) -> list[tuple[str, bool]]:
-    sections: list[tuple[str, bool]] = []
+def _walk_sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, bool]]:
     for name, info in model.model_fields.items():
         section = section_class(info.annotation)
         if section is not None:
-            nullable = type(None) in get_args(info.annotation)
-            sections += [(prefix + name, nullable), *_walk_sections(section, f"{prefix}{name}.")]
-    return sections
+            yield prefix + name, type(None) in get_args(info.annotation)
+            yield from _walk_sections(section, f"{prefix}{name}.")
 
 
-def _walk(model: type[BaseModel], prefix: str, roles: frozenset[Role]) -> list[tuple[str, Key]]:
-    keys: list[tuple[str, Key]] = []
+def _walk(model: type[BaseModel], prefix: str, roles: frozenset[Role]) -> Iterator[tuple[str, Key]]:
     for name, info in model.model_fields.items():
         section = section_class(info.annotation)
         if section is not None:
-            keys += _walk(section, f"{prefix}{name}.", roles | _section_roles(section, name, not prefix))
+            yield from _walk(section, f"{prefix}{name}.", roles | _section_roles(section, name, not prefix))
         else:
-            keys.append((prefix + name, _key(prefix + name, info, roles | _own_roles(model, name))))
-    return keys
+            yield prefix + name, _key(prefix + name, info, roles | _own_roles(model, name))
 
 
 def _section_roles(section: type[BaseModel], name: str, at_top: bool) -> frozenset[Role]:

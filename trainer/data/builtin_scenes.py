@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trainer.config.settings import ScenesSettings
-from trainer.data.scenes.files import ensure_scenes, scene_files
-from trainer.data.scenes.spec import SceneFiles, ScenesSpec
+from trainer.data.scenes.files import ensure_scenes
+from trainer.data.scenes.spec import SceneFiles, ScenesSpec, files_in
 from trainer.store.arrays import OnProgress
 from trainer.store.cache_folder import cache_dir
 
@@ -26,7 +26,7 @@ def scenes_spec(scenes: ScenesSettings | None, named_files: bool) -> ScenesSpec 
 
 def drawn_files(spec: ScenesSpec) -> SceneFiles:
     """The paths of the scenes once they are drawn."""
-    return scene_files(spec, cache_dir())
+    return files_in(cache_dir() / spec.key)
 
 
 def draw_scenes(spec: ScenesSpec | None, progress: OnProgress | None = None) -> None:

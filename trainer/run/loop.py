@@ -236,7 +236,8 @@ def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) ->
     took = time.monotonic() - started
     progress.seconds += took
     evaluation = _record(run, epoch, train_loss, scores, took)
-    improved = (on_interval or last) and _improves(run, evaluation)
+    unbeaten = math.isnan(progress.best) or run.metric.better(evaluation.value, progress.best)
+    improved = (on_interval or last) and unbeaten
     if on_interval:
         _judge(run, evaluation, train_loss, improved)
     writer.evaluated(evaluation, scores, improved)
@@ -275,10 +276,6 @@ def _record(run: Run, epoch: int, train_loss: float, scores: Scores, took: float
     evaluation = Evaluation(epoch, progress.step, progress.rung, seconds, value, metrics, took)
     run.history.append(evaluation)
     return evaluation
-
-
-def _improves(run: Run, evaluation: Evaluation) -> bool:
-    return math.isnan(run.progress.best) or run.metric.better(evaluation.value, run.progress.best)
 
 
 def _judge(run: Run, evaluation: Evaluation, train_loss: float, improved: bool) -> None:

@@ -22,11 +22,6 @@ from trainer.store.locks import locked
 _MANIFEST = "manifest.json"
 
 
-def scene_files(spec: ScenesSpec, cache_dir: Path) -> SceneFiles:
-    """The paths of the scenes of `spec` under `cache_dir`, whether they exist or not."""
-    return files_in(cache_dir / spec.key)
-
-
 def ensure_scenes(spec: ScenesSpec, cache_dir: Path, progress: Progress | None = None) -> SceneFiles:
     """The scenes of `spec`, made first if they are not there or not whole.
 
@@ -36,7 +31,7 @@ def ensure_scenes(spec: ScenesSpec, cache_dir: Path, progress: Progress | None =
     Raises:
         DataError: `cache_dir` cannot be written; the message says what to do about it.
     """
-    files = scene_files(spec, cache_dir)
+    files = files_in(cache_dir / spec.key)
     if _is_whole(spec, files):
         return files
     try:
