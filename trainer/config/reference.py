@@ -6,7 +6,6 @@ a class, or the text `"module:object"` of one, so that planning need not import 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 from trainer.config.section import Section
 from trainer.config.settings import RunConfig
-from trainer.errors import ConfigError, Problem
+from trainer.errors import ConfigError, Problem, did_you_mean
 
 PARTS: Mapping[str, Sequence[str]] = {
     "Config": (),
@@ -89,8 +88,7 @@ def _resolved(reference: str, name: str) -> Any:
     value: Any = _imported(module_name, name)
     for attribute in path.split("."):
         if not hasattr(value, attribute):
-            close = difflib.get_close_matches(attribute, dir(value), n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = did_you_mean(attribute, dir(value), cutoff=0.6)
             raise _wrong(f"{module_name} ({getattr(value, '__file__', value)}) has no {attribute}{hint}")
         value = getattr(value, attribute)
     return value

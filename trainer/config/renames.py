@@ -11,10 +11,7 @@ Converter = Callable[[Any], dict[str, Any]]  # an older key's value → canonica
 
 
 def _to(new: str, values: Mapping[Any, Any] | None = None) -> Converter:
-    def convert(value: Any) -> dict[str, Any]:
-        return {new: value if values is None else _mapped(value, values)}
-
-    return convert
+    return lambda value: {new: _mapped(value, values or {})}
 
 
 def _mapped(value: Any, values: Mapping[Any, Any]) -> Any:

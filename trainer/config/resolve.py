@@ -22,7 +22,7 @@ from trainer.config.registry import TASKS, find_task
 from trainer.config.renames import CANONICAL_VALUES, RENAMES, assumed, canonical, combined
 from trainer.config.settings import RunConfig
 from trainer.config.yaml import parse_yaml, read_yaml
-from trainer.errors import ConfigError, Problem
+from trainer.errors import ConfigError, Problem, did_you_mean
 
 _OLDER_SECTIONS = frozenset(old[: dot.start()] for old in RENAMES for dot in re.finditer(r"\.", old))
 _KINDS: dict[str, tuple[type, ...]] = {"bool": (bool,), "str": (str,), "path": (str, Path), "list": (list, tuple)}
@@ -69,7 +69,7 @@ def task_of(*layers: Mapping[str, Any]) -> str:
     task = str(named[-1])
     if task not in TASKS and not is_reference(task):
         known = f"; the tasks are {', '.join(TASKS)}, and package.module:object for one of your own"
-        raise ConfigError([Problem("task", f"unknown task {named[-1]!r}{_nearest(task, TASKS, 0.75)}{known}")])
+        raise ConfigError([Problem("task", f"unknown task {named[-1]!r}{did_you_mean(task, TASKS, 0.75)}{known}")])
     find_task(task)
     return task
 
@@ -211,7 +211,7 @@ def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
         fits = isinstance(value, _KINDS.get(key.kind, ()))
     if fits:
         return "", value
-    return f"must be {_kind_text(key)}, not {_shortened(value)}{_nearest(str(value), key.choices)}", value
+    return f"must be {_kind_text(key)}, not {_shortened(value)}{did_you_mean(str(value), key.choices)}", value
 
 
 def _number(value: Any) -> int | float | None:
@@ -266,11 +266,6 @@ def _suggest(key: str, task: str) -> str:
     best = max(same, key=lambda known: difflib.SequenceMatcher(None, key, known).ratio())
     new = next(iter(RENAMES[best](None))) if best in RENAMES else best
     return f"; did you mean {new}?"
-
-
-def _nearest(word: str, known: Iterable[Any], cutoff: float = 0.5) -> str:
-    close = difflib.get_close_matches(word, [str(item) for item in known], n=1, cutoff=cutoff)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _kind_text(key: Key) -> str:

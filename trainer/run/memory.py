@@ -130,18 +130,17 @@ def _kind(run: Run, phase: Phase) -> str:
         properties = torch.cuda.get_device_properties(run.device)
         device = f"{properties.name}, {properties.total_memory} bytes"
     training = config["training"]
-    return hint_key(
-        {
-            "phase": phase,
-            "task": run.config.task,
-            "model": config.get("model"),
-            "evaluation": config.get("evaluation") if phase == "evaluation" else None,
-            "image_size": run.loaders.size,
-            "batch_size": _batch_size(run, phase),
-            "optimizer": training["optimizer"]["type"],
-            "averaged": training["ema_decay"] is not None,
-            "compiled": training["compile"],
-            "precision": run.precision.name,
-            "device": device,
-        }
-    )
+    about = {
+        "phase": phase,
+        "task": run.config.task,
+        "model": config.get("model"),
+        "evaluation": config.get("evaluation") if phase == "evaluation" else None,
+        "image_size": run.loaders.size,
+        "batch_size": _batch_size(run, phase),
+        "optimizer": training["optimizer"]["type"],
+        "averaged": training["ema_decay"] is not None,
+        "compiled": training["compile"],
+        "precision": run.precision.name,
+        "device": device,
+    }
+    return hint_key(about)
