@@ -42,15 +42,18 @@ def by_status(record: StudyRecord) -> dict[str, Spent]:
 
 def by_rung(record: StudyRecord) -> dict[int, Spent]:
     """The cost of each rung, from the evaluations made on it. A trial counts on every rung on which it trained."""
-    spent: dict[int, Spent] = {}
-    trained: set[tuple[int, int]] = set()  # trial and rung
+    trials: dict[int, set[int]] = {}
+    trained: Counter[int] = Counter()
+    seconds: dict[int, float] = {}
     for evaluation, epochs in _search_epochs(record):
-        rung, place = evaluation.rung, (evaluation.trial_id, evaluation.rung)
-        images = epochs * _rung(record, rung).images
-        cost = Spent(int(place not in trained), epochs, images, finite(evaluation.seconds) or 0.0)
-        spent[rung] = spent.get(rung, Spent()) + cost
-        trained.add(place)
-    return dict(sorted(spent.items()))
+        rung = evaluation.rung
+        trials.setdefault(rung, set()).add(evaluation.trial_id)
+        trained[rung] += epochs
+        seconds[rung] = seconds.get(rung, 0.0) + (finite(evaluation.seconds) or 0.0)
+    return {
+        rung: Spent(len(trials[rung]), trained[rung], trained[rung] * _rung(record, rung).images, seconds[rung])
+        for rung in sorted(trials)
+    }
 
 
 def saved(record: StudyRecord) -> Spent:
