@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
+import pkgutil
 from collections.abc import Mapping
 
 import plotly.graph_objects as go
@@ -56,14 +56,12 @@ def figure(name: str, record: StudyRecord) -> go.Figure:
     """The figure with this name in `FIGURES`, drawn from a record; `KeyError` if there is none."""
     if name not in FIGURES:
         raise KeyError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
-    module, function = FIGURES[name].split(":")
-    return getattr(importlib.import_module(module), function)(record)
+    return pkgutil.resolve_name(FIGURES[name])(record)
 
 
 def _build_section(name: str, target: str, record: StudyRecord) -> Section | None:
     try:
-        module, function = target.split(":")
-        section: Section | None = getattr(importlib.import_module(module), function)(record)
+        section: Section | None = pkgutil.resolve_name(target)(record)
     # Reports are written during training: an error in a section must not stop hours of work, nor be hidden.
     except Exception as error:
         log.warning("section %r of the report could not be drawn", name, exc_info=True)

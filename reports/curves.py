@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reports.formatting import finite
 from reports.record import Evaluation, Metric, StudyRecord
@@ -20,7 +20,16 @@ class Curve:
     run: str
     epochs: Sequence[int]
     values: Sequence[float]
-    rungs: Sequence[int] = ()
+    rungs: Sequence[int]
+
+    def at(self, places: Sequence[int]) -> Curve:
+        """The curve at some of its points only."""
+        return replace(
+            self,
+            epochs=[self.epochs[place] for place in places],
+            values=[self.values[place] for place in places],
+            rungs=[self.rungs[place] for place in places],
+        )
 
 
 def metric_of(metric: Metric, evaluation: Evaluation) -> float | None:
@@ -38,16 +47,12 @@ def curves(record: StudyRecord) -> list[Curve]:
         value = metric_of(record.metric, evaluation)
         if value is not None:
             points.setdefault((evaluation.trial_id, evaluation.run), {})[evaluation.epoch] = (value, evaluation.rung)
-    return [
-        Curve(
-            trial_id,
-            run,
-            epochs := sorted(by_epoch),
-            [by_epoch[epoch][0] for epoch in epochs],
-            [by_epoch[epoch][1] for epoch in epochs],
-        )
-        for (trial_id, run), by_epoch in sorted(points.items())
-    ]
+    found: list[Curve] = []
+    for (trial_id, run), by_epoch in sorted(points.items()):
+        epochs = sorted(by_epoch)
+        values, rungs = zip(*(by_epoch[epoch] for epoch in epochs), strict=True)
+        found.append(Curve(trial_id, run, epochs, values, rungs))
+    return found
 
 
 def thinned(length: int, limit: int) -> list[int]:

@@ -47,18 +47,16 @@ def confusion_of(matrix: Matrix) -> go.Figure:
 
     Of more than 40 classes, those with most mistakes are drawn, which the title of the axis says.
     """
-    places = _with_most_mistakes(matrix)
+    all_counts = _counts(matrix)
+    places = _with_most_mistakes(all_counts)
     names = [plain(shorten(matrix.labels[place], MAX_LABEL)) for place in places]
     # Shortened names may be equal, and plotly would merge rows with equal names.
     ticks = list(range(len(places)))
-    left_out = (
-        f" ({len(places)} of {len(matrix.labels):,}, those with most mistakes first)"
-        if len(places) < len(matrix.labels)
-        else ""
-    )
-    figure = blank_figure("predicted class", f"true class{left_out}", height_px=max(280, 130 + 26 * len(places)))
-    counts = [[_count(matrix, row, column) for column in places] for row in places]
-    totals = [sum(_count(matrix, row, column) for column in range(len(matrix.labels))) for row in places]
+    left_out = f" ({len(places)} of {len(matrix.labels):,}, those with most mistakes first)"
+    title = "true class" + (left_out if len(places) < len(matrix.labels) else "")
+    figure = blank_figure("predicted class", title, height_px=max(280, 130 + 26 * len(places)))
+    counts = [[all_counts[row][column] for column in places] for row in places]
+    totals = [sum(all_counts[row]) for row in places]
     few = len(places) <= MAX_COUNTED
     figure.add_heatmap(
         x=ticks,
@@ -90,26 +88,25 @@ def confusion_of(matrix: Matrix) -> go.Figure:
 def mistakes(matrix: Matrix, most: int) -> list[Mistake]:
     """The `most` most frequent mistakes, in this order."""
     wrong: list[Mistake] = []
-    for row, truth in enumerate(matrix.labels):
-        total = sum(_count(matrix, row, column) for column in range(len(matrix.labels)))
+    for truth, counts in enumerate(_counts(matrix)):
+        total = sum(counts)
         wrong += [
-            Mistake(truth, predicted, count, count / total)
-            for column, predicted in enumerate(matrix.labels)
-            if column != row and (count := _count(matrix, row, column)) > 0
+            Mistake(matrix.labels[truth], matrix.labels[predicted], count, count / total)
+            for predicted, count in enumerate(counts)
+            if predicted != truth and count > 0
         ]
     return sorted(wrong, key=lambda mistake: (-mistake.count, -mistake.share))[:most]
 
 
-def _with_most_mistakes(matrix: Matrix) -> Sequence[int]:
-    classes = range(len(matrix.labels))
+def _with_most_mistakes(counts: Sequence[Sequence[float]]) -> Sequence[int]:
+    classes = range(len(counts))
     if len(classes) <= MAX_CLASSES:
         return classes
-    wrong = {
-        place: sum(_count(matrix, place, other) + _count(matrix, other, place) for other in classes if other != place)
-        for place in classes
-    }
+    columns = list(zip(*counts, strict=True))
+    wrong = [sum(counts[n]) + sum(columns[n]) - 2 * counts[n][n] for n in classes]
     return sorted(classes, key=lambda place: -wrong[place])[:MAX_CLASSES]
 
 
-def _count(matrix: Matrix, row: int, column: int) -> float:
-    return max(0.0, finite(matrix.counts[row][column]) or 0.0)
+def _counts(matrix: Matrix) -> list[list[float]]:
+    """The counts of the matrix, 0 for what is no finite number or below 0."""
+    return [[max(0.0, finite(count) or 0.0) for count in row] for row in matrix.counts]

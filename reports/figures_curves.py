@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import plotly.graph_objects as go
@@ -11,9 +11,8 @@ from reports.curves import Curve, curves, thinned
 from reports.figures_history import hover, hover_run
 from reports.formatting import metric_format, plural
 from reports.plot_style import (
-    COLOURS,
+    LOOKS,
     NEUTRAL,
-    SYMBOLS,
     blank_figure,
     count_axis,
     faded,
@@ -33,7 +32,7 @@ MAX_POINTS = 30_000
 MAX_MARKED_POINTS = 3_000
 MAX_BANDS = 8
 
-_Key = tuple[str, str]  # status or rung, and plotly's mode
+_Named = tuple[str, Curve, str]  # status or rung, a curve or a piece of one, and its hover text
 
 
 def learning_curves(record: StudyRecord) -> go.Figure:
@@ -50,10 +49,7 @@ def learning_curves(record: StudyRecord) -> go.Figure:
     value_axis(figure, record.metric, [value for curve in drawn for value in curve.values])
     figure.update_xaxes(title_text=_axis_title(all_curves, drawn))
     count_axis(figure, max(curve.epochs[-1] for curve in drawn))
-    by_status = _lines_by_status(record, drawn)
-    for (name, mode), line in by_status.items():
-        look = _Look(COLOURS[name], SYMBOLS[name], name == "promoted")
-        _add_curves(figure, record, name, mode, line, look, curve_count=len(drawn))
+    _add_curves(figure, record, _by_status(record, drawn), LOOKS, drawn)
     rungs = rung_count(record)
     if rungs > 1:
         _add_by_rung(figure, record, drawn, rungs)
@@ -64,9 +60,8 @@ def learning_curves(record: StudyRecord) -> go.Figure:
 def _add_by_rung(figure: go.Figure, record: StudyRecord, drawn: Sequence[Curve], rungs: int) -> None:
     """Add the same curves coloured by rung, hidden at first, and the buttons that switch between the two."""
     status_traces = [trace.name for trace in figure.data]
-    for (name, mode), line in _lines_by_rung(record, drawn, rungs).items():
-        look = _Look(rung_colour(int(name), rungs), "circle", False)
-        _add_curves(figure, record, f"rung {name}", mode, line, look, curve_count=len(drawn), visible=False)
+    looks = {f"rung {rung}": (rung_colour(rung, rungs), "circle") for rung in range(1, rungs + 1)}
+    _add_curves(figure, record, _by_rung(record, drawn, rungs), looks, drawn, visible=False)
     added = len(figure.data) - len(status_traces)
     promoted = ["promoted" in name for name in status_traces]
     switch(figure, {"by status": [True] * len(status_traces) + [False] * added, "by rung": promoted + [True] * added})
@@ -102,86 +97,64 @@ class _Line:
         self.text += [label] * (len(curve.values) + 1)
 
 
-@dataclass(frozen=True)
-class _Look:
-    colour: str
-    symbol: str
-    promoted: bool
-
-
-def _mode(curve: Curve, small: bool) -> str:
-    """Plotly's mode: with markers in a small study, else only for a curve of a single point."""
-    return "lines+markers" if small else "lines" if len(curve.values) > 1 else "markers"
-
-
-def _small(drawn: Sequence[Curve]) -> bool:
-    return sum(len(curve.values) for curve in drawn) <= MAX_MARKED_POINTS
-
-
-def _lines_by_status(record: StudyRecord, drawn: Sequence[Curve]) -> dict[_Key, _Line]:
+def _by_status(record: StudyRecord, drawn: Sequence[Curve]) -> Iterator[_Named]:
     trials = {trial.trial_id: trial for trial in record.trials}
-    modes = ("lines+markers", "lines", "markers")
-    lines: dict[_Key, _Line] = {(name, mode): _Line() for name in COLOURS for mode in modes}
-    small = _small(drawn)
     for curve in drawn:
         trial = trials.get(curve.trial_id)
         if curve.run:
-            lines["promoted", _mode(curve, small)].add(curve, hover_run(trials, curve.trial_id, curve.run))
+            yield "promoted", curve, hover_run(trials, curve.trial_id, curve.run)
         elif trial is not None:
-            lines[trial.status, _mode(curve, small)].add(curve, hover(trial, trial.status))
-    return {key: line for key, line in lines.items() if line.x}
+            yield trial.status, curve, hover(trial, trial.status)
 
 
-def _lines_by_rung(record: StudyRecord, drawn: Sequence[Curve], rungs: int) -> dict[_Key, _Line]:
+def _by_rung(record: StudyRecord, drawn: Sequence[Curve], rungs: int) -> Iterator[_Named]:
     """Each curve in one piece per rung; a piece begins at the last point of the piece before it."""
     trials = {trial.trial_id: trial for trial in record.trials}
-    lines: dict[_Key, _Line] = {}
-    small = _small(drawn)
     for curve in drawn:
         trial = trials.get(curve.trial_id)
         if curve.run or trial is None:
             continue
-        label = hover(trial, trial.status)
-        for rung, piece in _pieces(curve, rungs):
-            lines.setdefault((str(rung), _mode(piece, small)), _Line()).add(piece, label)
-    return dict(sorted(lines.items(), key=lambda item: (int(item[0][0]), item[0][1])))
-
-
-def _pieces(curve: Curve, rungs: int) -> list[tuple[int, Curve]]:
-    indices: dict[int, list[int]] = {}
-    for index, rung in enumerate(curve.rungs):
-        indices.setdefault(min(max(rung, 1), rungs), [index - 1] if index else []).append(index)
-    return [
-        (rung, Curve(curve.trial_id, "", [curve.epochs[i] for i in chosen], [curve.values[i] for i in chosen]))
-        for rung, chosen in indices.items()
-    ]
+        pieces: dict[int, list[int]] = {}
+        for place, rung in enumerate(curve.rungs):
+            pieces.setdefault(min(max(rung, 1), rungs), [place - 1] if place else []).append(place)
+        for rung, places in pieces.items():
+            yield f"rung {rung}", curve.at(places), hover(trial, trial.status)
 
 
 def _add_curves(
     figure: go.Figure,
     record: StudyRecord,
-    name: str,
-    mode: str,
-    line: _Line,
-    look: _Look,
+    parts: Iterable[_Named],
+    looks: Mapping[str, tuple[str, str]],
+    drawn: Sequence[Curve],
     *,
-    curve_count: int,
     visible: bool = True,
 ) -> None:
-    width = 2 if look.promoted or curve_count <= 60 else 1 if curve_count <= 300 else 0.5
-    figure.add_scatter(
-        x=line.x,
-        y=line.y,
-        text=line.text,
-        mode=mode,
-        marker={"color": look.colour, "size": 3 + 1.5 * width, "symbol": look.symbol},
-        line={"color": look.colour, "width": width, "dash": "dash" if look.promoted else "solid"},
-        opacity=1.0 if width == 2 else 0.6,
-        connectgaps=False,
-        visible=visible,
-        name=f"{name}, one evaluation" if mode == "markers" else name,
-        hovertemplate=f"%{{text}}<br>epoch %{{x}}: <b>%{{y:{metric_format(record.metric)}}}</b><extra></extra>",
-    )
+    """Add parts of the `drawn` curves in the order of `looks`, which maps their names to colour and symbol.
+
+    A small study has a marker at each evaluation, a large one only on a curve of a single point.
+    """
+    small = sum(len(curve.values) for curve in drawn) <= MAX_MARKED_POINTS
+    lines: dict[tuple[str, str], _Line] = {}
+    for name, curve, label in parts:
+        mode = "lines+markers" if small else "lines" if len(curve.values) > 1 else "markers"
+        lines.setdefault((name, mode), _Line()).add(curve, label)
+    for name, mode in sorted(lines, key=lambda key: (list(looks).index(key[0]), key[1])):
+        line, (colour, symbol), promoted = lines[name, mode], looks[name], name == "promoted"
+        width = 2 if promoted or len(drawn) <= 60 else 1 if len(drawn) <= 300 else 0.5
+        figure.add_scatter(
+            x=line.x,
+            y=line.y,
+            text=line.text,
+            mode=mode,
+            marker={"color": colour, "size": 3 + 1.5 * width, "symbol": symbol},
+            line={"color": colour, "width": width, "dash": "dash" if promoted else "solid"},
+            opacity=1.0 if width == 2 else 0.6,
+            connectgaps=False,
+            visible=visible,
+            name=f"{name}, one evaluation" if mode == "markers" else name,
+            hovertemplate=f"%{{text}}<br>epoch %{{x}}: <b>%{{y:{metric_format(record.metric)}}}</b><extra></extra>",
+        )
 
 
 def _reduced(record: StudyRecord, all_curves: Sequence[Curve]) -> list[Curve]:
@@ -197,14 +170,7 @@ def _reduced(record: StudyRecord, all_curves: Sequence[Curve]) -> list[Curve]:
     if sum(len(curve.values) for curve in chosen) <= MAX_POINTS:
         return chosen
     limit = max(2, MAX_POINTS // len(chosen))
-    return [_thinned_curve(curve, limit) for curve in chosen]
-
-
-def _thinned_curve(curve: Curve, limit: int) -> Curve:
-    indices = thinned(len(curve.values), limit)
-    epochs = [curve.epochs[index] for index in indices]
-    values, rungs = [curve.values[index] for index in indices], [curve.rungs[index] for index in indices]
-    return Curve(curve.trial_id, curve.run, epochs, values, rungs)
+    return [curve.at(thinned(len(curve.values), limit)) for curve in chosen]
 
 
 def _axis_title(all_curves: Sequence[Curve], drawn: Sequence[Curve]) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
 from reports.formatting import finite, metric_format, param_text, plural, shorten
 from reports.plot_style import (
-    COLOURS,
+    LOOKS,
     NEUTRAL,
-    SYMBOLS,
     blank_figure,
     count_axis,
     plain,
@@ -27,25 +25,37 @@ MAX_HOVER_PARAMS = 8
 def optimisation_history(record: StudyRecord) -> go.Figure:
     """The value of each trial in the order of the trials, and the best so far of those on the highest rung."""
     figure = blank_figure("trial", record.metric.label)
-    valued = [(trial, value) for trial in record.trials if (value := finite(trial.value)) is not None]
-    if not valued:
-        return show_message(figure, "No trial has a value yet.")
-    value_axis(figure, record.metric, [value for _, value in valued])
-    count_axis(figure, max(trial.trial_id for trial, _ in valued))
-    add_best(figure, best_so_far(record, {trial.trial_id: trial.trial_id for trial in record.trials}))
-    for status in COLOURS:
-        chosen = [(trial, value) for trial, value in valued if trial.status == status]
-        points = [(trial.trial_id, value, hover(trial, status)) for trial, value in chosen]
-        add_marks(figure, record, status, points)
     by_id = {trial.trial_id: trial for trial in record.trials}
+    drawn = add_trials(figure, record, dict(zip(by_id, by_id, strict=True)), "No trial has a value yet.")
+    if not drawn:
+        return figure
+    count_axis(figure, max(trial.trial_id for trial in drawn))
     runs = [(run, value) for run in record.full_runs if (value := finite(run.value)) is not None]
-    add_marks(
-        figure,
-        record,
-        "promoted",
-        [(run.trial_id, value, hover_run(by_id, run.trial_id, run.folder)) for run, value in runs],
-    )
+    points = [(run.trial_id, value, hover_run(by_id, run.trial_id, run.folder)) for run, value in runs]
+    _add_marks(figure, record, "promoted", points)
     return figure
+
+
+def add_trials(figure: go.Figure, record: StudyRecord, when: Mapping[int, float], nothing: str) -> list[Trial]:
+    """Add the marks of the trials with a value and the line of the best so far, or without any the text `nothing`.
+
+    `when` maps trials to positions on the x axis; a trial without one is left out. Returns the others.
+    """
+    chosen = [trial for trial in record.trials if trial.trial_id in when]
+    valued = [(trial, value) for trial in chosen if (value := finite(trial.value)) is not None]
+    if not valued:
+        show_message(figure, nothing)
+        return []
+    value_axis(figure, record.metric, [value for _, value in valued])
+    steps = best_so_far(record, when)
+    if steps:
+        x, y = zip(*steps, strict=True)
+        line = {"color": NEUTRAL, "width": 2, "shape": "hv"}
+        figure.add_scatter(x=x, y=y, mode="lines", line=line, name="best so far", hoverinfo="skip")
+    for status in LOOKS:
+        points = [(when[t.trial_id], value, hover(t, status)) for t, value in valued if t.status == status]
+        _add_marks(figure, record, status, points)
+    return [trial for trial, _ in valued]
 
 
 def best_so_far(record: StudyRecord, when: Mapping[int, float]) -> list[tuple[float, float]]:
@@ -67,32 +77,19 @@ def best_so_far(record: StudyRecord, when: Mapping[int, float]) -> list[tuple[fl
     return [*steps, (max(when.values()), steps[-1][1])]
 
 
-def add_best(figure: go.Figure, steps: list[tuple[float, float]]) -> None:
-    """Add the line of the best value so far, if there is one."""
-    if steps:
-        figure.add_scatter(
-            x=[place for place, _ in steps],
-            y=[value for _, value in steps],
-            mode="lines",
-            line={"color": NEUTRAL, "width": 2, "shape": "hv"},
-            name="best so far",
-            hoverinfo="skip",
-        )
-
-
-def add_marks(figure: go.Figure, record: StudyRecord, status: str, points: Iterable[tuple[float, float, str]]) -> None:
+def _add_marks(figure: go.Figure, record: StudyRecord, status: str, points: Sequence[tuple[float, float, str]]) -> None:
     """Add the marks of one status; `points` are (x, value, hover text)."""
-    marks = list(points)
-    if not marks:
+    if not points:
         return
+    (colour, symbol), (x, y, text) = LOOKS[status], zip(*points, strict=True)
     figure.add_scatter(
-        x=[x for x, _, _ in marks],
-        y=[value for _, value, _ in marks],
-        text=[text for _, _, text in marks],
+        x=x,
+        y=y,
+        text=text,
         mode="markers",
         marker={
-            "color": COLOURS[status],
-            "symbol": SYMBOLS[status],
+            "color": colour,
+            "symbol": symbol,
             "size": 13 if status == "promoted" else (9 if len(record.trials) <= 300 else 6),
             "opacity": 0.95 if len(record.trials) <= 300 else 0.7,
         },
@@ -105,7 +102,7 @@ def hover(trial: Trial, status: str) -> str:
     """The hover text of a trial: its number, status and first parameters."""
     shown = list(trial.params.items())[:MAX_HOVER_PARAMS]
     lines = [f"<b>trial {trial.trial_id}</b> ({status})"]
-    lines += [f"{plain(shorten(key, 40))} = {plain(_brief(value))}" for key, value in shown]
+    lines += [f"{plain(shorten(key, 40))} = {plain(shorten(param_text(value), 48))}" for key, value in shown]
     if len(trial.params) > len(shown):
         lines.append(f"and {plural(len(trial.params) - len(shown), 'more parameter')}")
     return "<br>".join(lines)
@@ -116,7 +113,3 @@ def hover_run(trials: Mapping[int, Trial], trial_id: int, folder: str) -> str:
     trial = trials.get(trial_id)
     status = f"promoted, {plain(shorten(folder, 60))}"
     return f"<b>trial {trial_id}</b> ({status})" if trial is None else hover(trial, status)
-
-
-def _brief(value: Any) -> str:
-    return shorten(param_text(value), 48)

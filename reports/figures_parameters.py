@@ -18,7 +18,7 @@ from reports.figures_history import hover
 from reports.formatting import four_digits, metric_format, metric_text, shorten
 from reports.parameter_study import ParameterStudy, at_most, by_importance, importances, parameter_study, top_pair
 from reports.plot_style import COLOURS, NEUTRAL, SEQUENCE, TEMPLATE, blank_figure, plain, show_message, value_axis
-from reports.record import StudyRecord, Trial
+from reports.record import StudyRecord
 
 # The largest numbers of trials in each plot.
 MAX_SLICED = 600
@@ -55,11 +55,10 @@ def slice_of(record: StudyRecord, compared: ParameterStudy, name: str) -> go.Fig
     """The metric over one parameter; later trials are darker. Trials without the parameter are left out."""
     chosen = at_most(compared, MAX_SLICED)
     figure = _restyled(plot_slice(chosen.study, params=[name], target_name=plain(record.metric.label)), 300)
-    trials = _trials_with(chosen, name)
     values = [float(trial.value or 0.0) for trial in chosen.study.get_trials(deepcopy=False)]
     value_axis(figure, record.metric, values)
     figure.update_traces(
-        text=_hover_texts(trials),
+        text=_hover_texts(chosen, name),
         marker={"size": 8, "opacity": 0.85, "colorscale": SEQUENCE, "showscale": False, "line": {"width": 0}},
         hovertemplate=f"%{{text}}<br><b>%{{y:{metric_format(record.metric)}}}</b><extra></extra>",
         selector={"type": "scatter"},
@@ -78,7 +77,7 @@ def contour_of(record: StudyRecord, compared: ParameterStudy, pair: Sequence[str
         selector={"type": "contour"},
     )  # fmt: skip
     figure.update_traces(
-        text=_hover_texts(_trials_with(chosen, *pair)), hovertemplate="%{text}<extra></extra>",
+        text=_hover_texts(chosen, *pair), hovertemplate="%{text}<extra></extra>",
         marker={"color": "#1c2530", "size": 6, "line": {"width": 1, "color": "#ffffff"}}, selector={"type": "scatter"},
     )  # fmt: skip
     return _sparse_ticks(figure)
@@ -90,7 +89,7 @@ def ranks_of(compared: ParameterStudy, pair: Sequence[str]) -> go.Figure:
     figure = _restyled(plot_rank(chosen.study, params=list(pair)), 400)
     marks, scale = figure.data
     marks.update(
-        hovertext=_hover_texts(_trials_with(chosen, *pair)),
+        hovertext=_hover_texts(chosen, *pair),
         marker={"size": 9, "line": {"width": 0.5, "color": NEUTRAL}},
     )
     ends = ["lowest", "median", "highest"]
@@ -103,7 +102,7 @@ def parallel_coordinates(record: StudyRecord, compared: ParameterStudy, names: S
     chosen = at_most(compared, MAX_PARALLEL)
     frozen = chosen.study.get_trials(deepcopy=False)
     shown = list(names)[:MAX_AXES]
-    columns = [_column(chosen, name) for name in shown]
+    columns, ends_of = map(list, zip(*(_axis(chosen, name) for name in shown), strict=True))
     values = [float(trial.value or 0.0) for trial in frozen]
     low, high = min(values), max(values)
     figure = blank_figure(height_px=420)
@@ -124,7 +123,6 @@ def parallel_coordinates(record: StudyRecord, compared: ParameterStudy, names: S
             marker={"size": 4, "color": colour}, opacity=opacity, connectgaps=False,
             hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
-    ends_of = [*(_ends(chosen, name) for name in shown)]
     ends_of.append((metric_text(record.metric, low), metric_text(record.metric, high)))
     for place in (place for place, column in enumerate(columns) if len(column) < len(frozen)):
         figure.add_annotation(
@@ -170,29 +168,25 @@ def contour(record: StudyRecord) -> go.Figure:
     return contour_of(record, compared, pair) if compared and pair else show_message(blank_figure(), TOO_FEW)
 
 
-def _column(compared: ParameterStudy, name: str) -> dict[int, float]:
-    """Index of a trial → the position of its value on the axis, from 0 to 1."""
+def _axis(compared: ParameterStudy, name: str) -> tuple[dict[int, float], tuple[str, str]]:
+    """Index of a trial → the position of its value on the axis, from 0 to 1; and the labels of the axis's two ends."""
     frozen = compared.study.get_trials(deepcopy=False)
-    distribution = next(trial.distributions[name] for trial in frozen if name in trial.params)
     values = {index: trial.params[name] for index, trial in enumerate(frozen) if name in trial.params}
+    distribution: Any = frozen[next(iter(values))].distributions[name]
     if isinstance(distribution, CategoricalDistribution):
-        last = max(1, len(distribution.choices) - 1)
-        return {index: distribution.choices.index(value) / last for index, value in values.items()}
-    low, high = (_scaled(end, distribution) for end in (distribution.low, distribution.high))  # type: ignore[attr-defined]
-    return {index: (_scaled(value, distribution) - low) / (high - low) for index, value in values.items()}
+        choices = distribution.choices
+        last = max(1, len(choices) - 1)
+        labels = (shorten(str(choices[0]), 12), shorten(str(choices[-1]), 12))
+        return {index: choices.index(value) / last for index, value in values.items()}, labels
+    ends = (distribution.low, distribution.high)
+    low, high = (_scaled(end, distribution) for end in ends)
+    bottom, top = (f"{end:,}" if isinstance(end, int) else four_digits(end) for end in ends)
+    column = {index: (_scaled(value, distribution) - low) / (high - low) for index, value in values.items()}
+    return column, (bottom, top)
 
 
 def _scaled(value: float, distribution: Any) -> float:
     return math.log(value) if distribution.log else float(value)
-
-
-def _ends(compared: ParameterStudy, name: str) -> tuple[str, str]:
-    """The labels of the lower and the upper end of an axis."""
-    distribution = next(t.distributions[name] for t in compared.study.get_trials(deepcopy=False) if name in t.params)
-    if isinstance(distribution, CategoricalDistribution):
-        return shorten(str(distribution.choices[0]), 12), shorten(str(distribution.choices[-1]), 12)
-    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
-    return tuple(f"{end:,}" if isinstance(end, int) else four_digits(end) for end in (low, high))  # type: ignore[return-value]
 
 
 def _short_name(name: str) -> str:
@@ -200,13 +194,11 @@ def _short_name(name: str) -> str:
     return shorten(".".join(name.split(".")[-2:]), 22)
 
 
-def _trials_with(compared: ParameterStudy, *names: str) -> list[Trial]:
+def _hover_texts(compared: ParameterStudy, *names: str) -> list[str]:
+    """The texts of the trials that have all of these parameters."""
     frozen = compared.study.get_trials(deepcopy=False)
-    return [t for t, known in zip(compared.trials, frozen, strict=True) if all(name in known.params for name in names)]
-
-
-def _hover_texts(trials: Sequence[Trial]) -> list[str]:
-    return [hover(trial, trial.status) for trial in trials]
+    pairs = zip(compared.trials, frozen, strict=True)
+    return [hover(trial, trial.status) for trial, known in pairs if all(name in known.params for name in names)]
 
 
 def _restyled(figure: go.Figure, height_px: int) -> go.Figure:

@@ -99,9 +99,8 @@ def rank_scatter(record: StudyRecord, lower: Values, upper: Values, names: Seque
     count_axis(figure, last)
     figure.update_yaxes(tickformat="d", dtick=1 if last <= 12 else None)
     edge = (0.5 - 0.02 * last, last + 0.5 + 0.02 * last)
-    figure.update_xaxes(range=edge)
+    figure.update_xaxes(range=edge, autorange=False)
     figure.update_yaxes(range=edge[::-1])
-    figure.update_xaxes(autorange=False)
     return figure
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from reports.figures_history import add_best, add_marks, best_so_far, hover
+from reports.figures_history import add_trials
 from reports.formatting import finite
-from reports.plot_style import COLOURS, NEUTRAL, blank_figure, faded, show_message, value_axis
+from reports.plot_style import COLOURS, NEUTRAL, blank_figure, faded, show_message
 from reports.record import StudyRecord
 from reports.spending import Spent, by_status, saved
 
@@ -35,16 +35,9 @@ def history_over_time(record: StudyRecord) -> go.Figure:
     ended = ended_at(record)
     unit, size = time_unit(max(ended.values(), default=0.0))
     figure = blank_figure(f"{unit} of study time", record.metric.label)
-    valued = [(t, value) for t in record.trials if (value := finite(t.value)) is not None and t.trial_id in ended]
-    if not valued:
-        return show_message(figure, "No times were recorded.")
-    value_axis(figure, record.metric, [value for _, value in valued])
     when = {trial_id: seconds / size for trial_id, seconds in ended.items()}
-    add_best(figure, best_so_far(record, when))
-    for status in COLOURS:
-        chosen = [(when[t.trial_id], value, hover(t, status)) for t, value in valued if t.status == status]
-        add_marks(figure, record, status, chosen)
-    figure.update_xaxes(rangemode="tozero")
+    if add_trials(figure, record, when, "No times were recorded."):
+        figure.update_xaxes(rangemode="tozero")
     return figure
 
 
@@ -55,31 +48,26 @@ def cost(record: StudyRecord) -> go.Figure:
 
 def cost_bars(spent: Mapping[str, Spent], avoided: Spent) -> go.Figure:
     """Epochs, images and time by status, as shares of the cost of training every trial to the end."""
-    total = sum(spent.values(), Spent())
-    rows: dict[str, tuple[dict[str, float], float]] = {
-        "epochs": ({s: x.epochs for s, x in spent.items()}, avoided.epochs)
-    }
+    total, segments = sum(spent.values(), Spent()), {**spent, "saved": avoided}
+    rows: dict[str, list[float]] = {"epochs": [part.epochs for part in segments.values()]}
     if total.images:
-        rows["images"] = ({status: x.images for status, x in spent.items()}, avoided.images)
+        rows["images"] = [part.images for part in segments.values()]
     if total.seconds and avoided.seconds is not None:
-        rows["time"] = ({status: x.seconds or 0.0 for status, x in spent.items()}, avoided.seconds)
+        rows["time"] = [part.seconds or 0.0 for part in segments.values()]
     figure = blank_figure("share of training every trial to the end", height_px=120 + 44 * len(rows))
-    whole = {name: sum(parts.values()) + rest for name, (parts, rest) in rows.items()}
-    shown = [name for name in rows if whole[name] > 0]
-    if not shown:
+    whole = {row: sum(amounts) for row, amounts in rows.items() if sum(amounts) > 0}
+    if not whole:
         return show_message(figure, "Nothing has been spent yet.")
-    segments = {status: (COLOURS[status], {n: rows[n][0][status] for n in shown}) for status in spent}
-    segments["saved"] = (faded(NEUTRAL, 0.25), {name: rows[name][1] for name in shown})
-    for name, (colour, parts) in segments.items():
-        if not any(parts.values()):
+    for place, name in enumerate(segments):
+        shares = [rows[row][place] / whole[row] for row in whole]
+        if not any(shares):
             continue
-        shares = [parts[row] / whole[row] for row in shown]
         figure.add_bar(
             x=shares,
-            y=shown,
+            y=list(whole),
             orientation="h",
             name=name,
-            marker={"color": colour},
+            marker={"color": faded(NEUTRAL, 0.25) if name == "saved" else COLOURS[name]},
             text=[f"{share:.0%}" if share >= 0.06 else "" for share in shares],
             textposition="inside",
             insidetextanchor="middle",

@@ -44,10 +44,10 @@ def command(text: str) -> str:
     return f'<pre class="command" tabindex="0"><code>{esc(text)}</code></pre>'
 
 
-def definitions(pairs: Mapping[str, str]) -> str:
+def definitions(pairs: Mapping[str, str], kind: str = "facts") -> str:
     """Labels and texts as a definition list."""
     rows = "".join(f"<div><dt>{esc(label)}</dt><dd>{esc(text)}</dd></div>" for label, text in pairs.items())
-    return f'<dl class="facts">{rows}</dl>' if rows else ""
+    return f'<dl class="{kind}">{rows}</dl>' if rows else ""
 
 
 def scroller(label: str, inner: str) -> str:

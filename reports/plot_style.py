@@ -12,23 +12,16 @@ import plotly.graph_objects as go
 from reports.formatting import DECIMALS, metric_format, visible
 from reports.record import Metric
 
-# In drawing order: the most important status is last and lies on top.
-COLOURS = {
-    "failed": "#d55e00",
-    "pruned": "#e69f00",
-    "paused": "#56b4e9",
-    "running": "#0072b2",
-    "completed": "#009e73",
-    "promoted": "#cc79a7",
+# Colour and symbol of each status, in drawing order: the most important one is last and lies on top.
+LOOKS = {
+    "failed": ("#d55e00", "x"),
+    "pruned": ("#e69f00", "triangle-down"),
+    "paused": ("#56b4e9", "square"),
+    "running": ("#0072b2", "diamond"),
+    "completed": ("#009e73", "circle"),
+    "promoted": ("#cc79a7", "star"),
 }
-SYMBOLS = {
-    "failed": "x",
-    "pruned": "triangle-down",
-    "paused": "square",
-    "running": "diamond",
-    "completed": "circle",
-    "promoted": "star",
-}
+COLOURS = {status: colour for status, (colour, _) in LOOKS.items()}
 NEUTRAL = "#7a8594"
 # The use of slot time other than training, which has the colour of its rung.
 SLOT_COLOURS = {"opening": "#aab3be", "evaluation": "#56b4e9", "checkpoint": "#009e73", "lost": "#d55e00"}

@@ -149,7 +149,8 @@ def _compact(value: Any) -> Any:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return _compressed(value) if _all_text(value) else [_compact(item) for item in value]
+        all_text = all(isinstance(item, str) for item in value)
+        return _compressed(value) if all_text else [_compact(item) for item in value]
     return value
 
 
@@ -158,10 +159,6 @@ def _rounded(value: float) -> float | int | None:
         return None
     rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
-
-
-def _all_text(values: Sequence[Any]) -> bool:
-    return len(values) > 1 and all(isinstance(item, str) for item in values)
 
 
 def _compressed(values: Sequence[str]) -> Any:

@@ -11,7 +11,7 @@ from reports.formatting import metric_text, shorten
 from reports.markup import esc
 from reports.ranking import ranked
 from reports.record import Box, Sample, StudyRecord
-from reports.thumbnails import picture_of, thumbnail_uri
+from reports.thumbnails import picture_of
 
 MAX_TEXTS = 6
 MAX_TEXT = 400
@@ -37,7 +37,7 @@ def roles_of(record: StudyRecord) -> dict[Source, str]:
         trial = trials[index]
         value = f"{record.metric.label} {metric_text(record.metric, trial.value)}"
         value += f" at rung {trial.rung}" if several_rungs else ""
-        rank = _rank([other.trial_id for other in competitors], trial.trial_id)
+        rank = _rank(competitors.index(trial), len(competitors))
         roles[trial.trial_id, ""] = f"{rank} · trial {trial.trial_id} · {value}"
     runs = {run.folder: run for run in record.full_runs}
     for trial_id, folder in sources:
@@ -50,11 +50,10 @@ def roles_of(record: StudyRecord) -> dict[Source, str]:
     return roles
 
 
-def _rank(order: Sequence[int], trial_id: int) -> str:
+def _rank(place: int, count: int) -> str:
     """The rank among all trials that compete, whether or not the others have samples."""
-    place = order.index(trial_id)
-    names = {len(order) // 2: "median", len(order) - 1: "worst", 0: "best"}
-    return names.get(place, f"rank {place + 1:,} of {len(order):,}")
+    names = {count // 2: "median", count - 1: "worst", 0: "best"}
+    return names.get(place, f"rank {place + 1:,} of {count:,}")
 
 
 def heading(title: str) -> str:
@@ -118,8 +117,8 @@ def _picture(path: Path | None, description: str) -> str:
     """The image, or a note that it cannot be shown; empty if the sample has none."""
     if path is None:
         return ""
-    uri, name = thumbnail_uri(path), shorten(path.name, 80)
-    return f'<img src="{uri}" alt="{esc(description)} {esc(name)}">' if uri else _absent(name)
+    picture, name = picture_of(path), shorten(path.name, 80)
+    return f'<img src="{picture.uri}" alt="{esc(description)} {esc(name)}">' if picture else _absent(name)
 
 
 def _absent(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import NamedTuple
 
 from reports.formatting import finite
@@ -12,12 +12,14 @@ from reports.record import Evaluation, StudyRecord
 # In the order in which they happen; `lost` is work without an evaluation, which was retried or failed.
 KINDS = ("opening", "training", "evaluation", "checkpoint", "lost")
 _SHORTEST_SECONDS = 1e-3
+_work_of = attrgetter("slot", "trial_id", "rung", "run")
 
 
 class Interval(NamedTuple):
     """A period in which a slot did one kind of work for one trial, from `begin` to `end` in seconds of the study.
 
-    `epoch` is the epoch that the work led to. A named tuple because there may be hundreds of thousands of them.
+    `epoch` is the epoch that the work led to. Plots also draw the kinds `idle` and `block`, all work for one trial.
+    A named tuple because there may be hundreds of thousands of them.
     """
 
     slot: str
@@ -33,19 +35,6 @@ class Interval(NamedTuple):
     @property
     def seconds(self) -> float:
         return self.end - self.begin
-
-
-@dataclass(frozen=True)
-class WorkBlock:
-    """Consecutive intervals of one trial on one rung in a slot, from `begin` to `end` in seconds of the study."""
-
-    slot: str
-    trial_id: int
-    rung: int
-    run: str
-    begin: float
-    end: float
-    epochs: int
 
 
 def slot_intervals(record: StudyRecord) -> list[Interval]:
@@ -92,19 +81,15 @@ def _parts(point: Evaluation, earliest: float, end: float) -> Iterator[Interval]
         end = begin
 
 
-def work_blocks(intervals: Sequence[Interval]) -> list[WorkBlock]:
-    """Consecutive intervals of one trial on one rung, joined into one block each."""
-    blocks: list[WorkBlock] = []
+def work_blocks(intervals: Sequence[Interval]) -> list[Interval]:
+    """Consecutive intervals of one trial on one rung in a slot, joined into one of the kind `block` each."""
+    blocks: list[Interval] = []
     for part in intervals:
         last = blocks[-1] if blocks else None
-        same = last is not None and (last.slot, last.trial_id, last.rung, last.run) == (
-            part.slot, part.trial_id, part.rung, part.run,
-        )  # fmt: skip
-        if last is not None and same and part.begin - last.end <= 1.0 + 0.05 * part.seconds:
-            blocks[-1] = replace(last, end=part.end, epochs=last.epochs + (part.kind == "training"))
+        if last and _work_of(last) == _work_of(part) and part.begin - last.end <= 1.0 + 0.05 * part.seconds:
+            blocks[-1] = last._replace(end=part.end)
         elif part.kind != "lost":
-            epochs = int(part.kind == "training")
-            blocks.append(WorkBlock(part.slot, part.trial_id, part.rung, part.run, part.begin, part.end, epochs))
+            blocks.append(part._replace(kind="block"))
     return blocks
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reports.formatting import finite
-from reports.record import STATUSES, Evaluation, Rung, StudyRecord, Trial
+from reports.record import STATUSES, Evaluation, Rung, StudyRecord
 from reports.rungs import own_trials
 
 
@@ -28,12 +28,15 @@ class Spent:
 
 def by_status(record: StudyRecord) -> dict[str, Spent]:
     """The cost of the trials by status; statuses that do not occur are left out."""
-    images = _images_by_trial(record)
+    images: Counter[int] = Counter()
+    for evaluation, epochs in _search_epochs(record):
+        images[evaluation.trial_id] += epochs * _rung(record, evaluation.rung).images
     spent: dict[str, Spent] = {}
     for status in STATUSES:
         trials = [trial for trial in own_trials(record) if trial.status == status]
         if trials:
-            spent[status] = sum((_spent(trial, images) for trial in trials), Spent())
+            costs = (Spent(1, trial.epochs, images[trial.trial_id], finite(trial.seconds) or 0.0) for trial in trials)
+            spent[status] = sum(costs, Spent())
     return spent
 
 
@@ -82,10 +85,6 @@ def full_runs(record: StudyRecord) -> Spent:
     return sum((Spent(1, run.epochs, 0, finite(run.seconds) or 0.0) for run in record.full_runs), Spent())
 
 
-def _spent(trial: Trial, images: Mapping[int, int]) -> Spent:
-    return Spent(1, trial.epochs, images.get(trial.trial_id, 0), finite(trial.seconds) or 0.0)
-
-
 def _rungs(record: StudyRecord) -> Sequence[Rung]:
     return record.rungs or (Rung(record.budget_words, record.epochs_per_trial),)
 
@@ -93,14 +92,6 @@ def _rungs(record: StudyRecord) -> Sequence[Rung]:
 def _rung(record: StudyRecord, number: int) -> Rung:
     rungs = _rungs(record)
     return rungs[min(max(number, 1), len(rungs)) - 1]
-
-
-def _images_by_trial(record: StudyRecord) -> dict[int, int]:
-    images: dict[int, int] = {}
-    for evaluation, epochs in _search_epochs(record):
-        seen = epochs * _rung(record, evaluation.rung).images
-        images[evaluation.trial_id] = images.get(evaluation.trial_id, 0) + seen
-    return images
 
 
 def _search_epochs(record: StudyRecord) -> Iterator[tuple[Evaluation, int]]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # A spreadsheet treats a cell that begins with one of these as a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
+# Columns with the names of their attributes: the last ones of a trial, the first ones of an evaluation.
+TRIAL_COLUMNS = ("epochs", "rung", "seconds", "reason", "duplicate_of", "retries", "checkpoint")
 EVALUATION_COLUMNS = ("trial_id", "epoch", "rung", "slot", "seconds", "ended_at", "run")
 
 Cell = int | float | str | None
@@ -30,13 +32,7 @@ def columns(record: StudyRecord) -> list[str]:
         *dict.fromkeys((f"final_{name}", "final_loss")),
         *(f"param_{key}" for key in record.parameters),
         f"best_{name}",
-        "epochs",
-        "rung",
-        "seconds",
-        "reason",
-        "duplicate_of",
-        "retries",
-        "checkpoint",
+        *TRIAL_COLUMNS,
         *([f"full_{name}_mean", f"full_{name}_std", "seeds"] if _promoted(record) else []),
     ]
 
@@ -57,7 +53,7 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
 
 def trials_csv(record: StudyRecord) -> str:
     """The text of `trials.csv`. Texts that a spreadsheet would treat as formulas get a leading apostrophe."""
-    return "".join([_line(columns(record)), *(_line(_row(record, trial)) for trial in record.trials)])
+    return _lines(columns(record), (_row(record, trial) for trial in record.trials))
 
 
 def metric_columns(record: StudyRecord) -> list[str]:
@@ -77,7 +73,7 @@ def metrics_frame(record: StudyRecord) -> pd.DataFrame:
 def metrics_csv(record: StudyRecord) -> str:
     """The text of `metrics.csv`: all evaluations, with the same protection against formulas."""
     names = metric_columns(record)
-    return "".join([_line(names), *(_line(_evaluation_row(names, point)) for point in record.evaluations)])
+    return _lines(names, (_evaluation_row(names, point) for point in record.evaluations))
 
 
 AGREEMENT_COLUMNS = (
@@ -88,7 +84,7 @@ AGREEMENT_COLUMNS = (
 
 def agreement_csv(record: StudyRecord) -> str:
     """The text of `agreement.csv`: how well each budget predicts the next, one row per pair of budgets."""
-    return "".join([_line(AGREEMENT_COLUMNS), *(_line(_agreement_row(pair)) for pair in record.agreements)])
+    return _lines(AGREEMENT_COLUMNS, map(_agreement_row, record.agreements))
 
 
 def _agreement_row(pair: Agreement) -> list[Cell]:
@@ -105,16 +101,8 @@ def decisions_frame(record: StudyRecord) -> pd.DataFrame:
 
 
 def _evaluation_row(names: list[str], point: Evaluation) -> list[Cell]:
-    fixed: list[Cell] = [
-        point.trial_id,
-        point.epoch,
-        point.rung,
-        point.slot or None,
-        _number(point.seconds),
-        _number(point.ended_at),
-        point.run or None,
-    ]
-    return [*fixed, *(_number(point.metrics.get(name)) for name in names[len(fixed) :])]
+    fixed = [_known(getattr(point, name)) for name in EVALUATION_COLUMNS]
+    return [*fixed, *(_known(point.metrics.get(name)) for name in names[len(fixed) :])]
 
 
 def _row(record: StudyRecord, trial: Trial) -> list[Cell]:
@@ -125,16 +113,10 @@ def _row(record: StudyRecord, trial: Trial) -> list[Cell]:
     return [
         trial.trial_id,
         trial.status,
-        *(_number(value) for value in finals),
+        *map(_known, finals),
         *(_param(trial.params[key]) if key in trial.params else None for key in record.parameters),
-        _number(trial.best),
-        trial.epochs,
-        trial.rung,
-        _number(trial.seconds),
-        trial.reason or None,
-        trial.duplicate_of,
-        trial.retries,
-        trial.checkpoint or None,
+        _known(trial.best),
+        *(_known(getattr(trial, name)) for name in TRIAL_COLUMNS),
         *(_full(trial) if _promoted(record) else []),
     ]
 
@@ -144,8 +126,9 @@ def _full(trial: Trial) -> list[Cell]:
     return [mean, trial.full_deviation, trial.full_seeds or None]
 
 
-def _number(value: float | None) -> float | None:
-    return None if value is None or value != value else value
+def _known(value: Cell) -> Cell:
+    """The value, or None for an empty text or NaN."""
+    return None if value == "" or value != value else value
 
 
 def _param(value: Any) -> Cell:
@@ -156,11 +139,14 @@ def _param(value: Any) -> Cell:
     return canonical_json(value)
 
 
+def _lines(names: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    return "".join(_line(cells) for cells in (names, *rows))
+
+
 def _line(cells: Iterable[Cell]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(
-        map(_text, cells)
-    )  # this terminator makes it quote cells with either line end
+    # This terminator makes it quote cells with either line end.
+    csv.writer(line, lineterminator="\r\n").writerow(map(_text, cells))
     return f"{line.getvalue()[:-2]}\n"
 
 

@@ -25,14 +25,11 @@ class Picture:
     height_px: int
 
 
-def thumbnail_uri(path: Path) -> str | None:
-    """The image as a JPEG data URI, at most 256 px on a side; None if the file cannot be read as an image."""
-    picture = picture_of(path)
-    return picture.uri if picture else None
-
-
 def picture_of(path: Path, upright: bool = True) -> Picture | None:
-    """The image and its size. `upright` applies the EXIF orientation; otherwise the pixels stay as they are stored."""
+    """The image, at most 256 px on a side, and its size; None if the file cannot be read as an image.
+
+    `upright` applies the EXIF orientation; otherwise the pixels stay as they are stored.
+    """
     try:
         # A pipe or a device instead of a file would block forever.
         if not path.is_file():

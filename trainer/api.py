@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config.declared import cheap_evaluation, loss_keys, reads_data, redefines_loss
-from trainer.config.keys import Key, known_keys
+from trainer.config.keys import Key, cheap_evaluation, known_keys, loss_keys, reads_data, redefines_loss
 from trainer.config.registry import TASKS, find_task, load
 from trainer.config.resolve import (
     assumptions,
@@ -44,9 +43,8 @@ from trainer.errors import (
 )
 from trainer.outcome import Evaluation, Heartbeat, Hooks, Outcome
 from trainer.run.session import Session, open_session
-from trainer.store.cache_folder import cache_dir
+from trainer.store.cache_folder import Hints, cache_dir, hint_key
 from trainer.store.locks import sole_run
-from trainer.store.memo import Hints, hint_key
 from trainer.store.text import METRICS, SAMPLES, read_metrics, write_whole
 from trainer.task.checks import given
 from trainer.task.defaults import FilesDefaults, TaskDefaults
@@ -189,10 +187,9 @@ def train(
 def time_epoch(config: RunConfig, steps: int = 12) -> tuple[float, float, float]:
     """Seconds of an epoch with its evaluation, at best and at worst, and of opening a run; measured on a few steps in
     a temporary folder."""
-    from trainer.run.timing import time_steps
+    from trainer.run import timing
 
-    timing = time_steps(config, steps)
-    return timing.low, timing.high, timing.opening
+    return timing.time_epoch(config, steps)
 
 
 def evaluate(checkpoint: Path, overrides: Mapping[str, Any], everything: bool | None = None) -> Mapping[str, float]:

@@ -15,12 +15,13 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -119,6 +120,12 @@ def listed(items: Sequence[str], noun: str) -> str:
     named = ", ".join(items[:_NAMED])
     more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
     return f"{counted(len(items), noun)}: {named}{more}"
+
+
+def did_you_mean(word: str, known: Iterable[object], cutoff: float = 0.5) -> str:
+    """The nearest of the known words, such as `; did you mean adam?`; empty where none is near."""
+    close = difflib.get_close_matches(word, map(str, known), n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def first_line(error: BaseException) -> str:

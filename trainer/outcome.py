@@ -22,19 +22,13 @@ class Evaluation:
     value: float
     metrics: Mapping[str, float]
     evaluation_seconds: float = 0.0
-    checkpoint_seconds: float = field(
-        default=0.0, compare=False
-    )  # not known where it is reported again from a checkpoint
+    # Not known where it is reported again from a checkpoint.
+    checkpoint_seconds: float = field(default=0.0, compare=False)
 
     def line(self) -> dict[str, Any]:
         """The evaluation as a line of `metrics.jsonl`, still as plain data."""
-        return {
-            "epoch": self.epoch,
-            "step": self.step,
-            "rung": self.rung,
-            "seconds": self.seconds,
-            "metrics": dict(self.metrics),
-        }
+        numbers = {name: getattr(self, name) for name in ("epoch", "step", "rung", "seconds")}
+        return {**numbers, "metrics": dict(self.metrics)}
 
 
 class Heartbeat(NamedTuple):
@@ -90,6 +84,6 @@ class Hooks:
     report: Callable[[Evaluation], None] = _ignore
     heartbeat: Callable[[Heartbeat], None] = _ignore
     should_stop: Callable[[], bool] = _never
-    say: Callable[[str], None] = field(default=_ignore)
+    say: Callable[[str], None] = _ignore
     preparing: Callable[[int, int], None] = _ignore
     should_rest: Callable[[], bool] = _never

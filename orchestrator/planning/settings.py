@@ -69,7 +69,7 @@ def _checked(field: Field[Any], value: Any) -> tuple[Any, str]:
     if option.is_time:
         parsed = seconds(value)
         return parsed or None, "" if parsed else f"must be a time such as 90s, 30m or 2h, not {value!r}"
-    kind = {"int | None": "a whole number", "float | None": "a number"}.get(field.type)
+    kind = {"int | None": "a whole number", "float | None": "a number"}.get(str(field.type))
     if kind is None:
         return value, ""
     least, most = (-math.inf if option.least is None else option.least), option.most or math.inf

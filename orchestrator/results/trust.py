@@ -88,8 +88,8 @@ def agreements(plan: Plan, search: StudyState, full: StudyState) -> Iterator[Agr
 
 
 def _agreement(ranks: Ranks, lower: str, upper: str, below: dict[int, float], above: dict[int, float]) -> Agreement:
-    by_id = ({number + 1: value for number, value in values.items()} for values in (below, above))
-    return Agreement(*vars(ranks).values(), lower, upper, *by_id)
+    lower_values, upper_values = ({number + 1: value for number, value in values.items()} for values in (below, above))
+    return Agreement(**vars(ranks), lower=lower, upper=upper, lower_values=lower_values, upper_values=upper_values)
 
 
 def audit_of(plan: Plan, state: StudyState) -> Audit | None:

@@ -186,9 +186,8 @@ def _spark(record: StudyRecord, curve: Curve | None, scale: _Scale) -> str:
     """A curve as a small inline SVG."""
     if curve is None:
         return MISSING
-    points = [
-        scale.point(curve.epochs[index], curve.values[index]) for index in thinned(len(curve.values), SPARK_POINTS)
-    ]
+    shown = curve.at(thinned(len(curve.values), SPARK_POINTS))
+    points = list(map(scale.point, shown.epochs, shown.values))
     first, last = (metric_text(record.metric, curve.values[end]) for end in (0, -1))
     label = f"from {first} to {last} in {plural(len(curve.values), 'evaluation')}"
     x, y = points[-1].split(",")

@@ -17,23 +17,17 @@ MAX_KEYS_NAMED = 8
 def section(record: StudyRecord) -> Section | None:
     """The summary; every report has one, even that of an empty study."""
     competitors = ranked(record)
-    return Section(
-        "Summary",
-        "\n".join(
-            part
-            for part in (
-                _warnings(record),
-                _tiles(record, competitors),
-                paragraph(*_searched(record)),
-                _best(record, competitors),
-                paragraph(*_trust(record, competitors)),
-                paragraph(*_cost(record)),
-                paragraph(_promoted(record)),
-                _next_steps(record),
-            )
-            if part
-        ),
+    parts = (
+        _warnings(record),
+        _tiles(record, competitors),
+        paragraph(*_searched(record)),
+        _best(record, competitors),
+        paragraph(*_trust(record, competitors)),
+        paragraph(*_cost(record)),
+        paragraph(_promoted(record)),
+        _next_steps(record),
     )
+    return Section("Summary", "\n".join(filter(None, parts)))
 
 
 def _warnings(record: StudyRecord) -> str:
@@ -41,8 +35,8 @@ def _warnings(record: StudyRecord) -> str:
 
 
 def _tiles(record: StudyRecord, competitors: list[Trial]) -> str:
-    metric = record.metric
-    tiles = {"Trials": _of(len(record.trials), record.planned_trials)}
+    metric, done, planned = record.metric, len(record.trials), record.planned_trials
+    tiles = {"Trials": f"{done:,} of {planned:,}" if planned > done else f"{done:,}"}
     if competitors:
         tiles[f"Best {metric.label}"] = metric_text(metric, competitors[0].value)
     if len(competitors) > 1:
@@ -52,12 +46,7 @@ def _tiles(record: StudyRecord, competitors: list[Trial]) -> str:
         tiles[f"Promoted {metric.label}"] = metric_text(metric, promoted[1])
     tiles["Epochs trained"] = f"{sum(trial.epochs for trial in record.trials):,}"
     tiles["Training time"] = duration(sum(trial.seconds for trial in record.trials))
-    cells = "".join(f"<div><dt>{esc(name)}</dt><dd>{esc(value)}</dd></div>" for name, value in tiles.items())
-    return f'<dl class="tiles">{cells}</dl>'
-
-
-def _of(done: int, planned: int) -> str:
-    return f"{done:,} of {planned:,}" if planned > done else f"{done:,}"
+    return definitions(tiles, kind="tiles")
 
 
 def _searched(record: StudyRecord) -> list[str]:
@@ -74,10 +63,7 @@ def _searched(record: StudyRecord) -> list[str]:
     counts = [(status, sum(trial.status == status for trial in record.trials)) for status in STATUSES]
     marks = [f"{count:,} {chip(status)}" for status, count in counts if count]
     opening = "So far, of" if record.in_progress else "Of"
-    return [
-        *sentences,
-        f"{opening} {plural(len(record.trials), 'trial')}: {joined(marks)}.",
-    ]
+    return [*sentences, f"{opening} {plural(len(record.trials), 'trial')}: {joined(marks)}."]
 
 
 def _best(record: StudyRecord, competitors: list[Trial]) -> str:

@@ -63,11 +63,11 @@ def test_what_was_spent_and_saved(small: StudyRecord) -> None:
 
 def test_where_the_slots_were(small: StudyRecord) -> None:
     intervals = slot_intervals(small)
-    assert [(w.slot, w.trial_id, w.rung, w.begin, w.end, w.epochs) for w in work_blocks(intervals)] == [
-        ("a", 1, 1, 0.0, 10.0, 1),
-        ("a", 3, 1, 10.0, 20.0, 1),
-        ("a", 1, 2, 20.0, 40.0, 2),
-        ("b", 2, 1, 10.0, 20.0, 1),
+    assert [(w.slot, w.trial_id, w.rung, w.begin, w.end) for w in work_blocks(intervals)] == [
+        ("a", 1, 1, 0.0, 10.0),
+        ("a", 3, 1, 10.0, 20.0),
+        ("a", 1, 2, 20.0, 40.0),
+        ("b", 2, 1, 10.0, 20.0),
     ]
     assert {one.kind for one in intervals} == {"training"}, "all that a study knows which kept no more"
     by_slot = time_shares(intervals)

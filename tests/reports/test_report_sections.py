@@ -16,7 +16,7 @@ from reports.build import build_report
 from reports.formatting import duration, metric_text
 from reports.ranking import ordered, ranked
 from reports.record import FullRun, Sample, StudyRecord, Trial
-from reports.thumbnails import thumbnail_uri
+from reports.thumbnails import picture_of
 
 
 def test_the_summary_tells_the_study(captioning: StudyRecord) -> None:
@@ -159,25 +159,25 @@ def test_images_become_small(tmp_path: Path) -> None:
     ):
         path = tmp_path / f"{mode[0]}{size[0]}.tif"
         Image.new(mode, size).save(path)
-        uri = thumbnail_uri(path)
-        assert uri is not None
-        assert uri.startswith("data:image/jpeg;base64,")
-        assert len(uri) < 20_000
+        picture = picture_of(path)
+        assert picture is not None
+        assert picture.uri.startswith("data:image/jpeg;base64,")
+        assert len(picture.uri) < 20_000
 
 
 def test_an_image_that_changed_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGB", (20, 20), "red").save(path)
-    before = thumbnail_uri(path)
+    before = picture_of(path)
     Image.new("RGB", (30, 20), "blue").save(path)
-    assert thumbnail_uri(path) != before
+    assert picture_of(path) != before
 
 
 def test_what_is_no_image_gets_a_placeholder(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty.png").touch()
     for path in (tmp_path / "text.png", tmp_path / "empty.png", tmp_path / "gone.png", tmp_path, Path("nul\0.png")):
-        assert thumbnail_uri(path) is None
+        assert picture_of(path) is None
     trial = Trial(1, "completed", {}, value=1.0)
     samples = [Sample(1, tmp_path / "gone.png", "A", ["reference"], ["prediction"])]
     record = StudyRecord("s", "captioning", BLEU, trials=[trial], samples=samples)

@@ -126,9 +126,9 @@ def test_skipping_after_an_error_pairs_images_with_their_own_captions(cache_gb: 
     """The first run leaves decoded images in memory; the second has one image fewer."""
     Path(data["data.images_dir"], "0.png").write_bytes(b"not an image")
     with session_of(config_of(data, data__cache_gb=0.0)) as session, pytest.raises(DataError):
-        session.run.loaders.train.dataset.source.seen.images[0]  # type: ignore[attr-defined]
+        session.run.loaders.train.dataset.seen.images[0]  # type: ignore[attr-defined]
     with session_of(config_of(data, data__cache_gb=cache_gb, data__bad_samples="skip")) as session:
-        source = session.run.loaders.val.dataset.source  # type: ignore[attr-defined]
+        source = session.run.loaders.val.dataset  # type: ignore[attr-defined]
         for image, _, captions in source.rows:
             assert f"number {source.seen.images.paths[image].stem}," in captions[0]
 

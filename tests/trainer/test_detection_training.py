@@ -153,7 +153,7 @@ def test_overfitting_takes_the_first_images_plainly(tmp_path: Path) -> None:
     config = tiny_detection(tmp_path, training__overfit=True, training__subset_size=3, data__augment__crop_p=1.0)
     with session_of(config) as session:
         loaders = session.run.loaders
-        train, val = loaders.train.dataset.source, loaders.val.dataset.source  # type: ignore[attr-defined]
+        train, val = loaders.train.dataset, loaders.val.dataset  # type: ignore[attr-defined]
         assert [row for batch in loaders.batches for _, row in batch] == [0, 1, 2]
         assert list(train.rows) == list(val.rows) == list(select(config, 24).train_split[:3])
         once, again = (train.__getitems__([(epoch, row) for row in range(3)]) for epoch in (1, 9))

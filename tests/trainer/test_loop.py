@@ -198,14 +198,14 @@ def test_overfitting_a_few_images_works_and_uses_them_plainly(tmp_path: Path) ->
     settings = {"training__overfit": True, "training__subset_size": 6, "training__epochs": 40}
     config = tiny(tmp_path, **settings, **FLAT, model__dropout=0.0, training__optimizer__lr=0.02)
     with session_of(config) as session:
-        loader, rows = session.run.loaders.train, session.run.loaders.train.dataset.source  # type: ignore[attr-defined]
+        loader, rows = session.run.loaders.train, session.run.loaders.train.dataset  # type: ignore[attr-defined]
         orders = [list(loader.batch_sampler), list(loader.batch_sampler)]  # type: ignore[arg-type]
         assert [row for batch in orders[0] for _, row in batch] == list(range(12))
         assert orders[0] == orders[1]
         assert rows.seen.crops.seed is None, "cropped in the centre"
         assert same(rows.__getitems__([(1, 0), (1, 3)]), rows.__getitems__([(9, 0), (9, 3)]))
         trained_on = {image for image, _ in rows.rows}
-        assert trained_on == {image for image, *_ in session.run.loaders.val.dataset.source.rows}  # type: ignore[attr-defined]
+        assert trained_on == {image for image, *_ in session.run.loaders.val.dataset.rows}  # type: ignore[attr-defined]
         outcome = session.train(40, Hooks())
     first, last = outcome.evaluations[0], outcome.evaluations[-1]
     assert outcome.ending == "finished", "early stopping is off"
@@ -215,7 +215,7 @@ def test_overfitting_a_few_images_works_and_uses_them_plainly(tmp_path: Path) ->
 
 def test_training_shuffles_and_augments_anew_each_epoch(tmp_path: Path) -> None:
     with session_of(tiny(tmp_path)) as session:
-        batches, rows = session.run.loaders.batches, session.run.loaders.train.dataset.source  # type: ignore[attr-defined]
+        batches, rows = session.run.loaders.batches, session.run.loaders.train.dataset  # type: ignore[attr-defined]
         orders = []
         for batches.epoch in (1, 2, 1):
             orders.append([row for batch in batches for _, row in batch])
@@ -229,7 +229,7 @@ def test_training_shuffles_and_augments_anew_each_epoch(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_image_met_in_training_is_named(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with session_of(tiny(tmp_path, data__num_workers=workers, data__cache_gb=0.0)) as session:
-        source = session.run.loaders.train.dataset.source  # type: ignore[attr-defined]
+        source = session.run.loaders.train.dataset  # type: ignore[attr-defined]
         broken = tmp_path / "broken.jpg"
         broken.write_bytes(b"no image")
         monkeypatch.setattr(source.seen.images, "paths", [broken] * 40)

@@ -17,7 +17,7 @@ OF_ONE_TASK = {"directories.backgrounds": "classification"}  # its key is known 
 
 @pytest.mark.parametrize("old", sorted(RENAMES))
 def test_every_older_spelling_leads_to_a_known_key(old: str) -> None:
-    assert set(RENAMES[old].convert(None)) <= set(known_keys(OF_ONE_TASK.get(old, TASK)))
+    assert set(RENAMES[old](None)) <= set(known_keys(OF_ONE_TASK.get(old, TASK)))
     assert old not in known_keys(TASK), "a canonical key needs no rename"
 
 

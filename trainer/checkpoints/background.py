@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from trainer.checkpoints.files import tensors_of
 
 _Place = tuple[Any, ...]
 _View = tuple[int, torch.Size, tuple[int, ...], torch.dtype]
@@ -24,7 +26,7 @@ class StateCopy:
         """A copy that does not share memory with the state; tensors that share memory with each other still do."""
         seen: dict[_View, Tensor] = {}
         copied: dict[str, Any] = self._copied(state, (), seen)
-        if any(tensor.is_cuda for tensor in _tensors(state)):
+        if any(tensor.is_cuda for tensor in tensors_of(state)):
             torch.cuda.synchronize()  # copies from a GPU into pinned memory are not complete before
         return copied
 
@@ -55,39 +57,21 @@ class BackgroundWriter:
     """A thread for one piece of work at a time; `wait` raises what it raised."""
 
     def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._under_way: Future[None] | None = None
 
     @property
     def busy(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        return self._under_way is not None and not self._under_way.done()
 
     def start(self, work: Callable[[], None]) -> None:
         """Starts the next piece; waits for the one before it, and raises what that one raised."""
         self.wait()
-        # No daemon: a process that ends regularly completes its file first.
-        self._thread = threading.Thread(target=self._run, args=(work,), name="checkpoint")
-        self._thread.start()
+        executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._under_way = executor.submit(work)
+        executor.shutdown(wait=False)  # no other piece follows; a process that ends regularly completes this one first
 
     def wait(self) -> None:
         """Returns once nothing is being written."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-
-    def _run(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised again where the loop waits
-            self._error = error
-
-
-def _tensors(state: Any) -> list[Tensor]:
-    if isinstance(state, Tensor):
-        return [state]
-    if isinstance(state, Mapping):
-        return [tensor for value in state.values() for tensor in _tensors(value)]
-    return [tensor for value in state for tensor in _tensors(value)] if isinstance(state, list | tuple) else []
+        ending, self._under_way = self._under_way, None
+        if ending is not None:
+            ending.result()

@@ -13,7 +13,7 @@ import pickle
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ def save_checkpoint(state: Mapping[str, Any], path: Path, keep: Path | None = No
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # PyTorch reports a full disk as a RuntimeError of its zip writer.
-        needed = max(tensor_bytes(state), temporary.stat().st_size if temporary.exists() else 0)
+        written = temporary.stat().st_size if temporary.exists() else 0
+        needed = max(sum(tensor.nbytes for tensor in tensors_of(state)), written)
         temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
         raise WriteError(
@@ -90,13 +91,13 @@ def check_extras(extras: Mapping[str, Any]) -> None:
         raise TrainingError(f"extras of the task may be plain data and tensors, nothing else ({what})") from None
 
 
-def tensor_bytes(state: object) -> int:
-    """Bytes of the tensors of a state."""
+def tensors_of(state: object) -> Iterator[torch.Tensor]:
+    """The tensors of a state, however deep."""
     if isinstance(state, torch.Tensor):
-        return state.nbytes
-    if isinstance(state, Mapping):
-        return sum(tensor_bytes(value) for value in state.values())
-    return sum(tensor_bytes(value) for value in state) if isinstance(state, list | tuple) else 0
+        yield state
+    elif isinstance(state, Mapping | list | tuple):
+        for value in state.values() if isinstance(state, Mapping) else state:
+            yield from tensors_of(value)
 
 
 def rotate_and_save(state: Mapping[str, Any], folder: Path) -> Path:
@@ -175,8 +176,7 @@ def load_newest(folder: Path) -> tuple[dict[str, Any], Path, Sequence[str]] | No
             except CheckpointError as error:
                 damaged.append(str(error))
     if damaged:
-        advice = f"remove {folder} to start this run again from scratch"
-        raise CheckpointError("; ".join([*damaged, advice]))
+        raise CheckpointError("; ".join([*damaged, f"remove {folder} to start this run again from scratch"]))
     return None
 
 
@@ -196,10 +196,7 @@ def _verify(file: Any, path: Path) -> None:
 def _digest(file: Any, length: int) -> str:
     digest = hashlib.sha256()
     file.seek(0)
-    while length > 0:
-        block = file.read(min(_BLOCK, length))
-        if not block:
-            break
+    while block := file.read(min(_BLOCK, length)):
         digest.update(block)
         length -= len(block)
     return digest.hexdigest()

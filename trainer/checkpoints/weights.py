@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from trainer.checkpoints.files import PARTS, UNREADABLE
@@ -66,18 +68,8 @@ def quiet(*libraries: str) -> Iterator[None]:
 def content_of(path: Path) -> Any:
     """The content of a PyTorch or safetensors file; `DataError` where it is neither."""
     try:
-        return _read(path)
-    except (OSError, *UNREADABLE) as error:
-        raise DataError(f"{path}: not a file of weights ({first_line(error)})") from None
-
-
-def _read(path: Path) -> Any:
-    if path.suffix != SAFETENSORS:
+        if path.suffix == SAFETENSORS:
+            return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
+    except (OSError, SafetensorError, *UNREADABLE) as error:
+        raise DataError(f"{path}: not a file of weights ({first_line(error)})") from None

@@ -12,10 +12,9 @@ from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
 from trainer import api
-from trainer.cli.console import RunConsole, data_progress
+from trainer.cli.console import RunConsole
 from trainer.config.describe import canonical_yaml, commented_yaml, configuration_markdown
 from trainer.errors import ConfigError, DataError, Problem, TrainingError, guarded
 from trainer.store.csv_tables import csv_text
@@ -54,8 +53,11 @@ def train(
     }
 
     def work() -> int:
-        settings = _settings(config, assignments, {k: v for k, v in flags.items() if v is not None})
         overrides = api.parse_assignments(assignments or ())
+        given = {key: value for key, value in flags.items() if value is not None}
+        if twice := sorted(overrides.keys() & given.keys()):
+            raise ConfigError([Problem(key, "is set by an option and by key=value") for key in twice])
+        settings = api.load_config(config, overrides, given)
         return _train(settings, api.assumptions(api.read_config_file(config), settings.task, overrides), debug)
 
     _ends_with(work, debug)
@@ -161,22 +163,13 @@ def _with_image_files(row: Mapping[str, str | bytes], number: int, folder: Path)
     return cells
 
 
-def _settings(path: Path, assignments: Sequence[str] | None, flags: dict[str, Any]) -> api.RunConfig:
-    overrides = api.parse_assignments(assignments or ())
-    twice = sorted(overrides.keys() & flags.keys())
-    if twice:
-        raise ConfigError([Problem(key, "is set by an option and by key=value") for key in twice])
-    config: api.RunConfig = api.load_config(path, overrides, flags)
-    return config
-
-
 def _train(config: api.RunConfig, notes: Sequence[str], debug: bool) -> int:
     """Trains to the end and prints progress; an error before the first step is left to the caller."""
     summary = api.check_data(config)
     with sole_run(config.checkpoint.dir), RunConsole(config.training.epochs) as console, _Signals() as stop:
         for line in (*notes, summary.words, *(f"warning: {warning}" for warning in summary.warnings)):
             console.say(line)
-        prepare_data(config, console.console)
+        api.prepare_data(config, console.preparing)
         hooks = api.Hooks(console.report, console.heartbeat, lambda: stop.number is not None, console.say)
         session = api.open_session(config, hooks)
         stop.at_once = False
@@ -201,25 +194,6 @@ def _ended(outcome: api.Outcome, config: api.RunConfig) -> str:
     early = f"stopped early: {outcome.reason}\n" if outcome.ending == "early" else ""
     where = f"checkpoints in {config.checkpoint.dir}" if config.checkpoint.save else "no checkpoints (checkpoint.save)"
     return f"{early}done: {outcome.epoch} epochs, {outcome.step} steps in {outcome.seconds:.0f} s, {where}"
-
-
-def prepare_data(config: api.RunConfig, console: Console) -> None:
-    """Builds what is missing of the data (the built-in scenes, the cache of decoded images), with a progress bar."""
-    bar, line = data_progress(console, "preparing the data, once")
-    started = False
-
-    def progress(done: int, total: int) -> None:
-        nonlocal started
-        if not started:
-            bar.start()
-            started = True
-        bar.update(line, completed=done, total=total)
-
-    try:
-        api.prepare_data(config, progress)
-    finally:
-        if started:
-            bar.stop()
 
 
 class _Signals:

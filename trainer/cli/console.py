@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainer.outcome import Evaluation, Heartbeat
 
@@ -20,40 +19,36 @@ class RunConsole:
         self.console = Console(stderr=True, highlight=False)
         self.epochs = epochs
         self._drawn = 0.0
+        counts = TextColumn("{task.completed}/{task.total} {task.fields[unit]}")
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps"),
-            TimeRemainingColumn(), console=self.console, transient=True, disable=not self.console.is_terminal,
+            TextColumn("{task.description}"), BarColumn(), counts, TimeRemainingColumn(),
+            console=self.console, transient=True, disable=not self.console.is_terminal,
         )  # fmt: skip
-        self._line = self._bar.add_task("", total=1)
+        self._line = self._bar.add_task("", total=1, unit="")
 
     def __enter__(self) -> RunConsole:
         self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, soft_wrap=True)
+
+    def preparing(self, done: int, total: int) -> None:
+        """Shows how much is built of what is missing of the data."""
+        self._bar.update(self._line, description="preparing the data, once", completed=done, total=total)
 
     def heartbeat(self, beat: Heartbeat) -> None:
         now = time.monotonic()
         if now - self._drawn >= _REDRAW_SECONDS:
             self._drawn = now
             position = f"epoch {beat.epoch}/{self.epochs}"
-            self._bar.update(self._line, description=position, completed=beat.step, total=beat.steps)
+            self._bar.update(self._line, description=position, completed=beat.step, total=beat.steps, unit="steps")
 
     def report(self, evaluation: Evaluation) -> None:
         numbers = "  ".join(f"{name} {number:.4g}" for name, number in evaluation.metrics.items())
         self.say(
             f"epoch {evaluation.epoch}/{self.epochs}  step {evaluation.step}  {numbers}  {evaluation.seconds:.1f} s"
         )
-
-
-def data_progress(console: Console, title: str) -> tuple[Progress, TaskID]:
-    """A bar for building data, to be started by its owner; silent where there is no terminal."""
-    bar = Progress(
-        TextColumn(title), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
-    return bar, bar.add_task(title, total=None)

@@ -27,12 +27,11 @@ def commented_yaml(task: str) -> str:
     open_sections: list[str] = []
     for path, key in known_keys(task).items():
         *parents, name = path.split(".")
-        shared = 0
-        while shared < min(len(parents), len(open_sections)) and parents[shared] == open_sections[shared]:
-            shared += 1
-        for depth, section in enumerate(parents[shared:], start=shared):
-            lines.append(f"{'  ' * depth}{section}:")
-        open_sections = parents
+        while open_sections != parents[: len(open_sections)]:
+            open_sections.pop()
+        for section in parents[len(open_sections) :]:
+            lines.append(f"{'  ' * len(open_sections)}{section}:")
+            open_sections.append(section)
         indent = "  " * len(parents)
         lines.append(f"{indent}# {describe(key)}")
         lines.append(f"{indent}{name}: {_scalar(key.default)}")
@@ -76,9 +75,8 @@ def canonical_yaml(source: Mapping[str, Any], overrides: Mapping[str, Any]) -> s
         "task": task,
     }
     nested: dict[str, Any] = {}
-    for path in [path for path in known_keys(task) if path in values] + [
-        p for p in values if p not in known_keys(task)
-    ]:
+    order = {path: place for place, path in enumerate(known_keys(task))}
+    for path in sorted(values, key=lambda path: order.get(path, len(order))):
         *parents, name = path.split(".")
         node = nested
         for parent in parents:

@@ -6,13 +6,12 @@ Read off the typed configuration, so that each is declared once. Imports no torc
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
-import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -21,6 +20,7 @@ from trainer.config.section import SECTION_ROLES, Role
 from trainer.config.settings import RunConfig
 
 Kind = Literal["float", "int", "bool", "str", "choice", "path", "list"]
+_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,33 @@ def roles_of(task: str, key: str) -> frozenset[Role]:
     return roles
 
 
+def cheap_evaluation(task: str) -> Mapping[str, Any]:
+    """Overrides that make a task's evaluation cheap, for where many runs are only compared with each other."""
+    cheap: Mapping[str, Any] = load(find_task(task).files).CHEAP_EVALUATION
+    return cheap
+
+
+def loss_keys(task: str) -> Sequence[str]:
+    """The keys in which runs may not differ if their losses are compared."""
+    return [path for path, key in known_keys(task).items() if "loss" in key.roles]
+
+
+def redefines_loss(task: str, key: str) -> bool:
+    """Whether losses of two runs of a task that differ in this key cannot be compared."""
+    return "loss" in roles_of(task, key)
+
+
+def reads_data(task: str, key: str) -> bool:
+    """Whether `check_data` may give another result where this key differs: it names a file, or how files are read."""
+    known = known_keys(task)[key]
+    return known.kind == "path" or "data" in known.roles
+
+
+def conditions(task: str) -> Sequence[str]:
+    """The keys of the budget that say which images a run sees, and at which size: those that a higher rung changes."""
+    return [path for path, key in known_keys(task).items() if "budget" in key.roles and "resume" not in key.roles]
+
+
 def section_class(annotation: Any) -> type[BaseModel] | None:
     """The section behind a field's annotation, also behind `Section | None`; None for a value."""
     for candidate in (annotation, *get_args(annotation)):
@@ -100,25 +127,21 @@ def section_class(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _walk_sections(model: type[BaseModel], prefix: str) -> list[tuple[str, bool]]:
-    sections: list[tuple[str, bool]] = []
+def _walk_sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, bool]]:
     for name, info in model.model_fields.items():
         section = section_class(info.annotation)
         if section is not None:
-            nullable = type(None) in get_args(info.annotation)
-            sections += [(prefix + name, nullable), *_walk_sections(section, f"{prefix}{name}.")]
-    return sections
+            yield prefix + name, type(None) in get_args(info.annotation)
+            yield from _walk_sections(section, f"{prefix}{name}.")
 
 
-def _walk(model: type[BaseModel], prefix: str, roles: frozenset[Role]) -> list[tuple[str, Key]]:
-    keys: list[tuple[str, Key]] = []
+def _walk(model: type[BaseModel], prefix: str, roles: frozenset[Role]) -> Iterator[tuple[str, Key]]:
     for name, info in model.model_fields.items():
         section = section_class(info.annotation)
         if section is not None:
-            keys += _walk(section, f"{prefix}{name}.", roles | _section_roles(section, name, not prefix))
+            yield from _walk(section, f"{prefix}{name}.", roles | _section_roles(section, name, not prefix))
         else:
-            keys.append((prefix + name, _key(prefix + name, info, roles | _own_roles(model, name))))
-    return keys
+            yield prefix + name, _key(prefix + name, info, roles | _own_roles(model, name))
 
 
 def _section_roles(section: type[BaseModel], name: str, at_top: bool) -> frozenset[Role]:
@@ -142,7 +165,7 @@ def _key(path: str, info: FieldInfo, roles: frozenset[Role]) -> Key:
     annotation, nullable = _without_none(info.annotation)
     kind, choices = _kind(annotation)
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    bounds = {type(item): item for item in info.metadata}
+    bounds = {name: float(getattr(item, name)) for item in info.metadata for name in _SIGNS if hasattr(item, name)}
     low, high = _bounds(bounds, kind)
     search = extra.get("search")
     if isinstance(search, list):
@@ -157,7 +180,7 @@ def _key(path: str, info: FieldInfo, roles: frozenset[Role]) -> Key:
         low=low,
         high=high,
         log=extra.get("scale") == "log",
-        constraint=_constraint(bounds),
+        constraint=", ".join(f"{_SIGNS[name]} {bound:g}" for name, bound in bounds.items()),
         also=_single_values(info.annotation) if kind != "choice" else (),
         roles=roles,
     )
@@ -186,26 +209,9 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[Any, ...]]:
     return simple.get(annotation, "list"), ()
 
 
-def _bounds(bounds: Mapping[type, Any], kind: Kind) -> tuple[float | None, float | None]:
+def _bounds(bounds: Mapping[str, float], kind: Kind) -> tuple[float | None, float | None]:
     """Finite search bounds from validation bounds; an open bound is moved inwards by the smallest useful step."""
     step = 1.0 if kind == "int" else 1e-9
-    low = high = None
-    if annotated_types.Ge in bounds:
-        low = float(bounds[annotated_types.Ge].ge)
-    elif annotated_types.Gt in bounds:
-        low = float(bounds[annotated_types.Gt].gt) + step
-    if annotated_types.Le in bounds:
-        high = float(bounds[annotated_types.Le].le)
-    elif annotated_types.Lt in bounds:
-        high = float(bounds[annotated_types.Lt].lt) - step
+    low = bounds["gt"] + step if "gt" in bounds else bounds.get("ge")
+    high = bounds["lt"] - step if "lt" in bounds else bounds.get("le")
     return low, high
-
-
-def _constraint(bounds: Mapping[type, Any]) -> str:
-    signs = {"Ge": ("ge", "≥"), "Gt": ("gt", ">"), "Le": ("le", "≤"), "Lt": ("lt", "<")}
-    parts = []
-    for kind, item in bounds.items():
-        if kind.__name__ in signs:
-            attribute, sign = signs[kind.__name__]
-            parts.append(f"{sign} {getattr(item, attribute):g}")
-    return ", ".join(parts)

@@ -6,22 +6,21 @@ a class, or the text `"module:object"` of one, so that planning need not import 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeGuard
+from typing import Any
 
 from trainer.config.section import Section
 from trainer.config.settings import RunConfig
-from trainer.errors import ConfigError, Problem
+from trainer.errors import ConfigError, Problem, did_you_mean
 
 PARTS: Mapping[str, Sequence[str]] = {
     "Config": (),
     "Files": ("metric", "check", "prepare", "CHEAP_EVALUATION"),
-    "Task": (*("open_rows", "precompute", "build_model", "parts", "loss", "split", "evaluate", "predict", "extras"),),
+    "Task": ("open_rows", "precompute", "build_model", "parts", "loss", "split", "evaluate", "predict", "extras"),
 }
 
 
@@ -48,21 +47,27 @@ def _part(name: str, task: Any, part: str, methods: Sequence[str]) -> Any:
     declared = getattr(task, part, None)
     if declared is None:
         raise _wrong(f"{name} has no {part}; a task carries {', '.join(PARTS)}")
+
+    def checked() -> Any:
+        value = _resolved(declared, name) if isinstance(declared, str) else declared
+        _check_part(name, part, value, methods)
+        return value
+
     if part == "Task" and isinstance(declared, str):
-        return _Late(name, declared)  # it may import torch: only when it is needed
-    value = _resolved(declared, name) if isinstance(declared, str) else declared
-    check_part(name, part, value, methods)
-    return value
+        return lambda *arguments: checked()(*arguments)  # it may import torch: only when it is first made
+    return checked()
 
 
-def check_part(name: str, part: str, value: Any, methods: Sequence[str]) -> None:
+def _check_part(name: str, part: str, value: Any, methods: Sequence[str]) -> None:
     """`ConfigError` where a part of a task lacks what it must have."""
     if part == "Config":
         if not (isinstance(value, type) and issubclass(value, RunConfig)):
             raise _wrong(f"Config of {name} is {value!r}, not a subclass of trainer.api.RunConfig")
         for field, usual in RunConfig.model_fields.items():
-            own, kind = value.model_fields[field].annotation, usual.annotation
-            if _is_section(kind) and not (isinstance(own, type) and issubclass(own, kind)):
+            own: Any = value.model_fields[field].annotation
+            kind: Any = usual.annotation
+            is_section = isinstance(kind, type) and issubclass(kind, Section)
+            if is_section and not (isinstance(own, type) and issubclass(own, kind)):
                 raise _wrong(f"{field} in the Config of {name} is {own!r}, not a subclass of {kind.__name__}")
         return
     moved = [keys for keys in ("LOSS_KEYS", "DATA_KEYS") if hasattr(value, keys)]
@@ -71,27 +76,8 @@ def check_part(name: str, part: str, value: Any, methods: Sequence[str]) -> None
         raise _wrong(f"{part} of {name} names {' and '.join(moved)}, which nothing reads; {cure}")
     lacking = [method for method in methods if not hasattr(value, method)]
     if lacking:
-        raise _wrong(f"{part} of {name} lacks {', '.join(lacking)}; see trainer.api.{part_protocol(part)}")
-
-
-def _is_section(kind: Any) -> TypeGuard[type[Section]]:
-    return isinstance(kind, type) and issubclass(kind, Section)
-
-
-def part_protocol(part: str) -> str:
-    return "TaskFiles" if part == "Files" else "Task"
-
-
-class _Late:
-    """A `Task` that is imported and checked when it is first made."""
-
-    def __init__(self, name: str, reference: str) -> None:
-        self.name, self.reference = name, reference
-
-    def __call__(self, *arguments: Any) -> Any:
-        value = _resolved(self.reference, self.name)
-        check_part(self.name, "Task", value, PARTS["Task"])
-        return value(*arguments)
+        protocol = "TaskFiles" if part == "Files" else "Task"
+        raise _wrong(f"{part} of {name} lacks {', '.join(lacking)}; see trainer.api.{protocol}")
 
 
 def _resolved(reference: str, name: str) -> Any:
@@ -102,8 +88,7 @@ def _resolved(reference: str, name: str) -> Any:
     value: Any = _imported(module_name, name)
     for attribute in path.split("."):
         if not hasattr(value, attribute):
-            close = difflib.get_close_matches(attribute, dir(value), n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = did_you_mean(attribute, dir(value), cutoff=0.6)
             raise _wrong(f"{module_name} ({getattr(value, '__file__', value)}) has no {attribute}{hint}")
         value = getattr(value, attribute)
     return value

@@ -1,13 +1,13 @@
 """The table of the built-in tasks; `find_task` looks up one of them, or a user's own task by its reference.
 
-To add a task: a folder, a line in `TASKS`; `tests/trainer/test_task_contract.py` then tests it.
+To add a task: a folder, its name in `TASKS`; `tests/trainer/test_task_contract.py` then tests it.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from trainer.config.reference import is_reference, read_reference
@@ -25,18 +25,15 @@ class TaskEntry:
     task: Any
 
 
-def _entry(folder: str, prefix: str) -> TaskEntry:
-    package = f"trainer.tasks.{folder}"
+def _entry(name: str) -> TaskEntry:
+    package, prefix = f"trainer.tasks.{name}", name.capitalize()
     return TaskEntry(
         f"{package}.config:{prefix}Config", f"{package}.files:{prefix}Files", f"{package}.task:{prefix}Task"
     )
 
 
 TASKS: dict[str, TaskEntry] = {
-    "captioning": _entry("captioning", "Captioning"),
-    "detection": _entry("detection", "Detection"),
-    "classification": _entry("classification", "Classification"),
-    "diffusion": _entry("diffusion", "Diffusion"),
+    name: _entry(name) for name in ("captioning", "detection", "classification", "diffusion")
 }
 
 
@@ -53,7 +50,4 @@ def find_task(name: str) -> TaskEntry:
 
 def load(part: Any) -> Any:
     """The object behind `"module:object"`; an object as it is."""
-    if not isinstance(part, str):
-        return part
-    module, _, name = part.partition(":")
-    return getattr(import_module(module), name)
+    return pkgutil.resolve_name(part) if isinstance(part, str) else part

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from trainer.errors import Problem
 
-Converter = Callable[[Any], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Rename:
-    """An older name of a key; `convert` gives canonical key → value."""
-
-    old: str
-    convert: Converter
+Converter = Callable[[Any], dict[str, Any]]  # an older key's value → canonical key → value
 
 
 def _to(new: str, values: Mapping[Any, Any] | None = None) -> Converter:
-    def convert(value: Any) -> dict[str, Any]:
-        return {new: value if values is None else _mapped(value, values)}
-
-    return convert
+    return lambda value: {new: _mapped(value, values or {})}
 
 
 def _mapped(value: Any, values: Mapping[Any, Any]) -> Any:
@@ -32,18 +20,12 @@ def _mapped(value: Any, values: Mapping[Any, Any]) -> Any:
     return same[0] if same else value
 
 
-def _complement(new: str) -> Converter:
-    def convert(value: Any) -> dict[str, Any]:
-        try:
-            return {new: value if isinstance(value, bool | None) else round(1.0 - float(value), 12)}
-        except (ValueError, TypeError, OverflowError):
-            return {new: value}
-
-    return convert
-
-
-def _every_epoch(value: Any) -> dict[str, Any]:
-    return {"checkpoint.every_n_epochs": 1 if value is True else None if value is False else value}
+def _val_split(train_split: Any) -> dict[str, Any]:
+    try:
+        rest = train_split if isinstance(train_split, bool | None) else round(1.0 - float(train_split), 12)
+        return {"data.val_split": rest}
+    except (ValueError, TypeError, OverflowError):
+        return {"data.val_split": train_split}
 
 
 _SCHEDULERS = {
@@ -66,7 +48,16 @@ ENCODER_LR = "training.optimizer.encoder_lr"
 LR_SPELLINGS = ("training.optimizer.lr", "training.lr", "training.learning_rate", "optimizer.lr")
 DEFAULT_LR = 1e-4
 
+# Sections that stood at the top and now stand in `training`, with their keys.
+_MOVED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("optimizer", ("lr", "encoder_lr", "weight_decay", "betas", "eps", "momentum", "nesterov", "alpha", "centered")),
+    ("scheduler", ("factor", "patience", "min_lr", "step_size", "gamma")),
+    ("scheduler", ("anneal_strategy", "div_factor", "final_div_factor", "pct_start")),
+    ("early_stopping", ("enabled", "patience", "min_delta")),
+    ("early_stopping", ("track_overfitting", "overfitting_gap_threshold", "overfitting_patience")),
+)
 _SAME_VALUE: dict[str, str] = {
+    **{f"{section}.{name}": f"training.{section}.{name}" for section, names in _MOVED for name in names},
     "training.seed": "seed",
     "dataset.image_size": "data.image_size",
     "training.num_workers": "data.num_workers",
@@ -83,35 +74,7 @@ _SAME_VALUE: dict[str, str] = {
     "data.num_samples": "data.max_samples",
     "training.lr": "training.optimizer.lr",
     "training.learning_rate": "training.optimizer.lr",
-    "optimizer.lr": "training.optimizer.lr",
-    **{
-        f"optimizer.{name}": f"training.optimizer.{name}"
-        for name in (
-            "weight_decay",
-            "eps",
-            "betas",
-            "momentum",
-            "nesterov",
-            "centered",
-            "alpha",
-            "encoder_lr",
-        )
-    },
-    **{
-        f"scheduler.{name}": f"training.scheduler.{name}"
-        for name in (
-            *("factor", "patience", "min_lr", "step_size", "gamma"),
-            *("anneal_strategy", "div_factor", "final_div_factor", "pct_start"),
-        )
-    },
     "lr_scheduler.warmup_steps": "training.scheduler.warmup_steps",
-    **{
-        f"early_stopping.{name}": f"training.early_stopping.{name}"
-        for name in (
-            *("enabled", "patience", "min_delta", "track_overfitting"),
-            *("overfitting_gap_threshold", "overfitting_patience"),
-        )
-    },
     "directories.images": "data.images_dir",
     "directories.backgrounds": "data.backgrounds_dir",
     "training.checkpoint_dir": "checkpoint.dir",
@@ -130,19 +93,16 @@ _SAME_VALUE: dict[str, str] = {
     "wandb.entity": "logging.wandb.entity",
 }
 
-RENAMES: dict[str, Rename] = {
-    row.old: row
-    for row in (
-        *(Rename(old, _to(new)) for old, new in _SAME_VALUE.items()),
-        Rename("data.train_split", _complement("data.val_split")),
-        Rename("training.use_amp", _to("training.precision", _PRECISIONS)),
-        Rename("training.amp", _to("training.precision", _PRECISIONS)),
-        Rename("training.mixed_precision", _to("training.precision", _PRECISIONS)),
-        Rename("optimizer.type", _to("training.optimizer.type", _OPTIMIZERS)),
-        Rename("scheduler.type", _to("training.scheduler.type", _SCHEDULERS)),
-        Rename("lr_scheduler.type", _to("training.scheduler.type", _SCHEDULERS)),
-        Rename("training.save_every_epoch", _every_epoch),
-    )
+RENAMES: dict[str, Converter] = {
+    **{old: _to(new) for old, new in _SAME_VALUE.items()},
+    "data.train_split": _val_split,
+    "training.use_amp": _to("training.precision", _PRECISIONS),
+    "training.amp": _to("training.precision", _PRECISIONS),
+    "training.mixed_precision": _to("training.precision", _PRECISIONS),
+    "optimizer.type": _to("training.optimizer.type", _OPTIMIZERS),
+    "scheduler.type": _to("training.scheduler.type", _SCHEDULERS),
+    "lr_scheduler.type": _to("training.scheduler.type", _SCHEDULERS),
+    "training.save_every_epoch": _to("checkpoint.every_n_epochs", {True: 1, False: None}),
 }
 
 
@@ -153,17 +113,14 @@ def _noise_or_rate(value: Any) -> dict[str, Any]:
     return {"training.scheduler.type": _mapped(value, _SCHEDULERS)}
 
 
-# Names with a meaning of their own in the older files of one task: task → name → row.
-TASK_RENAMES: dict[str, dict[str, Rename]] = {
+# Names with a meaning of their own in the older files of one task: task → name → converter.
+TASK_RENAMES: dict[str, dict[str, Converter]] = {
     "diffusion": {
-        row.old: row
-        for row in (
-            *(
-                Rename(f"scheduler.{name}", _to(f"diffusion.{name}"))
-                for name in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type")
-            ),
-            Rename("scheduler.type", _noise_or_rate),
-        )
+        **{
+            f"scheduler.{name}": _to(f"diffusion.{name}")
+            for name in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type")
+        },
+        "scheduler.type": _noise_or_rate,
     },
 }
 # Keys of which an older file of a task may have none, and what is reported then.
@@ -251,8 +208,7 @@ CANONICAL_VALUES: dict[str, Mapping[Any, Any]] = {
 
 def canonical(key: str, value: Any, task: str) -> dict[str, Any]:
     """Canonical key → value for one dotted key in any accepted spelling; an unknown key comes back as it is."""
-    row = TASK_RENAMES.get(task, {}).get(key) or RENAMES.get(key)
-    if row is not None:
-        return row.convert(value)
-    values = CANONICAL_VALUES.get(key)
-    return {key: value if values is None else _mapped(value, values)}
+    convert = TASK_RENAMES.get(task, {}).get(key) or RENAMES.get(key)
+    if convert is not None:
+        return convert(value)
+    return {key: _mapped(value, CANONICAL_VALUES.get(key, {}))}

@@ -22,7 +22,7 @@ from trainer.config.registry import TASKS, find_task
 from trainer.config.renames import CANONICAL_VALUES, RENAMES, assumed, canonical, combined
 from trainer.config.settings import RunConfig
 from trainer.config.yaml import parse_yaml, read_yaml
-from trainer.errors import ConfigError, Problem
+from trainer.errors import ConfigError, Problem, did_you_mean
 
 _OLDER_SECTIONS = frozenset(old[: dot.start()] for old in RENAMES for dot in re.finditer(r"\.", old))
 _KINDS: dict[str, tuple[type, ...]] = {"bool": (bool,), "str": (str,), "path": (str, Path), "list": (list, tuple)}
@@ -69,7 +69,7 @@ def task_of(*layers: Mapping[str, Any]) -> str:
     task = str(named[-1])
     if task not in TASKS and not is_reference(task):
         known = f"; the tasks are {', '.join(TASKS)}, and package.module:object for one of your own"
-        raise ConfigError([Problem("task", f"unknown task {named[-1]!r}{_nearest(task, TASKS, 0.75)}{known}")])
+        raise ConfigError([Problem("task", f"unknown task {named[-1]!r}{did_you_mean(task, TASKS, 0.75)}{known}")])
     find_task(task)
     return task
 
@@ -184,21 +184,15 @@ def _flatten(layer: Mapping[str, Any], prefix: str, task: str, problems: list[Pr
                 what = f"is a section, not a value ({_shortened(value)}); set one of its keys, such as {example}"
                 problems.append(Problem(path, what))
                 continue
-        if (value is None or value == {}) and path not in parts and _is_older_section(path):
+        if (value is None or value == {}) and path not in parts and path in _OLDER_SECTIONS:
             continue
-        if value == {} and parts.get(path):
-            flat.append((path, {}))  # a section that may be null, with all its defaults
-        elif isinstance(value, Mapping) and path not in keys and (value or path in parts):
-            flat += _flatten(value, f"{path}.", task, problems)
-        elif isinstance(value, Mapping) and path in keys:
+        if isinstance(value, Mapping) and path in keys:
             problems.append(Problem(path, "is a value, not a section; it takes no keys of its own"))
-        else:
+        elif isinstance(value, Mapping) and (value or parts.get(path) is False):
+            flat += _flatten(value, f"{path}.", task, problems)
+        else:  # also {} for a section that may be null, with all its defaults
             flat.append((path, value))
     return flat
-
-
-def _is_older_section(path: str) -> bool:
-    return path in _OLDER_SECTIONS
 
 
 def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
@@ -213,11 +207,11 @@ def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
             return "", float(number) if key.kind == "float" else int(number)
     if key.kind == "choice":
         fits = any(value == choice and type(value) is type(choice) for choice in key.choices)
-        return (
-            "" if fits else f"must be {_kind_text(key)}, not {_shortened(value)}{_nearest(str(value), key.choices)}"
-        ), value
-    fits = isinstance(value, _KINDS.get(key.kind, ()))
-    return ("" if fits else f"must be {_kind_text(key)}, not {_shortened(value)}"), value
+    else:
+        fits = isinstance(value, _KINDS.get(key.kind, ()))
+    if fits:
+        return "", value
+    return f"must be {_kind_text(key)}, not {_shortened(value)}{did_you_mean(str(value), key.choices)}", value
 
 
 def _number(value: Any) -> int | float | None:
@@ -270,13 +264,8 @@ def _suggest(key: str, task: str) -> str:
         same = close or [leaves[name] for name in leaf]
         same = same or difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
     best = max(same, key=lambda known: difflib.SequenceMatcher(None, key, known).ratio())
-    new = next(iter(RENAMES[best].convert(None))) if best in RENAMES else best
+    new = next(iter(RENAMES[best](None))) if best in RENAMES else best
     return f"; did you mean {new}?"
-
-
-def _nearest(word: str, known: Iterable[Any], cutoff: float = 0.5) -> str:
-    close = difflib.get_close_matches(word, [str(item) for item in known], n=1, cutoff=cutoff)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _kind_text(key: Key) -> str:

@@ -29,14 +29,6 @@ SECTION_ROLES: Mapping[str, frozenset[Role]] = {
 }
 
 
-def checked_roles(role: Role | Sequence[Role]) -> frozenset[Role]:
-    """One role or several as a set; `ValueError` for one that does not exist."""
-    roles: frozenset[Role] = frozenset([role] if isinstance(role, str) else role)
-    if unknown := sorted(roles - ROLES):
-        raise ValueError(f"no such role of a key: {', '.join(unknown)}; the roles are {', '.join(sorted(ROLES))}")
-    return roles
-
-
 def setting(
     default: Any,
     meaning: str,
@@ -46,8 +38,14 @@ def setting(
     role: Role | Sequence[Role] = (),
     **bounds: Any,
 ) -> Any:
-    """A field with its meaning, how it is searched, and its roles beside those of its section."""
-    extra: dict[str, Any] = {"scale": scale, "roles": sorted(checked_roles(role))}
+    """A field with its meaning, how it is searched, and its roles beside those of its section.
+
+    `ValueError` for a role that does not exist.
+    """
+    roles: set[str] = {role} if isinstance(role, str) else set(role)
+    if unknown := sorted(roles - ROLES):
+        raise ValueError(f"no such role of a key: {', '.join(unknown)}; the roles are {', '.join(sorted(ROLES))}")
+    extra: dict[str, Any] = {"scale": scale, "roles": sorted(roles)}
     if search is not None:
         extra["search"] = list(search)
     return Field(default, description=meaning, json_schema_extra=extra, **bounds)

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -36,19 +36,6 @@ class EpochBatches(Sampler[list[RowKey]]):
             yield keys[first : first + self.batch_size]
 
 
-class _Rows(Dataset[Batch]):
-    """A `RowSource` as a dataset for `DataLoader`, which fetches whole batches at once."""
-
-    def __init__(self, source: RowSource) -> None:
-        self.source = source
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitems__(self, keys: list[RowKey]) -> Batch:
-        return self.source.__getitems__(keys)
-
-
 def _as_fetched(batch: Any) -> Any:
     return batch
 
@@ -70,7 +57,7 @@ def build_loader(
     """A loader over a source; its processes stay alive between epochs."""
     workers = loader_processes(num_workers)
     return DataLoader(
-        _Rows(source),
+        cast("Dataset[Batch]", source),  # of which a loader takes `__getitems__`: whole batches at once
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_as_fetched,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from trainer.config.settings import ScenesSettings
 from trainer.data.scenes.files import ensure_scenes
-from trainer.data.scenes.spec import SceneFiles, ScenesError, ScenesSpec
-from trainer.errors import DataError
+from trainer.data.scenes.spec import SceneFiles, ScenesSpec
 from trainer.store.arrays import OnProgress
 from trainer.store.cache_folder import cache_dir
 
@@ -25,10 +24,7 @@ def scenes_spec(scenes: ScenesSettings | None, named_files: bool) -> ScenesSpec 
 
 def drawn_files(spec: ScenesSpec, progress: OnProgress | None = None) -> SceneFiles:
     """The files of the scenes, which are drawn if they are missing; `DataError` where they cannot be written."""
-    try:
-        return ensure_scenes(spec, cache_dir(), progress)
-    except ScenesError as error:
-        raise DataError(str(error)) from None
+    return ensure_scenes(spec, cache_dir(), progress)
 
 
 def scenes_words(spec: ScenesSpec, keys: str) -> str:

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import compress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 
 from trainer.errors import DataError, listed, plural
 from trainer.store.cache_folder import cache_dir
-from trainer.store.image_cache import decode
+from trainer.store.image_cache import undecodable
 from trainer.store.text import write_whole
 
 SUFFIXES = frozenset({
@@ -126,7 +127,8 @@ def existing(names: Iterable[str], folder: Path) -> tuple[list[str], list[str]]:
 
 def unreadable(names: Sequence[str], folder: Path, fingerprint: str) -> frozenset[str]:
     """Files that do not decode, determined once for each state of the data and kept in the cache folder."""
-    failing = _remembered("unreadable", fingerprint, lambda: _undecodable(names, folder))
+    paths = (folder / name for name in names)
+    failing = _remembered("unreadable", fingerprint, lambda: sorted(compress(names, undecodable(paths, 16))))
     return frozenset(failing)
 
 
@@ -145,19 +147,6 @@ def _remembered(what: str, fingerprint: str, find: Callable[[], Any]) -> Any:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(result))
     return result
-
-
-def _undecodable(names: Sequence[str], folder: Path) -> list[str]:
-    verdicts = Parallel(n_jobs=-1, prefer="threads")(delayed(_decodes)(folder / name) for name in names)
-    return sorted(name for name, good in zip(names, verdicts, strict=True) if not good)
-
-
-def _decodes(path: Path) -> bool:
-    try:
-        decode(path, 16)
-    except DataError:
-        return False
-    return True
 
 
 def _measured(names: Sequence[str], folder: Path) -> dict[str, tuple[int, int]]:

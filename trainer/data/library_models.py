@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+from trainer.errors import did_you_mean
 
 Arguments = Mapping[str, bool]  # name of an argument → whether it must be given
 
@@ -33,13 +34,8 @@ def backbone_names(package: str) -> frozenset[str]:
 
 def no_backbone(package: str, name: str) -> str:
     """The message for a model name that a package does not have, with the nearest one that it has."""
-    return f"{package} has no classification model {name}{nearest(name.partition('.')[0], backbone_names(package))}"
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint at the known name that is most like this one; empty where none is."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
+    nearest = did_you_mean(name.partition(".")[0], backbone_names(package))
+    return f"{package} has no classification model {name}{nearest}"
 
 
 @cache

@@ -92,10 +92,7 @@ def asked_too_much(config: RunConfig, chosen: Selection) -> list[str]:
 def _drawn(config: RunConfig, n_images: int) -> tuple[Indices, Indices]:
     """Training and validation images by `val_split`, each in the order of the file."""
     data = config.data
-    kept = np.arange(min(n_images, data.max_samples or n_images), dtype=np.int64)
-    if data.data_fraction < 1.0:
-        size = max(2, round(len(kept) * data.data_fraction))
-        kept = np.sort(_permuted(kept, config.split_seed, _FRACTION)[:size])
+    kept = _fraction(config, np.arange(min(n_images, data.max_samples or n_images), dtype=np.int64), least=2)
     if len(kept) < 2:
         raise DataError(f"{len(kept)} usable image(s); at least 2 are needed, one to train and one to validate on")
     n_val = min(len(kept) - 1, max(1, round(len(kept) * data.val_split)))
@@ -110,13 +107,16 @@ def _given(config: RunConfig, n_images: int, held_out: int) -> tuple[Indices, In
     limit = min(n_images, data.max_samples or n_images)
     n_val = min(max(1, round(held_out * limit / n_images)), limit - 1)
     n_first = min(n_train, limit - n_val)
-    sides = []
-    for kept in (np.arange(n_first, dtype=np.int64), np.arange(n_train, n_train + n_val, dtype=np.int64)):
-        if data.data_fraction < 1.0:
-            size = max(1, round(len(kept) * data.data_fraction))
-            kept = np.sort(_permuted(kept, config.split_seed, _FRACTION)[:size])
-        sides.append(kept)
-    return sides[0], sides[1]
+    train, val = np.arange(n_first, dtype=np.int64), np.arange(n_train, n_train + n_val, dtype=np.int64)
+    return _fraction(config, train, least=1), _fraction(config, val, least=1)
+
+
+def _fraction(config: RunConfig, images: Indices, least: int) -> Indices:
+    """The images of `data.data_fraction`, at least so many, in the order of the file."""
+    if config.data.data_fraction >= 1.0:
+        return images
+    size = max(least, round(len(images) * config.data.data_fraction))
+    return np.sort(_permuted(images, config.split_seed, _FRACTION)[:size])
 
 
 def _permuted(values: Indices, seed: int, stream: int) -> Indices:

@@ -68,14 +68,19 @@ def vocabulary_for(captions: Sequence[str], freq_threshold: int, vocab_path: Pat
     In the cache its name is made of the captions and the threshold, so that trials share it and another data
     set never gets it.
     """
-    if vocab_path is not None and vocab_path.exists():
-        return load_vocabulary(vocab_path, freq_threshold)
-    digest = hashlib.sha256("\0".join(captions).encode()).hexdigest()[:16]
-    path = vocab_path or cache_dir() / "vocabulary" / f"{digest}-{freq_threshold}.json"
-    if vocab_path is None and path.is_file():
+    path = vocab_path
+    if path is None:
+        digest = hashlib.sha256("\0".join(captions).encode()).hexdigest()[:16]
+        path = cache_dir() / "vocabulary" / f"{digest}-{freq_threshold}.json"
+    if path.exists():
         return load_vocabulary(path, freq_threshold)
     vocabulary = build_vocabulary(captions, freq_threshold)
-    _save(vocabulary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(vocabulary.plain(), ensure_ascii=False))
+    except OSError as error:
+        advice = "data.vocab_path, or the environment variable RUNGWISE_CACHE, can name another place"
+        raise DataError(f"{path}: the vocabulary cannot be written ({error.strerror}); {advice}") from None
     return vocabulary
 
 
@@ -100,12 +105,3 @@ def load_vocabulary(path: Path, freq_threshold: int) -> Vocabulary:
         what = f"was built with freq_threshold {threshold}, the configuration says {freq_threshold}"
         raise ConfigError([Problem("data.vocab_path", f"{path} {what}; name another file or the same threshold")])
     return Vocabulary(ordered, threshold)
-
-
-def _save(vocabulary: Vocabulary, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(vocabulary.plain(), ensure_ascii=False))
-    except OSError as error:
-        advice = "data.vocab_path, or the environment variable RUNGWISE_CACHE, can name another place"
-        raise DataError(f"{path}: the vocabulary cannot be written ({error.strerror}); {advice}") from None

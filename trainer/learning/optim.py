@@ -21,13 +21,8 @@ _OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 def build_optimizer(settings: OptimizerSettings, parts: Parts) -> Optimizer:
     """One group, or two where the pretrained part has its own rate."""
-    groups: list[dict[str, Any]] = []
-    for parameters, rate in (
-        (parts.main, settings.lr),
-        (parts.pretrained, settings.encoder_lr or settings.lr),
-    ):
-        if parameters:
-            groups.append({"params": list(parameters), "lr": rate})
+    rates = ((parts.main, settings.lr), (parts.pretrained, settings.encoder_lr or settings.lr))
+    groups = [{"params": list(parameters), "lr": rate} for parameters, rate in rates if parameters]
     cls: Any = _OPTIMIZERS[settings.type]
     optimizer: Optimizer = cls(groups, lr=settings.lr, **settings.arguments())
     return optimizer
@@ -43,8 +38,8 @@ class Schedule:
     def __init__(self, settings: SchedulerSettings, optimizer: Optimizer, span_epochs: int, warmup: float) -> None:
         self.settings, self.optimizer = settings, optimizer
         self.span_epochs, self.warmup = span_epochs, warmup
-        self.first_rates: list[float] = [group["lr"] for group in optimizer.param_groups]
-        self.rates = list(self.first_rates)  # where the plateau rule has brought them
+        # Where the plateau rule has brought them.
+        self.rates: list[float] = [group["lr"] for group in optimizer.param_groups]
         self._factor_set = math.nan  # by the last step; not a number where the groups' rates must be set anew
         self.best = math.inf
         self.stale = 0

@@ -50,7 +50,18 @@ def train_until(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> 
             f"out of memory with batches of {run.config.training.batch_size} ({str(error).splitlines()[0]}); "
             "try a smaller training.batch_size with a larger training.accumulate_grad_batches"
         ) from error
-    return _outcome(run, ending, writer)
+    return Outcome(
+        ending=ending,
+        epoch=run.progress.epoch,
+        step=run.progress.step,
+        seconds=run.progress.seconds,
+        evaluations=tuple(run.history),
+        checkpoint=writer.last_checkpoint,
+        device=str(run.device),
+        precision=str(run.precision),
+        reason=run.progress.stop_reason,
+        warnings=tuple(run.warnings),
+    )
 
 
 def _train_epochs(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) -> Ending:
@@ -94,21 +105,6 @@ def _ending(run: Run, until_epoch: int) -> Ending | None:
 def _iterations_spent(run: Run) -> bool:
     limit = run.config.training.max_iter
     return limit is not None and run.progress.step >= limit
-
-
-def _outcome(run: Run, ending: Ending, writer: RunWriter) -> Outcome:
-    return Outcome(
-        ending=ending,
-        epoch=run.progress.epoch,
-        step=run.progress.step,
-        seconds=run.progress.seconds,
-        evaluations=tuple(run.history),
-        checkpoint=writer.last_checkpoint,
-        device=str(run.device),
-        precision=str(run.precision),
-        reason=run.progress.stop_reason,
-        warnings=tuple(run.warnings),
-    )
 
 
 def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
@@ -240,7 +236,8 @@ def _close_epoch(run: Run, until_epoch: int, hooks: Hooks, writer: RunWriter) ->
     took = time.monotonic() - started
     progress.seconds += took
     evaluation = _record(run, epoch, train_loss, scores, took)
-    improved = (on_interval or last) and _improves(run, evaluation)
+    unbeaten = math.isnan(progress.best) or run.metric.better(evaluation.value, progress.best)
+    improved = (on_interval or last) and unbeaten
     if on_interval:
         _judge(run, evaluation, train_loss, improved)
     writer.evaluated(evaluation, scores, improved)
@@ -279,10 +276,6 @@ def _record(run: Run, epoch: int, train_loss: float, scores: Scores, took: float
     evaluation = Evaluation(epoch, progress.step, progress.rung, seconds, value, metrics, took)
     run.history.append(evaluation)
     return evaluation
-
-
-def _improves(run: Run, evaluation: Evaluation) -> bool:
-    return math.isnan(run.progress.best) or run.metric.better(evaluation.value, run.progress.best)
 
 
 def _judge(run: Run, evaluation: Evaluation, train_loss: float, improved: bool) -> None:

@@ -15,12 +15,13 @@ from torch import nn
 
 from trainer.errors import OutOfMemory
 from trainer.outcome import Hooks
-from trainer.store.memo import Hints, hint_key
+from trainer.store.cache_folder import Hints, hint_key
 
 if TYPE_CHECKING:
     from trainer.run.run import Run
 
 Phase = Literal["training", "evaluation"]
+_SIZES: dict[Phase, str] = {"training": "micro_batch", "evaluation": "val_micro_batch"}  # attributes of the progress
 Result = TypeVar("Result")
 _HINTS = Hints("micro_batches.json")
 
@@ -39,7 +40,7 @@ def fitting(run: Run, phase: Phase, hooks: Hooks, work: Callable[[], Result]) ->
             message = str(error).splitlines()[0]
         else:
             if halved:
-                _remember(run, phase)
+                _HINTS.keep({_kind(run, phase): _size(run, phase)})
             return result
         # Outside the handler, where the error no longer holds the tensors of the frames that it went through.
         _halve(run, phase, message, hooks)
@@ -54,11 +55,11 @@ def recall(run: Run, hooks: Hooks) -> None:
     if run.progress.recalled_px == run.loaders.size:
         return
     run.progress.recalled_px = run.loaders.size
-    known = _known_sizes()
-    for phase in ("training", "evaluation"):
+    known = _HINTS.read()
+    for phase, attribute in _SIZES.items():
         size = known.get(_kind(run, phase))
-        if size is not None and 0 < size < _size(run, phase):
-            _set_size(run, phase, size)
+        if isinstance(size, int) and 0 < size < _size(run, phase):
+            setattr(run.progress, attribute, size)
             hooks.say(f"{phase} in micro-batches of {size}: larger ones did not fit into memory in a run like this")
             _warn_of_difference(run, phase, hooks)
 
@@ -76,7 +77,7 @@ def _halve(run: Run, phase: Phase, message: str, hooks: Hooks) -> None:
             "try a smaller data.image_size or a smaller model: a smaller training.batch_size would not help"
         )
     half = (size + 1) // 2
-    _set_size(run, phase, half)
+    setattr(run.progress, _SIZES[phase], half)
     kept = f"the effective batch stays {run.config.training.batch_size * run.config.training.accumulate_grad_batches}"
     if phase == "evaluation":
         kept = "the results stay the same"
@@ -117,17 +118,9 @@ def _batch_size(run: Run, phase: Phase) -> int:
 
 def _size(run: Run, phase: Phase) -> int:
     """The largest number of samples computed at a time."""
-    progress, loaders = run.progress, run.loaders
-    if phase == "training":
-        return progress.micro_batch or min(_batch_size(run, phase), loaders.batches.n_rows)
-    return progress.val_micro_batch or min(_batch_size(run, phase), loaders.val_rows)
-
-
-def _set_size(run: Run, phase: Phase, size: int) -> None:
-    if phase == "training":
-        run.progress.micro_batch = size
-    else:
-        run.progress.val_micro_batch = size
+    rows = run.loaders.batches.n_rows if phase == "training" else run.loaders.val_rows
+    size: int = getattr(run.progress, _SIZES[phase])
+    return size or min(_batch_size(run, phase), rows)
 
 
 def _kind(run: Run, phase: Phase) -> str:
@@ -137,7 +130,7 @@ def _kind(run: Run, phase: Phase) -> str:
         properties = torch.cuda.get_device_properties(run.device)
         device = f"{properties.name}, {properties.total_memory} bytes"
     training = config["training"]
-    parts = {
+    about = {
         "phase": phase,
         "task": run.config.task,
         "model": config.get("model"),
@@ -150,12 +143,4 @@ def _kind(run: Run, phase: Phase) -> str:
         "precision": run.precision.name,
         "device": device,
     }
-    return hint_key(parts)
-
-
-def _known_sizes() -> dict[str, int]:
-    return {kind: size for kind, size in _HINTS.read().items() if isinstance(size, int)}
-
-
-def _remember(run: Run, phase: Phase) -> None:
-    _HINTS.keep({_kind(run, phase): _size(run, phase)})
+    return hint_key(about)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +15,21 @@ from trainer.outcome import Evaluation
 if TYPE_CHECKING:
     from trainer.run.run import Run
 
+# The numbers by which an evaluation is recognised; other metrics may be NaN, which equals nothing.
+_mark = attrgetter("epoch", "step", "rung", "seconds", "value")
+
 
 def load_for_resume(path: Path) -> tuple[dict[str, Any], Path, Sequence[str]]:
     """The state, its file, and a line on each damaged file that was skipped.
 
     A folder stands for its newest checkpoint; a damaged `last.pth` for the one before it.
     """
-    if path.is_dir() or path.name == LAST:
-        folder = path if path.is_dir() else path.parent
-        newest = load_newest(folder)
-        if newest is None:
-            raise CheckpointError(f"{path}: no such checkpoint")
-        return newest
-    return load_checkpoint(path), path, ()
+    if not path.is_dir() and path.name != LAST:
+        return load_checkpoint(path), path, ()
+    newest = load_newest(path if path.is_dir() else path.parent)
+    if newest is None:
+        raise CheckpointError(f"{path}: no such checkpoint")
+    return newest
 
 
 def taken_along(run: Run, source: Path, say: Callable[[str], None]) -> dict[str, Path]:
@@ -67,11 +70,6 @@ def _same_past(run: Run, state: Mapping[str, Any]) -> bool:
     if not past or state["task"] != run.config.task or state["progress"]["step"] != state["history"][-1]["step"]:
         return False
     return past == [_mark(evaluation) for evaluation in run.history[: len(past)]]
-
-
-def _mark(evaluation: Evaluation) -> tuple[float, ...]:
-    """The numbers by which an evaluation is recognised; other metrics may be NaN, which equals nothing."""
-    return evaluation.epoch, evaluation.step, evaluation.rung, evaluation.seconds, evaluation.value
 
 
 def _unbeaten(run: Run, index: int) -> bool:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +16,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from trainer.checkpoints.files import FORMAT, check_extras, fill_model
-from trainer.config.declared import conditions
-from trainer.config.keys import dotted, roles_of
+from trainer.config.keys import conditions, dotted, roles_of
 from trainer.config.registry import find_task, load
 from trainer.config.settings import RunConfig
 from trainer.data.loaders import Loaders
@@ -181,11 +181,6 @@ def task_for(config: RunConfig, extras: Mapping[str, Any] | None = None) -> Task
     return task
 
 
-def metric_for(config: RunConfig) -> Metric:
-    metric: Metric = load(find_task(config.task).files).metric(config)
-    return metric
-
-
 def open_run(
     config: RunConfig,
     state: Mapping[str, Any] | None,
@@ -212,7 +207,10 @@ def open_run(
     loaders = Loaders(config, task, device, state["progress"]["epoch"] + 1 if state else 1, say, progress)
     model = given(config.task, "build_model", task.build_model(weights=known is None), nn.Module).to(device)
     if state is None and weights is not None:
-        take_weights(model, weights, config)
+        if weights["task"] != config.task:
+            what = f"a model of {weights['task']}, and this run is of {config.task}"
+            raise CheckpointError(f"checkpoint.weights holds {what}")
+        fill_model(model, weights, "checkpoint.weights holds another model")
     parts = task.parts(model)
     training = config.training
     optimizer = build_optimizer(training.optimizer, parts)
@@ -221,7 +219,7 @@ def open_run(
     run = Run(
         config=config,
         task=task,
-        metric=metric_for(config),
+        metric=load(find_task(config.task).files).metric(config),
         device=device,
         precision=precision,
         model=model,
@@ -243,13 +241,6 @@ def open_run(
         check_extras(task.extras())
     run.enter_rung(rung, comparable)
     return run
-
-
-def take_weights(model: nn.Module, state: Mapping[str, Any], config: RunConfig) -> None:
-    """A checkpoint's weights, averaged ones where it has them; `CheckpointError` where they are another model's."""
-    if state["task"] != config.task:
-        raise CheckpointError(f"checkpoint.weights holds a model of {state['task']}, and this run is of {config.task}")
-    fill_model(model, state, "checkpoint.weights holds another model")
 
 
 def steps_of(loaders: Loaders, config: RunConfig) -> int:
@@ -274,14 +265,11 @@ def check_same(old: Mapping[str, Any], new: RunConfig, climbs: bool, free: tuple
         roles = roles_of(new.task, key)
         return "resume" in roles or (climbs and "budget" in roles) or key.startswith(free)
 
+    word = partial(json.dumps, default=str)
     different = [
-        f"{key}: {_word(before.get(key))} in the checkpoint, {_word(after.get(key))} now"
+        f"{key}: {word(before.get(key))} in the checkpoint, {word(after.get(key))} now"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key) and not may_change(key)
     ]
     if different:
         raise CheckpointError(f"the checkpoint belongs to another configuration:\n  {chr(10).join(different)}")
-
-
-def _word(value: Any) -> str:
-    return json.dumps(value, default=str)

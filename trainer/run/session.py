@@ -60,12 +60,12 @@ def open_session(
         loaded = load_for_resume(config.checkpoint.resume)
     elif resume:
         loaded = load_newest(config.checkpoint.dir)
-    state, source = (loaded[0], loaded[1]) if loaded else (None, None)
+    state, source, damaged = loaded or (None, None, ())
     weights = None
     if state is None and config.checkpoint.weights is not None:
         weights = load_checkpoint(config.checkpoint.weights)
         hooks.say(f"starts from the weights of {config.checkpoint.weights}")
-    for line in loaded[2] if loaded else ():
+    for line in damaged:
         hooks.say(f"warning: {line}")
     if state is not None:
         hooks.say(f"continues from {source} (epoch {state['progress']['epoch']})")

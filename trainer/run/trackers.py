@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from trainer.config.settings import RunConfig
@@ -30,8 +30,7 @@ class TensorBoardTracker:
         self._writer: Any = SummaryWriter(str(folder))
 
     def log(self, evaluation: Evaluation) -> None:
-        for name, value in evaluation.metrics.items():
-            self._writer.add_scalar(name, value, evaluation.step)
+        self.log_step(evaluation.step, evaluation.metrics)
         self._writer.flush()
 
     def log_step(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -69,32 +68,13 @@ class WandbTracker:
         self._run.finish()
 
 
-class Trackers:
+def open_trackers(config: RunConfig) -> list[Tracker]:
     """All trackers that a configuration asks for; none is the usual case."""
-
-    def __init__(self, config: RunConfig) -> None:
-        wanted: Mapping[type[Any], bool] = {
-            TensorBoardTracker: config.logging.tensorboard,
-            WandbTracker: config.logging.use_wandb,
-        }
-        self._trackers: list[Tracker] = [kind(config) for kind, asked in wanted.items() if asked]
-
-    def __bool__(self) -> bool:
-        return bool(self._trackers)
-
-    def log(self, evaluation: Evaluation) -> None:
-        for tracker in self._trackers:
-            tracker.log(evaluation)
-
-    def log_step(self, step: int, loss: float, rate: float) -> None:
-        """Logs the mean loss of the epoch so far and the rate, after an optimizer step."""
-        for tracker in self._trackers:
-            tracker.log_step(step, {"running_loss": loss, "running_lr": rate})
-
-    def close(self) -> None:
-        for tracker in self._trackers:
-            tracker.close()
-        self._trackers = []
+    wanted: tuple[tuple[Callable[[RunConfig], Tracker], bool], ...] = (
+        (TensorBoardTracker, config.logging.tensorboard),
+        (WandbTracker, config.logging.use_wandb),
+    )
+    return [kind(config) for kind, asked in wanted if asked]
 
 
 def _missing(key: str, package: str) -> ConfigError:

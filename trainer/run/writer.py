@@ -24,7 +24,7 @@ from trainer.checkpoints.files import (
 from trainer.config.settings import RunConfig
 from trainer.errors import ConfigError, Problem, WriteError, no_room
 from trainer.outcome import Evaluation
-from trainer.run.trackers import Trackers
+from trainer.run.trackers import open_trackers
 from trainer.store.text import METRICS, SAMPLES, write_whole
 from trainer.task.protocols import Scores
 
@@ -50,7 +50,7 @@ class RunWriter:
     ) -> None:
         self.config = config
         self.folder, self.log_folder = config.checkpoint.dir, config.logging_dir
-        self.trackers = Trackers(config)
+        self.trackers = open_trackers(config)
         self.last_checkpoint = str(continued_from) if continued_from else ""
         self.replaced = ""
         self._copy, self._background = StateCopy(), BackgroundWriter()
@@ -61,7 +61,8 @@ class RunWriter:
             self._write_metrics(history)
             if continued_from is None or along:
                 self.replaced = keep_earlier(self.folder)
-                self._remove_checkpoints()
+                for name in (LAST, PREVIOUS, BEST):  # they must never be taken for this run's
+                    (self.folder / name).unlink(missing_ok=True)
             for name, source in along.items():
                 copy_checkpoint(source, self.folder / name)
                 self.last_checkpoint = str(self.folder / LAST)
@@ -77,14 +78,15 @@ class RunWriter:
             self._write_metrics(history)
 
     def stepped(self, run: Run) -> None:
-        """Gives the trackers the numbers of the running epoch."""
-        if self.trackers:
-            self.trackers.log_step(run.progress.step, run.mean_loss(), run.rate())
+        """Gives the trackers the mean loss of the epoch so far and the rate, after an optimizer step."""
+        for tracker in self.trackers:
+            tracker.log_step(run.progress.step, {"running_loss": run.mean_loss(), "running_lr": run.rate()})
 
     def evaluated(self, evaluation: Evaluation, scores: Scores, improved: bool) -> None:
         """Appends the evaluation's line and keeps its samples."""
         with _write_errors(self.log_folder):
-            self.trackers.log(evaluation)
+            for tracker in self.trackers:
+                tracker.log(evaluation)
             if self.config.logging.save_metrics:
                 with (self.log_folder / METRICS).open("a", encoding="utf-8") as file:
                     file.write(f"{json.dumps(evaluation.line())}\n")
@@ -120,7 +122,8 @@ class RunWriter:
         """Ends the writing and closes the trackers."""
         with suppress(WriteError):  # a caller that closes without waiting is raising another error
             self.wait()
-        self.trackers.close()
+        while self.trackers:
+            self.trackers.pop().close()
 
     def _write(self, state: dict[str, Any], names: list[str]) -> None:
         last = rotate_and_save(state, self.folder)
@@ -133,11 +136,6 @@ class RunWriter:
         if self.config.logging.save_metrics:
             text = "".join(f"{json.dumps(evaluation.line())}\n" for evaluation in history)
             write_whole(self.log_folder / METRICS, text)
-
-    def _remove_checkpoints(self) -> None:
-        """Removes an earlier run's checkpoints, which must never be taken for this run's."""
-        for name in (LAST, PREVIOUS, BEST):
-            (self.folder / name).unlink(missing_ok=True)
 
 
 def write_samples(folder: Path, epoch: int, scores: Scores, improved: bool) -> None:

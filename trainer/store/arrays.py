@@ -93,10 +93,8 @@ class ArrayStore:
         self.refresh()
 
     def __getitem__(self, row: int) -> Block:
-        if (
-            _identity_of(os.fstat(self._file.fileno())) != self._identity
-        ):  # the file was changed: reading a shortened map kills the process
-            self.refresh()
+        if _identity_of(os.fstat(self._file.fileno())) != self._identity:
+            self.refresh()  # the file was changed: reading a shortened map kills the process
         if not self._checked[row]:
             self._check(row)
         values: Block = self._rows[row]
@@ -104,7 +102,10 @@ class ArrayStore:
 
     def refresh(self) -> None:
         """Looks whether the file is still the one that was opened; opens or builds it where it is not."""
-        if not self._identity or self._identity != _identity(self.path):
+        present: tuple[int, ...] = ()
+        with suppress(OSError):
+            present = _identity_of(self.path.stat())
+        if not present or present != self._identity:
             try:
                 self._open()
             except (OSError, _DamagedError):
@@ -196,13 +197,6 @@ def _header(layout: Layout, table_sum: int) -> bytes:
     line = content + b"\n%08x\n" % zlib.crc32(content)
     assert len(line) <= _BLOCK, "a header of one block"
     return line.ljust(_BLOCK, b"\0")
-
-
-def _identity(path: Path) -> tuple[int, ...]:
-    try:
-        return _identity_of(path.stat())
-    except OSError:
-        return ()
 
 
 def _identity_of(status: os.stat_result) -> tuple[int, ...]:

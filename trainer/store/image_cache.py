@@ -10,6 +10,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Protocol
 
@@ -51,6 +53,20 @@ def decode(path: Path, size_px: int, channels: int = 3) -> Pixels:
         raise DataError(
             f"{path}: not a readable image ({error}); data.bad_samples=skip leaves such files out"
         ) from None
+
+
+def undecodable(paths: Iterable[Path], size_px: int, channels: int = 3) -> list[bool]:
+    """Whether each of the files fails to decode, tried on all cores."""
+
+    def fails(path: Path) -> bool:
+        try:
+            decode(path, size_px, channels)
+        except DataError:
+            return True
+        return False
+
+    verdicts: list[bool] = Parallel(n_jobs=-1, prefer="threads")(delayed(fails)(path) for path in paths)
+    return verdicts
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -159,31 +175,17 @@ def shared_images(
     fresh = held_store(key) is None
     try:
         layout = Layout(key, len(rows), (size_px, size_px, channels), "uint8")
-        store = shared_store("images", layout, _Decoding(files, size_px, channels), limit_gb, progress)
-    except DataError as error:
-        raise DataError(_all_unreadable(files, size_px, channels, str(error))) from None
+        store = shared_store("images", layout, partial(_decoded, files, size_px, channels), limit_gb, progress)
+    except DataError:  # which names one of them
+        bad = [str(path) for path in compress(files, undecodable(files, size_px, channels))]
+        if len(bad) < 2:
+            raise
+        raise DataError(f"{listed(bad, 'unreadable image')}; data.bad_samples=skip leaves them out") from None
     except (NoRoomError, OSError) as error:
         note = f"{len(rows)} images are not cached at {size_px} px but decoded in every run ({error}; data.cache_gb)"
         return _in_memory(key, paths, size_px, channels, note)
     took = f"{len(rows)} images decoded at {size_px} px in {store.built_seconds:.1f} s, for all runs"
     return CachedImages(paths, rows, size_px, store, took if fresh and store.built_seconds else "")
-
-
-def _all_unreadable(files: Sequence[Path], size_px: int, channels: int, first: str) -> str:
-    """A message that names all unreadable files, where one of them is known."""
-
-    def fails(path: Path) -> bool:
-        try:
-            decode(path, size_px, channels)
-        except DataError:
-            return True
-        return False
-
-    verdicts = Parallel(n_jobs=-1, prefer="threads")(delayed(fails)(path) for path in files)
-    bad = [str(path) for path, failed in zip(files, verdicts, strict=True) if failed]
-    if len(bad) < 2:
-        return first
-    return f"{listed(bad, 'unreadable image')}; data.bad_samples=skip leaves them out"
 
 
 def shared_store(
@@ -194,7 +196,7 @@ def shared_store(
     A few stay open, so that rows are checked once in a process and not once a run.
     """
     limit = int(limit_gb * 1e9)
-    held = KEPT.stores.get(layout.key)
+    held = held_store(layout.key)
     if held is not None:
         held.build, held.progress, held.limit_bytes = build, progress, limit  # those of the present run
         held.refresh()
@@ -235,18 +237,12 @@ def images_key(files: Sequence[Path], size_px: int, channels: int = 3) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
-class _Decoding:
-    """Decodes files in blocks, in their order, on all cores: Pillow releases the interpreter lock while it works."""
+def _decoded(files: Sequence[Path], size_px: int, channels: int) -> Iterator[Pixels]:
+    """Files decoded in blocks, in their order, on all cores: Pillow releases the interpreter lock while it works."""
 
-    def __init__(self, files: Sequence[Path], size_px: int, channels: int) -> None:
-        self.files, self.size_px, self.channels = files, size_px, channels
+    def block(start: int) -> Pixels:
+        return np.stack([decode(path, size_px, channels) for path in files[start : start + _BLOCK_IMAGES]])
 
-    def __call__(self) -> Iterator[Pixels]:
-        starts = range(0, len(self.files), _BLOCK_IMAGES)
-        tasks = (delayed(self._block)(start) for start in starts)
-        blocks: Iterator[Pixels] = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(tasks)
-        return blocks
-
-    def _block(self, start: int) -> Pixels:
-        files = self.files[start : start + _BLOCK_IMAGES]
-        return np.stack([decode(path, self.size_px, self.channels) for path in files])
+    tasks = (delayed(block)(start) for start in range(0, len(files), _BLOCK_IMAGES))
+    blocks: Iterator[Pixels] = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(tasks)
+    return blocks

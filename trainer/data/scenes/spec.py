@@ -8,58 +8,26 @@ GENERATOR_VERSION = 2
 
 KINDS = ("circle", "cross", "square", "star", "triangle")
 
-SMALLEST_PX, LARGEST_PX = 32, 1024
-MOST_CAPTIONS = 12  # the grammar has at least as many different ones for every scene
-
-
-class ScenesError(OSError, RuntimeError):
-    """The scenes could not be written; the message says where, and what to do about it."""
-
 
 @dataclass(frozen=True)
 class ScenesSpec:
-    """A set of scenes to draw. The same spec gives the same files; more `images` only adds to them.
+    """A set of scenes to draw, within the bounds of `ScenesSettings`. The same spec gives the same files; more `images`
+    only adds to them.
 
-    `size_px` is the side of every (square) picture. `class_images` is the number of single-object pictures
-    in each class folder; 0 stands for a fifth of `images`, so that the five folders hold as many pictures
-    together as the scenes do. Image `i` belongs to the validation annotations where `i % 5 == 1`. `simple`
-    scenes hold one large upright shape each, on plain ground.
+    `size_px` is the side of every (square) picture. Image `i` belongs to the validation annotations where `i % 5 == 1`.
+    `simple` scenes hold one large upright shape each, on plain ground.
     """
 
     images: int = 1000
     size_px: int = 96
     seed: int = 0
     captions_per_image: int = 5
-    class_images: int = 0
     simple: bool = False
-
-    def __post_init__(self) -> None:
-        mistakes = [
-            message
-            for wrong, message in (
-                (
-                    self.images < 2,
-                    f"images must be at least 2, one to train and one to validate: {self.images}",
-                ),
-                (
-                    not SMALLEST_PX <= self.size_px <= LARGEST_PX,
-                    f"size_px must lie between {SMALLEST_PX} and {LARGEST_PX}: {self.size_px}",
-                ),
-                (
-                    not 1 <= self.captions_per_image <= MOST_CAPTIONS,
-                    f"captions_per_image must lie between 1 and {MOST_CAPTIONS}: {self.captions_per_image}",
-                ),
-                (self.class_images < 0, f"class_images must not be negative: {self.class_images}"),
-            )
-            if wrong
-        ]
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
 
     @property
     def images_per_class(self) -> int:
-        """Pictures in each class folder, with the default of `class_images` filled in."""
-        return self.class_images or max(2, self.images // len(KINDS))
+        """Single-object pictures in each class folder; the five folders hold as many together as the scenes do."""
+        return max(2, self.images // len(KINDS))
 
     @property
     def caption_rows(self) -> int:

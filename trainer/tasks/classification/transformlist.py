@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from trainer.data.library_models import nearest, transform_arguments, unfit
+from trainer.data.library_models import transform_arguments, unfit
+from trainer.errors import did_you_mean
 
 TRANSFORM_LISTS = ("pre_transforms", "train_augmentations", "val_augmentations", "post_transforms")
 NESTED = "transforms"  # the argument of RandomApply, RandomChoice, RandomOrder and Compose: a list again
@@ -63,7 +64,7 @@ def _mistakes_of_entry(entry: Any) -> Iterator[str]:
         return
     if name not in known:
         why = unfit(name)
-        yield f"{name} {why}" if why else f"unknown transform {name}{nearest(name, known)}"
+        yield f"{name} {why}" if why else f"unknown transform {name}{did_you_mean(name, known)}"
         return
     takes = known[name]
     for argument in arguments:
