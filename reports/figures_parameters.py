@@ -18,6 +18,7 @@ from reports.figures_history import hover
 from reports.formatting import four_digits, metric_format, metric_text, shorten
 from reports.parameter_study import ParameterStudy, at_most, by_importance, importances, parameter_study, top_pair
 from reports.plot_style import COLOURS, NEUTRAL, SEQUENCE, TEMPLATE, blank_figure, plain, show_message, value_axis
+from reports.ranking import best_first
 from reports.record import StudyRecord
 
 # The largest numbers of trials in each plot.
@@ -106,14 +107,14 @@ def parallel_coordinates(record: StudyRecord, compared: ParameterStudy, names: S
     values = [float(trial.value or 0.0) for trial in frozen]
     low, high = min(values), max(values)
     figure = blank_figure(height_px=420)
-    best_first = record.metric.best_first(values)
+    order = best_first(record.metric, values)
     cuts = (0, math.ceil(len(frozen) / 5), math.ceil(len(frozen) * 3 / 5), len(frozen))
     for place in (2, 1, 0):
         label, colour, opacity = BANDS[place]
         x: list[int | None] = []
         y: list[float | None] = []
         text: list[str] = []
-        for index in best_first[cuts[place] : cuts[place + 1]]:
+        for index in order[cuts[place] : cuts[place + 1]]:
             height = (values[index] - low) / (high - low) if high > low else 0.5
             x += [*range(len(shown) + 1), None]
             y += [*(column.get(index, LACKING) for column in columns), height, None]

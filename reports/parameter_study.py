@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial
 from reports.curves import thinned
 from reports.formatting import param_text, shorten
 from reports.plot_style import plain
+from reports.ranking import best_first
 from reports.record import Metric, StudyRecord, Trial
 from reports.rungs import comparable
 
@@ -111,9 +112,9 @@ def at_most(compared: ParameterStudy, limit: int) -> ParameterStudy:
     if len(compared.trials) <= limit:
         return compared
     frozen = compared.study.get_trials(deepcopy=False)
-    best_first = compared.metric.best_first([trial.value or 0.0 for trial in frozen])
-    others = best_first[limit // 2 :]
-    kept = sorted(best_first[: limit // 2] + [others[index] for index in thinned(len(others), limit - limit // 2)])
+    order = best_first(compared.metric, [trial.value or 0.0 for trial in frozen])
+    others = order[limit // 2 :]
+    kept = sorted(order[: limit // 2] + [others[index] for index in thinned(len(others), limit - limit // 2)])
     study = _study_of(compared.metric, [frozen[index] for index in kept])
     return replace(compared, study=study, trials=[compared.trials[index] for index in kept])
 

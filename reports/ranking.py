@@ -32,6 +32,11 @@ def ranked(record: StudyRecord) -> list[Trial]:
     ]
 
 
+def best_first(metric: Metric, values: Sequence[float]) -> list[int]:
+    """The positions of the values, the best value first, equal values in the order given."""
+    return sorted(range(len(values)), key=lambda place: metric.sort_key(values[place]))
+
+
 def peers(competitors: Sequence[Trial]) -> list[Trial]:
     """The trials on the rung of the best one if there are at least three, else all."""
     same = [trial for trial in competitors if trial.rung == competitors[0].rung]

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Direction = Literal["maximize", "minimize"]
 Status = Literal["completed", "pruned", "failed", "paused", "running"]
 
-POOR = 0.3  # a Kendall's τ below this is of no use
 STATUSES: tuple[Status, ...] = ("completed", "pruned", "failed", "paused", "running")
 
 
@@ -27,7 +25,7 @@ class Metric:
 
     name: str
     label: str
-    direction: Direction
+    direction: Literal["maximize", "minimize"]
 
     @property
     def maximize(self) -> bool:
@@ -36,10 +34,6 @@ class Metric:
     def sort_key(self, value: float) -> float:
         """A key that sorts values from best to worst."""
         return -value if self.maximize else value
-
-    def best_first(self, values: Sequence[float]) -> list[int]:
-        """The positions of the values, the best value first, equal values in the order given."""
-        return sorted(range(len(values)), key=lambda place: self.sort_key(values[place]))
 
 
 @dataclass(frozen=True)
@@ -55,11 +49,10 @@ class Rung:
 class Trial:
     """One configuration, from its first epoch to its last. Values are those at the highest rung it reached.
 
-    `value`, `loss` and `best` are None before the first evaluation. `epochs` counts trained epochs, `seconds` is the
-    time they took. `rung` counts from 1, `rung_words` describes it (`3 epochs, 500 images @160 px`). `folder` is
-    relative to the study (`trials/0007`). `spared` maps a rung to `anchor` or `audit` if the trial was chosen at random
-    to continue there. `full` is the mean over its completed runs at full budget, `full_deviation` their standard
-    deviation.
+    `value`, `loss` and `best` are None before the first evaluation. `seconds` is the time of its `epochs`. `rung`
+    counts from 1, `rung_words` describes it (`3 epochs, 500 images @160 px`). `folder` is relative to the study.
+    `spared` maps a rung to `anchor` or `audit` if the trial was chosen at random to continue there. `full` is the mean
+    over its completed runs at full budget, `full_deviation` their standard deviation.
     """
 
     trial_id: int
@@ -113,8 +106,7 @@ class Evaluation:
     `seconds` is the time since the previous evaluation. The evaluation was made in the slot named `slot` and ended
     `ended_at` seconds after the start of the study, not counting the time between two calls; they are empty and None
     in studies that did not record them. `evaluation_seconds` is the part of `seconds` spent on evaluating, None if
-    unknown. Not part of `seconds` are `opening_seconds`, spent on loading the trial before, and `checkpoint_seconds`,
-    spent on waiting for the checkpoint after.
+    unknown. `opening_seconds` (loading the trial before) and `checkpoint_seconds` (waiting after) come on top.
     """
 
     trial_id: int
@@ -206,12 +198,11 @@ class Matrix:
 class Ranks:
     """How well the ranking of trials at one budget predicts their ranking at a larger one.
 
-    `seen` trials have a result at the lower budget, `compared` trials at both; `anchors` of these were chosen at random
-    to continue. `naive` is Kendall's τ-b over the compared trials; `tau` and Spearman's `rho` are corrected for the
-    selection of the trials that continued. `method` is `all` (every trial continued), `anchors` (weighted by the
-    probability of being chosen) or `model` (a normal model; the least certain). `overlap` is the share of the `top`
-    best trials that both budgets have in common; `regret`, in units of the metric, is the loss from choosing at the
-    lower budget.
+    `seen` trials have a result at the lower budget, `compared` at both; `anchors` of these were chosen at random.
+    `naive` is Kendall's τ-b over the compared trials; `tau` and Spearman's `rho` are corrected for the selection:
+    `method` is `all` (every trial continued), `anchors` (weighted by the probability of being chosen) or `model` (a
+    normal model; the least certain). `overlap` is the share of the `top` best that both budgets have in common;
+    `regret`, in units of the metric, is the loss from choosing at the lower budget.
     """
 
     seen: int
@@ -227,8 +218,8 @@ class Ranks:
 
     @property
     def poor(self) -> bool:
-        """Whether even the upper end of the interval shows no useful agreement; a normal model cannot prove that."""
-        return self.method != "model" and self.tau.high is not None and self.tau.high < POOR
+        """Whether even the upper end of the interval is too low to be of use; a normal model cannot prove that."""
+        return self.method != "model" and self.tau.high is not None and self.tau.high < 0.3
 
 
 @dataclass(frozen=True)
@@ -237,16 +228,16 @@ class Agreement(Ranks):
 
     lower: str
     upper: str
-    lower_values: Mapping[int, float] = field(default_factory=dict)
-    upper_values: Mapping[int, float] = field(default_factory=dict)
+    lower_values: Mapping[int, float]
+    upper_values: Mapping[int, float]
 
 
 @dataclass(frozen=True)
 class Audit:
     """Trials chosen at random that were trained to the end instead of being paused or pruned.
 
-    `wrong` of the `audited` trials ended better than the best trial that was not audited, by at most `most`: stopping
-    them would have been a mistake. `share` estimates their share among all stopped trials.
+    Of the `audited` trials, `wrong` ended better than the best of the others, by at most `most`: stopping them would
+    have been a mistake. `share` estimates their share among all stopped trials.
     """
 
     audited: int

@@ -185,7 +185,7 @@ def test_the_plan_says_what_trust_costs_and_keeps_it(tmp_path: Path) -> None:
 def test_shares_lie_between_0_and_1(tmp_path: Path, said: Mapping[str, Any]) -> None:
     from trainer.api import ConfigError
 
-    with pytest.raises(ConfigError, match=f"--{next(iter(said))}.*at least 0 and at most 1"):
+    with pytest.raises(ConfigError, match=f"search.{next(iter(said))}: .*at least 0 and at most 1"):
         tiny_plan(tmp_path, [0.1], search=said)
 
 
