@@ -9,8 +9,9 @@ import contextlib
 import io
 import logging
 import os
+import runpy
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -35,18 +36,28 @@ def command(
     path: Sequence[Path] = (),
 ) -> Done:
     """Runs `python -m module words…` in a folder; `path` is what `PYTHONPATH` would add."""
-    from orchestrator.slots.local import begin
-
     if module == "orchestrator":
+        from orchestrator.slots.local import begin
+
         begin()  # before the folder changes: the server must not live in a test's own folder
-    main = import_module(MAINS[module]).main
+    return _run(import_module(MAINS[module]).main, [module, *words], folder, environment or {}, path)
+
+
+def script(path: Path, words: Sequence[str], folder: Path) -> Done:
+    """Runs `python path words…` in a folder."""
+    return _run(lambda: runpy.run_path(str(path), run_name="__main__"), [str(path), *words], folder, {}, [path.parent])
+
+
+def _run(
+    main: Callable[[], object], argv: list[str], folder: Path, environment: Mapping[str, str], path: Sequence[Path]
+) -> Done:
     out, err = io.StringIO(), io.StringIO()
     handler = logging.StreamHandler(err)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.chdir(folder))
-        stack.enter_context(mock.patch.dict(os.environ, environment or {}))
+        stack.enter_context(mock.patch.dict(os.environ, environment))
         stack.enter_context(mock.patch.object(sys, "path", [*map(str, path), *sys.path]))
-        stack.enter_context(mock.patch.object(sys, "argv", [module, *words]))
+        stack.enter_context(mock.patch.object(sys, "argv", argv))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
         logging.getLogger().addHandler(handler)

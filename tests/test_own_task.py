@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import command
 from typer.testing import CliRunner
 
 from trainer.api import (
@@ -72,18 +73,20 @@ def folder(shared_folder: Callable[..., Path]) -> Path:
 def shell(text: str, place: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": path}
-    command = ["bash", "-euo", "pipefail", "-c", text]
-    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    words = ["bash", "-euo", "pipefail", "-c", text]
+    return subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, timeout=280, check=False)
 
 
 def test_the_task_is_short() -> None:
     assert len(files()["regression.py"].splitlines()) < MOST_LINES
 
 
+@pytest.mark.usefixtures("modules")
 def test_it_trains(tmp_path: Path) -> None:
     made = shell("python make_table.py", write_files(tmp_path))
     assert made.returncode == 0, made.stderr
-    done = shell("python -m trainer --config regression.yaml training.epochs=5 checkpoint.dir=run", tmp_path)
+    words = ["--config", "regression.yaml", "training.epochs=5", "checkpoint.dir=run"]
+    done = command("trainer", words, tmp_path, path=[tmp_path])
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["metrics"]["r2"] > lines[0]["metrics"]["r2"]
@@ -121,12 +124,12 @@ def test_its_keys_are_explained(tmp_path: Path) -> None:
     assert "| `model.width` | `64` | whole number, ≥ 1: of both hidden layers |" in page.stdout, page.stderr
 
 
+@pytest.mark.usefixtures("modules")
 def test_mistakes_are_named_as_those_of_every_task(tmp_path: Path) -> None:
     folder = write_files(tmp_path)
     (folder / "wrong.json").write_text(json.dumps([{"model.widht": 3}, {"model.dropout": 2}]))
-    done = shell(
-        "python -m orchestrator plan wrong.json --base-config regression.yaml data.file=no.csv || exit 0", folder
-    )
+    words = ["plan", "wrong.json", "--base-config", "regression.yaml", "data.file=no.csv"]
+    done = command("orchestrator", words, folder, path=[folder])
     assert "unknown key; did you mean model.width?" in done.stderr
     assert "model.dropout: input should be less than 1" in done.stderr
     assert "no.csv: no table of numbers" in done.stderr

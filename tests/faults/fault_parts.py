@@ -24,6 +24,7 @@ from in_process import command as command_in_process
 ROOT = Path(__file__).resolve().parents[2]
 HOOKS = Path(__file__).resolve().parent / "hooks"
 OPEN_COLUMNS = ("seconds", "retries", "checkpoint")  # may differ from an undisturbed run
+PAUSE = {"RUNGWISE_PAUSE", "RUNGWISE_PAUSE_DIR"}
 DEADLINE = 240.0  # seconds; for anything that only a broken program never does
 
 OVERRIDES = {
@@ -113,10 +114,10 @@ class StudyBox:
     def run(self, *more: str, command: Sequence[str] = (), status: int = 0, **popen: Any) -> str:
         """Runs a command to its end, checks its exit status, and returns what this call said.
 
-        In this process where nothing is done to the driver meanwhile.
+        In this process where nothing is done to the driver meanwhile: the moments of `pause_at` are of earlier calls.
         """
         before = len(self.output())
-        if not popen and not self.environment:
+        if not popen and not self.environment.keys() - PAUSE:
             words = [*self._words(command), *more]
             done = command_in_process("orchestrator", words, self.folder, {"OMP_NUM_THREADS": "1"})
             with (self.folder / "output.txt").open("a", encoding="utf-8") as output:

@@ -17,6 +17,8 @@ LONGER = {
     "trials": [{"training.optimizer.lr": rate} for rate in (0.01, 0.003, 0.005, 0.02, 0.002, 0.001, 0.007, 0.003)],
 }
 
+STALL = "12s"  # more than the longest silence of a slot that works
+
 
 def kill_at_random(box: StudyBox, kills: int, seed: int) -> int:
     """Kills the driver again and again, each time after a random piece of work; returns how often it was alive."""
@@ -180,7 +182,7 @@ def test_the_other_slot_is_undisturbed(box: NewBox) -> None:
 
 @pytest.mark.slow
 def test_a_hanging_slot_is_killed_with_its_children_and_tried_again(box: NewBox, oracle: StudyBox) -> None:
-    one = box(SMALL, "data.num_workers=1", "data.cache_gb=0", "--stall-timeout", "25s")
+    one = box(SMALL, "data.num_workers=1", "data.cache_gb=0", "--stall-timeout", STALL)
     one.pause_at("trainer.run.loop:optimizer_step:3")  # in the second epoch of trial 1
     driver = one.start()
     slot = psutil.Process(one.paused())
@@ -188,7 +190,7 @@ def test_a_hanging_slot_is_killed_with_its_children_and_tried_again(box: NewBox,
     assert len(family) > 1, "it has a loading process"
     send(slot, signal.SIGSTOP)
     one.go()
-    said = "trial 1 hung on slot 1: no progress for 25 s; goes on from its checkpoint (retry 1 of 2)"
+    said = f"trial 1 hung on slot 1: no progress for {STALL[:-1]} s; goes on from its checkpoint (retry 1 of 2)"
     one.said(said, seconds=60.0)
     _, alive = psutil.wait_procs(family, timeout=5.0)  # a killed process still has to be scheduled once to go
     assert not alive
@@ -199,16 +201,16 @@ def test_a_hanging_slot_is_killed_with_its_children_and_tried_again(box: NewBox,
 
 @pytest.mark.slow
 def test_a_trial_that_always_hangs_fails_as_hung(box: NewBox) -> None:
-    one = box({**SMALL, "trials": TRIALS[:2]}, "--stall-timeout", "25s")
+    one = box({**SMALL, "trials": TRIALS[:2]}, "--stall-timeout", STALL)
     one.pause_at(*THREE_MOMENTS)
     driver = one.start()
     for time_of_hanging in range(3):
         send(psutil.Process(one.paused(time_of_hanging)), signal.SIGSTOP)
-        enough = lambda n=time_of_hanging: one.output().count(": no progress for 25 s") > n  # noqa: E731
+        enough = lambda n=time_of_hanging: one.output().count(f": no progress for {STALL[:-1]} s") > n  # noqa: E731
         wait_for(enough, "the hang noticed", 60.0)
     one.ended(driver, 0)
     rows = one.rows()
     assert rows[0]["status"] == "failed"
-    assert "failed (hung): no progress for 25 s, 3 times" in rows[0]["reason"]
+    assert f"failed (hung): no progress for {STALL[:-1]} s, 3 times" in rows[0]["reason"]
     assert rows[1]["status"] == "completed"
     one.no_orphans()

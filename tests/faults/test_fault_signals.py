@@ -162,8 +162,10 @@ def test_everyone_told_to_end_together(box: NewBox, oracle: StudyBox) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.2, 0.7, 1.2, 2.0, 3.0])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("seconds", "number"),
+    [(0.2, signal.SIGTERM), (0.7, signal.SIGINT), (1.2, signal.SIGTERM), (2.0, signal.SIGINT), (3.0, signal.SIGTERM)],
+)
 def test_stopped_while_it_starts(box: NewBox, oracle: StudyBox, seconds: float, number: int) -> None:
     one = box()
     driver = one.start()

@@ -97,6 +97,18 @@ def test_a_stale_holder_on_another_host_is_taken_over(tmp_path: Path) -> None:
         assert json.loads((tmp_path / "driver.lock").read_text())["host"] == socket.gethostname()
 
 
+def test_a_holder_keeps_its_lock_fresh_whatever_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts that share a folder without kernel locks tell a living holder by the lock's time."""
+    monkeypatch.setattr("orchestrator.storage.lock._TOUCH_SECONDS", 0.05)
+    path = tmp_path / "driver.lock"
+    with StudyLock(StudyFolder(tmp_path)):
+        os.utime(path, (1.0, 1.0))
+        deadline = time.monotonic() + 30.0
+        while path.stat().st_mtime == 1.0:
+            assert time.monotonic() < deadline, "the lock's time is not renewed"
+            time.sleep(0.01)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"pid": 1', "null", "\0\0"])
 def test_a_lock_cut_short_by_a_kill_names_no_one(tmp_path: Path, content: str) -> None:
     (tmp_path / "driver.lock").write_text(content, encoding="utf-8")
