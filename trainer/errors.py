@@ -168,7 +168,7 @@ def guarded(work: Callable[[], int], debug: bool) -> int:
     except OSError as error:
         if debug:
             raise
-        advice = "; make room, and the same command carries on" if no_room(error) else ""
+        advice = "; make room, and the same command continues" if no_room(error) else ""
         _say(f"{error.filename or 'a file'}: {error.strerror or error}{advice}")
         status = FAILED
     _drop_unwritten()

@@ -224,8 +224,8 @@ class Driver:
         if self._failures.slice_lost(slot.name, len(others)):
             self.ledger.watcher.line(f"{slot.name} lost {SLOT_LOSSES} slices in a row and is set aside")
         if times < LOST_RETRIES:
-            words = f"goes on from its checkpoint (retry {times + 1} of {LOST_RETRIES})"
-            self.ledger.tries_again(trial, f"{event.kind} on {slot.name}: {event.line}; {words}")
+            next_try = f"goes on from its checkpoint (retry {times + 1} of {LOST_RETRIES})"
+            self.ledger.tries_again(trial, f"{event.kind} on {slot.name}: {event.line}; {next_try}")
         else:
             self._fail(trial, event.kind, f"{event.line}, {times + 1} times")
 

@@ -254,9 +254,9 @@ def _try_values(
     else:
         probes = [("low", shape["low"]), ("high", shape["high"])]
     several = itertools.product(circumstances(dimension, earlier), probes)
-    for around, (words, value) in itertools.islice(several, _MOST_CHECKED):
+    for around, (label, value) in itertools.islice(several, _MOST_CHECKED):
         try:
             try_out(around, {dimension.key: value})
         except ConfigError as error:
             joint = any(problem.where != dimension.key for problem in error.problems)
-            mistakes.take(error, f"{place}: {words}{', with the base values of the other keys' if joint else ''}")
+            mistakes.take(error, f"{place}: {label}{', with the base values of the other keys' if joint else ''}")

@@ -88,12 +88,12 @@ class Worker:
             kind = "disk" if isinstance(error, OSError) and no_room(error) else "code"
             self._failed(work, kind, f"{type(error).__name__}: {error}")
 
-    def _failed(self, work: Slice, kind: str, words: str) -> None:
+    def _failed(self, work: Slice, kind: str, message: str) -> None:
         """Reports a failure. Not after a SIGTERM, which may also have ended the data loading processes: the slice is
         trained again, and a fault of the trial itself will occur again."""
         self._release()
         if not self.terminated.is_set():
-            self.send(Failed(work.number, kind, words.splitlines()[0]))
+            self.send(Failed(work.number, kind, message.splitlines()[0]))
 
     def _train(self, work: Slice, say: Callable[[str], None]) -> None:
         last_beat = 0.0
@@ -111,8 +111,8 @@ class Worker:
             heartbeat(Heartbeat(work.known_epoch + 1, done, of))
 
         def report(evaluation: Evaluation) -> None:
-            words = ", ".join(f"{name} {number:.5g}" for name, number in evaluation.metrics.items())
-            say(f"epoch {evaluation.epoch}: {words} ({evaluation.seconds:.1f} s)")
+            metrics = ", ".join(f"{name} {number:.5g}" for name, number in evaluation.metrics.items())
+            say(f"epoch {evaluation.epoch}: {metrics} ({evaluation.seconds:.1f} s)")
             self.send(Evaluated(work.number, evaluation))
 
         hooks = Hooks(report, heartbeat, self.stop.is_set, say, preparing, self.rest.is_set)

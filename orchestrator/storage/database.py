@@ -77,12 +77,12 @@ def first_line(message: str) -> str:
 
 
 def _advice(message: str) -> str:
-    if any(words in message for words in ("malformed", "not a database")):
+    if any(sign in message for sign in ("malformed", "not a database")):
         return "it is damaged: put a copy in its place; trials.csv and report.html stand as they were last written"
-    return "what it recorded before is intact, and the same command carries on"
+    return "what it recorded before is intact, and the same command continues"
 
 
 def _passing(message: str) -> bool:
     """Whether a database error may disappear after some time."""
-    words = ("locked", "busy", "connection", "server closed", "terminating", "starting up", "shutting down", "refused")
-    return any(word in message.lower() for word in words)
+    signs = ("locked", "busy", "connection", "server closed", "terminating", "starting up", "shutting down", "refused")
+    return any(sign in message.lower() for sign in signs)

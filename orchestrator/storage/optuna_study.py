@@ -159,12 +159,12 @@ class OptunaStudy:
             if there.get(key) != value:
                 retried(lambda k=key, v=value: self._storage.set_study_system_attr(self._study_id, k, v))  # type: ignore[misc]
 
-    def annotate(self, words: str, signature: str) -> None:
+    def annotate(self, text: str, signature: str) -> None:
         """Writes the study's note in the dashboard, unless there is one without the signature, written by a person."""
         from optuna_dashboard import get_note, save_note  # takes its time to import
 
         name = retried(lambda: self._storage.get_study_name_from_id(self._study_id))
         study = retried(lambda: optuna.load_study(study_name=name, storage=self._storage))
         there = retried(lambda: get_note(study))
-        if there != words and (not there or signature in there):
-            retried(lambda: save_note(study, words))
+        if there != text and (not there or signature in there):
+            retried(lambda: save_note(study, text))

@@ -100,7 +100,7 @@ def test_a_disk_that_fills_up_in_the_middle(box: NewBox, oracle: StudyBox, small
     said = one.output()
     assert "Traceback" not in said
     assert str(small_disk) in said
-    assert "carries on" in said
+    assert "the same command continues" in said
     rest = fill(small_disk, "rest")
     again = one.run(status=2)
     assert "Traceback" not in again

@@ -60,7 +60,7 @@ def trials_file(folder: Path, content: Any, name: str = "trials.json") -> Path:
         ('[{"training.optimizer.lr": NaN}]', "NaN is not a number in JSON"),
         ('[{"training.optimizer.lr": Infinity}]', "Infinity is not a number in JSON"),
         ('[{"training.optimizer.lr": 1, "training.optimizer.lr": 2}]', "1: the key 'training.optimizer.lr' is set twi"),
-        ('[{"training.optimizer.lr": 1e-3, "training.lr": 1e-3}]', "trial 1: training.lr: is said twice"),
+        ('[{"training.optimizer.lr": 1e-3, "training.lr": 1e-3}]', "trial 1: training.lr: is set twice"),
         ('[{"training": {"optimizer": {"lr": 1}}, "training.learning_rate": 1}]', "are the same key"),
     ],
 )  # fmt: skip
@@ -78,7 +78,7 @@ def test_yaml_with_a_python_tag(refused: Command, tmp_path: Path) -> None:
 
 def test_yaml_that_says_a_key_twice(refused: Command, tmp_path: Path) -> None:
     trials_file(tmp_path, "- training.batch_size: 1\n  training.batch_size: 2\n", "trials.yaml")
-    assert "the key 'training.batch_size' stands twice" in refused("trials.yaml").stderr
+    assert "the key 'training.batch_size' is set twice" in refused("trials.yaml").stderr
 
 
 def test_unknown_keys_in_several_trials_each_with_number_and_suggestion(refused: Command, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_status_stands_where_words_find_no_room(
         found = ended(tmp_path, *words, **{stream: full})
     assert found.returncode == status
     if stream == "stdout":
-        assert found.stderr == "error: a file: No space left on device; make room, and the same command carries on\n"
+        assert found.stderr == "error: a file: No space left on device; make room, and the same command continues\n"
 
 
 @pytest.mark.parametrize("words", [PLAN, ("trainer", "config", "captioning")], ids=["orchestrator", "trainer"])

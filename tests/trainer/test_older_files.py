@@ -170,6 +170,6 @@ def test_a_mistake_in_an_older_file_names_the_file_and_its_spelling(tmp_path: Pa
         load_config(tmp_path / "wrong.yaml", {"task": "captioning"})
     assert str(caught.value).splitlines() == [
         f"{tmp_path / 'wrong.yaml'}: training.num_epochs: must be a whole number, not 'fifty'",
-        f"{tmp_path / 'wrong.yaml'}: training.max_epochs: is said twice (training.num_epochs and training.max_epochs "
+        f"{tmp_path / 'wrong.yaml'}: training.max_epochs: is set twice (training.num_epochs and training.max_epochs "
         "are the same key)",
     ]

@@ -141,7 +141,7 @@ def test_two_spellings_of_one_key_in_one_file_are_an_error(one: str, other: str)
         canonical_overrides({one: values[one], other: values[other]}, TASK)
     (problem,) = caught.value.problems
     assert problem.where == other
-    assert problem.what == f"is said twice ({one} and {other} are the same key)"
+    assert problem.what == f"is set twice ({one} and {other} are the same key)"
 
 
 @pytest.mark.parametrize(

@@ -140,9 +140,9 @@ def test_keys_that_contradict_each_other(overrides: dict[str, Any], where: str, 
 
 def test_two_spellings_of_one_key_in_one_layer_are_a_mistake() -> None:
     found = mistakes({"training.lr": 1e-3, "training": {"optimizer": {"lr": 1e-4}}})
-    assert found == {"training.optimizer.lr": "is said twice (training.lr and training.optimizer.lr are the same key)"}
+    assert found == {"training.optimizer.lr": "is set twice (training.lr and training.optimizer.lr are the same key)"}
     dotted_and_nested = mistakes({"training.batch_size": 4, "training": {"batch_size": 8}})
-    assert "is said twice" in dotted_and_nested["training.batch_size"]
+    assert "is set twice" in dotted_and_nested["training.batch_size"]
 
 
 def test_later_layers_win_in_any_spelling() -> None:

@@ -23,7 +23,7 @@ def test_what_is_written_is_read_back(value: object) -> None:
 def test_a_repeated_key_in_a_file_is_found_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("task: captioning\ntraining:\n  epochs: 3\n  batch_size: 4\n  epochs: 5\n")
-    with pytest.raises(ConfigError, match=r"config\.yaml, line 5.*'epochs' stands twice"):
+    with pytest.raises(ConfigError, match=r"config\.yaml, line 5.*'epochs' is set twice"):
         load_config(path)
 
 

@@ -153,7 +153,7 @@ def _collect(layer: Mapping[str, Any], task: str, problems: list[Problem], whole
         for key, converted in ((spelling, value),) if as_it_is else canonical(spelling, value, task).items():
             if key in spelt:
                 both = f"{spelt[key]} and {spelling}" if spelt[key] != spelling else spelling
-                problems.append(Problem(spelling, f"is said twice ({both} are the same key)"))
+                problems.append(Problem(spelling, f"is set twice ({both} are the same key)"))
                 continue
             spelt[key] = spelling
             if key in keys:

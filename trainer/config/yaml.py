@@ -43,7 +43,7 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[An
         if key in seen:
             line = key_node.start_mark.line + 1
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands twice, again in line {line}", key_node.start_mark
+                None, None, f"the key {key!r} is set twice, again in line {line}", key_node.start_mark
             )
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
