@@ -149,9 +149,6 @@ def test_in_the_mean_more_beams_find_likelier_captions() -> None:
     assert sum(gains) > 0.0
 
 
-@pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this CPU has no LSTM in bf16 (PyTorch raises)"
-)
 def test_decoding_in_bf16_runs() -> None:
     decoder, vocabulary, images = parts(words=10, seed=2)
     with torch.autocast("cpu", dtype=torch.bfloat16):

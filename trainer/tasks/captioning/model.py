@@ -5,6 +5,7 @@ Feature maps are a ResNet's (He et al. 2016): torchvision's, or those of a thin 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -130,8 +131,18 @@ class Decoder(nn.Module):
         """Word numbers [batch, steps] → logits [batch, steps, vocabulary] and the next state."""
         embedded = self.dropout(self.embed(words))
         repeated = image[:, None].expand(-1, words.shape[1], -1)
-        hidden, state = self.lstm(torch.cat([embedded, repeated.to(embedded.dtype)], dim=-1), state)
+        inputs = torch.cat([embedded, repeated.to(embedded.dtype)], dim=-1)
+        with _lstm_kernels(inputs.device):
+            hidden, state = self.lstm(inputs, state)
         return self.to_words(self.dropout(hidden)), state
+
+
+def _lstm_kernels(device: torch.device) -> AbstractContextManager[None]:
+    """PyTorch's own LSTM where oneDNN has none: in bf16 on a CPU without AVX-512, where it raises."""
+    if device.type != "cpu" or not torch.is_autocast_enabled("cpu") or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return nullcontext()
+    flags: AbstractContextManager[None] = torch.backends.mkldnn.flags(enabled=False)
+    return flags
 
 
 class Captioner(nn.Module):
