@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,12 +63,23 @@ def folder(shared_folder: Callable[..., Path]) -> Path:
         write_files(place)
         for kind, text in blocks():
             if kind == "sh":
-                done = shell(text, place)
-                assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-                with (place / "said.txt").open("a", encoding="utf-8") as said:
-                    said.write(done.stdout)
+                for line in text.splitlines():
+                    done = typed(line, place)
+                    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+                    with (place / "said.txt").open("a", encoding="utf-8") as said:
+                        said.write(done.stdout)
+        forget_modules()
 
     return shared_folder("own-task", fill)
+
+
+def typed(line: str, place: Path) -> Any:
+    """Runs a line as a person types it; what trains or searches runs in this process."""
+    match = re.fullmatch(r"python -m (trainer|orchestrator) (?!plan)(.*)", line)
+    if match is None:
+        return shell(line, place)
+    words = [word for pattern in match[2].split() for word in sorted(place.glob(pattern)) or [pattern]]
+    return command(match[1], [str(word) for word in words], place, path=[place])
 
 
 def shell(text: str, place: Path) -> subprocess.CompletedProcess[str]:
@@ -176,6 +188,10 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
+    forget_modules()
+
+
+def forget_modules() -> None:
     for name in (*BROKEN, "regression"):
         sys.modules.pop(name, None)
     find_task.cache_clear()

@@ -43,6 +43,7 @@ def test_report_writes_the_tables_of_an_old_study_again(old: Path) -> None:
     assert (study / "report.html").stat().st_size > 100_000
 
 
+@pytest.mark.slow
 def test_an_old_study_is_loaded_with_the_same_numbers(old: Path) -> None:
     done = python(old, "-c", READ, "outputs/ladder")
     assert done.returncode == 0, done.stderr

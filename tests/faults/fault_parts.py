@@ -255,6 +255,11 @@ class StudyBox:
             extra += sum(times - 1 for times in lines.values())
         return extra
 
+    def same_first_trials(self, oracle: StudyBox) -> None:
+        """A study of the first trials alone, as they are in the undisturbed run."""
+        assert self.table() == oracle.table()[: len(self.rows())]
+        assert self.metrics() == {run: oracle.metrics()[run] for run in self.metrics()}
+
     def same_as(self, oracle: StudyBox, promoted: bool = False) -> None:
         """The same trials, decisions, numbers and best configuration as the undisturbed run."""
         assert self.table() == oracle.table()

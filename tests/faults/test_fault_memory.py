@@ -26,6 +26,7 @@ def close(one: StudyBox, other: StudyBox) -> None:
 
 
 # Calls of the model before: none; 6 of the first epoch's training and the first evaluation's; into the second epoch.
+@pytest.mark.slow
 @pytest.mark.parametrize("from_call", [1, 7, 12], ids=["first step", "evaluation", "later epoch"])
 def test_a_trial_without_memory_completes(
     from_call: int, box: NewBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

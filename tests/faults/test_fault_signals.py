@@ -26,6 +26,7 @@ def damage(path: Path, how: str = "truncated") -> None:
     path.write_bytes(bytes(data))
 
 
+@pytest.mark.slow
 def test_stopped_three_ways_and_carried_on(box: NewBox, oracle: StudyBox) -> None:
     """SIGTERM in mid-epoch, Ctrl-C, Ctrl-C twice; then a damaged checkpoint; then the undisturbed run's table."""
     one = box(SMALL, "--promote", "1")
@@ -76,11 +77,11 @@ def ctrl_c_until_it_ends(driver: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["truncated", "one bit"])
-def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(box: NewBox, oracle: StudyBox, how: str) -> None:
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(box: NewBox, oracle: StudyBox) -> None:
+    """One turned bit; `test_stopped_three_ways_and_carried_on` cuts a file in half."""
     one = box()
     one.killed_at("trainer.run.loop:evaluate:3")
-    damage(one.trial(1) / "checkpoints" / "last.pth", how)
+    damage(one.trial(1) / "checkpoints" / "last.pth", "one bit")
     one.run()
     one.same_as(oracle)
     log = (one.trial(1) / "log.txt").read_text(encoding="utf-8")
@@ -114,6 +115,7 @@ def told_to_end_at(one: StudyBox, moment: str) -> None:
     one.ended(driver, 0)
 
 
+@pytest.mark.slow
 def test_a_slot_told_to_end_is_no_failure(box: NewBox, oracle: StudyBox) -> None:
     """SIGTERM to the slot alone, in an evaluation: its slice still ends, and the next one must not be lost."""
     one = box()
@@ -146,7 +148,7 @@ def test_a_slot_told_to_end_at_any_moment_is_no_failure(box: NewBox, oracle: Stu
 @pytest.mark.slow
 def test_everyone_told_to_end_together(box: NewBox, oracle: StudyBox) -> None:
     """As a service manager does it: SIGTERM to the driver and to every process below it."""
-    one = box(SMALL, "data.num_workers=1", "data.cache_gb=0")
+    one = box({**SMALL, "trials": TRIALS[:2]}, "data.num_workers=1", "data.cache_gb=0")
     driver = one.start()
     one.said("trial 1 epoch 2/3")
     family = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
@@ -157,14 +159,14 @@ def test_everyone_told_to_end_together(box: NewBox, oracle: StudyBox) -> None:
     one.ended(driver, 143, STOP_SECONDS)
     one.no_orphans()
     one.run()
-    one.same_as(oracle)
-    assert [row["retries"] for row in one.rows()] == ["0"] * 6
+    one.same_first_trials(oracle)
+    assert [row["retries"] for row in one.rows()] == ["0", "0"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "number"),
-    [(0.2, signal.SIGTERM), (0.7, signal.SIGINT), (1.2, signal.SIGTERM), (2.0, signal.SIGINT), (3.0, signal.SIGTERM)],
+    [(0.2, signal.SIGTERM), (1.0, signal.SIGINT), (3.0, signal.SIGTERM)],
 )
 def test_stopped_while_it_starts(box: NewBox, oracle: StudyBox, seconds: float, number: int) -> None:
     one = box()

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from hypothesis import HealthCheck, settings
 from optuna.storages import RDBStorage
-from orchestrator_parts import TINY, Bench, Command, World, orchestrator_process, tiny_plan
+from orchestrator_parts import TINY, Bench, Command, World, orchestrator_command, tiny_plan
 from typer.testing import CliRunner
 
 from orchestrator.commands.cli import app
@@ -90,7 +90,7 @@ def finished(shared_folder: Callable[..., Path]) -> Path:
 
     def fill(home: Path) -> None:
         (home / "tiny.json").write_text(json.dumps(REAL_FILE), encoding="utf-8")
-        done = orchestrator_process(home, "run", "tiny.json", "--threads-per-slot", "1")
+        done = orchestrator_command(home, "run", "tiny.json", "--threads-per-slot", "1")
         assert done.returncode == 0, done.stderr
         (home / "stderr.txt").write_text(done.stderr, encoding="utf-8")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import Result
+from in_process import Done, command
 
 from orchestrator.engine.checkpoint_quota import CheckpointKeeper
 from orchestrator.engine.driver import Driver, Ending, Stop
@@ -63,9 +64,9 @@ def tiny_plan(folder: Path, trials: Sequence[Mapping[str, Any] | float], **secti
     return plan
 
 
-def orchestrator_process(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
-    return python_process(cwd, "-m", "orchestrator", *words)
+def orchestrator_command(cwd: Path, *words: str) -> Done:
+    """The command in this process."""
+    return command("orchestrator", words, cwd, {"OMP_NUM_THREADS": "1"})
 
 
 def python_process(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""One study of each task by the real command: a ladder, a stop in the middle, promotion, tables, report, prediction."""
+"""One study of each task by the command: a ladder, a stop in the middle, promotion, tables, report, prediction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestrator_parts import LR, orchestrator_process, python_process
+from in_process import command
+from orchestrator_parts import LR, orchestrator_command
 
 from trainer.api import dump_yaml, read_metrics, read_yaml
 
@@ -37,6 +38,7 @@ TASKS: dict[str, tuple[dict[str, Any], str, bool]] = {
 RATES = (3e-3, 1e-5, 1e-3, 3e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_a_study_from_the_first_command_to_a_prediction(task: str, tmp_path: Path) -> None:
     base, column, highest = TASKS[task]
@@ -50,9 +52,9 @@ def test_a_study_from_the_first_command_to_a_prediction(task: str, tmp_path: Pat
     (tmp_path / "trials.json").write_text(json.dumps(trials), encoding="utf-8")
     words = ("run", "trials.json", "--study", "s", "--workers", "2", "--threads-per-slot", "1")
 
-    first = orchestrator_process(tmp_path, *words, "--n-trials", "2")
+    first = orchestrator_command(tmp_path, *words, "--n-trials", "2")
     assert first.returncode == 0, first.stderr
-    done = orchestrator_process(tmp_path, *words, "--n-trials", "4", "--promote", "1")
+    done = orchestrator_command(tmp_path, *words, "--n-trials", "4", "--promote", "1")
     assert done.returncode == 0, done.stderr
 
     study = tmp_path / "outputs" / "s"
@@ -74,5 +76,5 @@ def test_a_study_from_the_first_command_to_a_prediction(task: str, tmp_path: Pat
 
     best = read_yaml(study / "best.yaml")
     assert best["training"]["optimizer"]["lr"] == RATES[int(promoted[0]) - 1]
-    again = python_process(tmp_path, "-m", "trainer", "--config", str(study / "best.yaml"), "training.epochs=1")
+    again = command("trainer", ["--config", str(study / "best.yaml"), "training.epochs=1"], tmp_path)
     assert again.returncode == 0, again.stderr

@@ -342,6 +342,7 @@ def test_promoting_more_trains_only_what_is_new(command: Command, finished_copy:
     assert said(finished_copy)[-1].startswith("best in full training: trial ")
 
 
+@pytest.mark.slow
 def test_promoting_from_the_checkpoint_is_said_everywhere(command: Command, finished_copy: Path) -> None:
     (cold,) = (finished_copy / "full").iterdir()
     before, best = tree(cold), (finished_copy / "best.yaml").read_bytes()
@@ -427,6 +428,7 @@ def test_retry_with_nothing_failed(command: Command, finished_copy: Path) -> Non
     assert facts(finished_copy) == before
 
 
+@pytest.mark.slow
 def test_a_failed_promoted_run_is_said_and_tried_again(command: Command, finished_copy: Path) -> None:
     content = {**read_yaml(finished_copy / "plan.yaml"), "promote": {"top": 0, "seeds": 1}}
     (finished_copy / "plan.yaml").write_text(dump_yaml(content), encoding="utf-8")

@@ -118,6 +118,7 @@ def test_what_json_says_is_what_is_read(tmp_path_factory: pytest.TempPathFactory
     assert read_trials_file(path).trials == tuple(trials)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.dictionaries(st.from_regex(r"[a-z]{1,8}(\.[a-z]{1,8})?", fullmatch=True), st.integers()), min_size=1)
 )

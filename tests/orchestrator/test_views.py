@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestrator_parts import LR, Bench, Fault, orchestrator_process, write_trials
+from orchestrator_parts import LR, Bench, Fault, orchestrator_command, python_process, write_trials
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -131,11 +131,14 @@ def test_a_view_that_is_none_is_refused_before_anything_runs(command: list[str])
         make_view("loud")
 
 
+@pytest.mark.slow
 def test_the_commands_views(tmp_path: Path) -> None:
     write_trials(tmp_path / "tiny.json", [{LR: 0.002}], budget={"epochs": 1, "subset": 20})
-    quiet = orchestrator_process(tmp_path, "run", "tiny.json", "--threads-per-slot", "1", "--view", "quiet")
+    quiet = python_process(
+        tmp_path, "-m", "orchestrator", "run", "tiny.json", "--threads-per-slot", "1", "--view", "quiet"
+    )
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
-    told = orchestrator_process(tmp_path, "promote", "outputs/tiny", "--view", "json")
+    told = orchestrator_command(tmp_path, "promote", "outputs/tiny", "--view", "json")
     events = [json.loads(line) for line in told.stdout.splitlines()]
     assert (told.returncode, told.stderr) == (0, "")
     assert {e["seed"] for e in events if e["event"] == "evaluation"} == {0}

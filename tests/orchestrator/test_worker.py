@@ -100,6 +100,7 @@ def test_a_slice_that_is_done_already_is_reported_at_once(plan: Plan) -> None:
     assert epochs(partly) == [2]
 
 
+@pytest.mark.slow
 def test_another_process_goes_on_from_the_checkpoint_to_the_same_end(plan: Plan) -> None:
     straight = ended(Desk().run(work(plan, 0, until=3))).outcome
     changing = Desk()

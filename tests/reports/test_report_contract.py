@@ -83,6 +83,7 @@ def test_a_broken_section_says_so_in_its_place(captioning: StudyRecord, caplog: 
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
+@pytest.mark.slow
 def test_a_thousand_trials_of_a_hundred_reports_are_quick_and_small() -> None:
     record = many(trials=1_000, epochs=100)
     points = [

@@ -118,6 +118,7 @@ def test_a_slice_is_done_when_its_file_is_whole(stop: int | None, before_write: 
         assert outcome.checkpoint == str(tmp_path / LAST)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [1, 2, 4])
 def test_a_write_that_fails_is_raised_and_its_evaluation_not_reported(
     failing: int, before_write: Any, tmp_path: Path
@@ -182,6 +183,7 @@ train(resolve_config(read_yaml(Path(sys.argv[1]))), hooks=hooks)
 """
 
 
+@pytest.mark.slow
 def test_a_kill_while_it_writes_and_trains_costs_nothing_that_was_reported(tmp_path: Path) -> None:
     """The second epoch's file is half written while the third is trained."""
     straight = trained(tiny(tmp_path / "straight"))

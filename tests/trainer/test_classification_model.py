@@ -106,6 +106,7 @@ def test_a_checkpoint_of_this_program_belongs_to_another_key(tmp_path: Path) -> 
         build_backbone(settings_of("timm", "test_resnet", weights=path), 5, 32, weights=True)
 
 
+@pytest.mark.slow
 def test_a_run_on_other_classes_starts_from_another_run(tmp_path: Path) -> None:
     """All but the last layer, with the averaged weights where there are some."""
     trained(tiny_classification(tmp_path / "first", training__ema_decay=0.5), until=1)

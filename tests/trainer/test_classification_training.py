@@ -54,6 +54,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_stopping_and_going_on_equals_never_having_stopped(variant: str, tmp_path: Path) -> None:
     settings = VARIANTS[variant]
@@ -95,6 +96,7 @@ def test_what_a_run_leaves_for_the_report(tmp_path: Path) -> None:
     assert not (tmp_path / "none" / "samples").exists()
 
 
+@pytest.mark.slow
 def test_overfitting_learns_its_few_images(tmp_path: Path) -> None:
     few = {
         "training__overfit": True,

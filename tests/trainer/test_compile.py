@@ -14,7 +14,7 @@ from trainer.checkpoints.files import load_checkpoint
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None and shutil.which("gcc") is None, reason="needs a C compiler")
 def test_a_compiled_run_is_the_same_run(tmp_path: Path) -> None:
-    small = {"training__epochs": 1, "model__dropout": 0.0}
+    small = {"training__epochs": 1, "model__dropout": 0.0, "model__backbone": "resnet10_thin"}
     plain = trained(tiny(tmp_path / "plain", **small))
     compiled = trained(tiny(tmp_path / "compiled", training__compile=True, **small))
     expected = plain.evaluations[0].metrics["train_loss"]

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import in_process
 import pytest
 import torch
 from detection_parts import TINY_DETECTION, coco_content, tiny_detection, write_coco
@@ -44,6 +45,7 @@ def variant(request: pytest.FixtureRequest) -> dict[str, Any]:
     return VARIANTS[request.param]
 
 
+@pytest.mark.slow
 def test_stopping_and_going_on_equals_never_having_stopped(variant: dict[str, Any], tmp_path: Path) -> None:
     straight = trained(tiny_detection(tmp_path / "straight", **variant))
     config = tiny_detection(tmp_path / "run", **variant)
@@ -173,6 +175,7 @@ def command(*words: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", *map(str, words)], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_from_the_command_line_alone(tmp_path: Path) -> None:
     data = write_coco(tmp_path / "data", coco_content())
     (tmp_path / "tiny.yaml").write_text(dump_yaml(TINY_DETECTION))
@@ -183,8 +186,8 @@ def test_from_the_command_line_alone(tmp_path: Path) -> None:
     assert "10 images, 11 boxes of 2 classes" in done.stderr
     assert "  map " in done.stderr
     assert "Warning" not in done.stderr
-    done = command("trainer", "predict", "--checkpoint", tmp_path / LAST, tmp_path / "data" / "images")
-    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    words = ["predict", "--checkpoint", str(tmp_path / LAST), str(tmp_path / "data" / "images")]
+    rows = list(csv.DictReader(io.StringIO(in_process.command("trainer", words, tmp_path).stdout)))
     assert {row["image"] for row in rows} == {f"{n}.png" for n in range(10)}
 
 

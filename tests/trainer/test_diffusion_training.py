@@ -60,6 +60,7 @@ def test_sampling_changes_nothing_about_the_training(tmp_path: Path) -> None:
     assert not (tmp_path / "without" / "samples").exists()
 
 
+@pytest.mark.slow
 def test_the_loss_falls_on_a_few_images(tmp_path: Path) -> None:
     config = tiny_diffusion(
         tmp_path, training__overfit=True, training__subset_size=4, training__epochs=60, training__schedule_epochs=60,

@@ -164,6 +164,7 @@ def test_cached_batches_are_the_decoded_ones_to_the_bit(kind: str, tmp_path: Pat
     assert batches[0][0]["images"].dtype == torch.uint8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_from_the_cache_is_the_run_without(kind: str, tmp_path: Path) -> None:
     for name, cache_gb in (("cached", 1.0), ("again", 1.0), ("decoded", 0.0)):

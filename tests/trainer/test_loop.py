@@ -194,6 +194,7 @@ def test_batches_in_a_group_weigh_as_one_large_batch(tmp_path: Path) -> None:
             assert a.metrics[name] == pytest.approx(b.metrics[name], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_overfitting_a_few_images_works_and_uses_them_plainly(tmp_path: Path) -> None:
     settings = {"training__overfit": True, "training__subset_size": 6, "training__epochs": 40}
     config = tiny(tmp_path, **settings, **FLAT, model__dropout=0.0, training__optimizer__lr=0.02)

@@ -101,6 +101,7 @@ def test_an_evaluation_without_memory_is_done_again_in_parts(limit: Limit, tmp_p
     assert samples[0] == samples[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_memory_runs_out_everywhere_at_once(workers: int, limit: Limit, tmp_path: Path) -> None:
     config = {**STILL, "data__num_workers": workers, "training__ema_decay": 0.9, "criterion__reduction": "sum"}
@@ -110,6 +111,7 @@ def test_memory_runs_out_everywhere_at_once(workers: int, limit: Limit, tmp_path
     alike(trained(tiny(tmp_path / "run", **config)), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["training", "evaluation"])
 def test_one_sample_that_does_not_fit_is_an_error_with_advice(phase: str, limit: Limit, tmp_path: Path) -> None:
     limit(**{phase: 0})
@@ -130,6 +132,7 @@ def test_what_the_optimizer_lacks_no_smaller_batch_can_give(tmp_path: Path, monk
         assert session.run.progress.micro_batch == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [3, 8, 13])
 def test_stop_and_resume_keep_the_size_and_equal_straight(steps: int, limit: Limit, tmp_path: Path) -> None:
     """With dropout and BatchNorm too: the parts are the same, so are the draws."""
@@ -147,6 +150,7 @@ def test_stop_and_resume_keep_the_size_and_equal_straight(steps: int, limit: Lim
     assert metrics_lines(tmp_path / "run") == metrics_lines(tmp_path / "straight")
 
 
+@pytest.mark.slow
 def test_the_next_run_of_its_kind_starts_there_and_others_do_not(
     limit: Limit, nothing_known: Path, tmp_path: Path
 ) -> None:
@@ -170,6 +174,7 @@ def test_the_next_run_of_its_kind_starts_there_and_others_do_not(
     assert max(sizes) == 8
 
 
+@pytest.mark.slow
 def test_what_others_find_later_does_not_change_a_run_that_is_resumed(limit: Limit, tmp_path: Path) -> None:
     straight = trained(tiny(tmp_path / "straight"))
     trained(tiny(tmp_path / "run"), until=2)

@@ -71,6 +71,7 @@ def assert_equal_runs(one: Path, other: Path, outcome: Outcome, expected: Outcom
     assert (outcome.ending, outcome.epoch, outcome.step) == (expected.ending, expected.epoch, expected.step)
 
 
+@pytest.mark.slow
 def test_two_epochs_and_two_more_are_four(variant: dict[str, Any], tmp_path: Path) -> None:
     straight = trained(tiny(tmp_path / "straight", **variant))
     first = trained(tiny(tmp_path / "run", **variant, training__epochs=2))
@@ -79,6 +80,7 @@ def test_two_epochs_and_two_more_are_four(variant: dict[str, Any], tmp_path: Pat
     assert_equal_runs(tmp_path / "run", tmp_path / "straight", second, straight)
 
 
+@pytest.mark.slow
 def test_stopped_in_the_middle_of_an_epoch(variant: dict[str, Any], tmp_path: Path) -> None:
     straight = trained(tiny(tmp_path / "straight", **variant, training__epochs=2))
     config = tiny(tmp_path / "run", **variant, training__epochs=2)
@@ -109,6 +111,7 @@ def test_the_number_of_loading_processes_may_change(tmp_path: Path) -> None:
     assert_equal_runs(tmp_path / "run", tmp_path / "straight", resumed, straight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["reduce_on_plateau", "cosine"])
 def test_an_evaluation_forced_off_the_interval_leaves_no_trace(kind: str, tmp_path: Path) -> None:
     settings = {

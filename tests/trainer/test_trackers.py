@@ -38,6 +38,7 @@ def test_between_evaluations_tensorboard_gets_the_running_loss(tmp_path: Path) -
     assert [event.step for event in events.Scalars("running_lr")] == [4, 8, 12, 16]
 
 
+@pytest.mark.slow
 def test_wandb_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")

@@ -263,6 +263,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_leaves_a_checkpoint_that_goes_on(
     number: signal.Signals, status: int, config_file: Path, tmp_path: Path
@@ -309,6 +310,7 @@ def test_a_signal_while_data_are_prepared_ends_the_run_at_once(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_second_run_in_a_folder_is_refused_until_the_first_has_ended(config_file: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "trainer", "--config", str(config_file), "training.epochs=100000"],
