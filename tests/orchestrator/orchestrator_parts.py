@@ -77,8 +77,9 @@ def python_process(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with what is in it."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Every file below a folder with what is in it, but for those that SQLite keeps while someone reads."""
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.endswith(("-shm", "-wal")))
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 @dataclass(frozen=True)
