@@ -120,7 +120,8 @@ def _pruner(given: Given, rungs: tuple[Rung, ...], base: RunConfig, mistakes: Mi
         if "reduction_factor" in settings:
             settings["reduction_factor"] = given["reduction_factor"]
         else:
-            mistakes.add("--reduction-factor", f"belongs to a ladder; the pruner {name} takes none")
+            where = given.places["reduction_factor"]
+            mistakes.add(where, f"belongs to a ladder; the pruner {name} takes none")
     if len(mistakes.problems) == before and len(rungs) > 1 and not policy_kind(name).on_ladder:
         able = " or ".join(other for other in POLICIES if policy_kind(other).on_ladder)
         what = f"{name} compares values across rungs, whose sizes and subsets differ; on a ladder use {able}"

@@ -221,6 +221,7 @@ def test_flags_that_cannot_be_read(command: Command, tmp_path: Path, words: tupl
         ({"budget": {"epoch": 3}}, "trials.json: budget.epoch: unknown; known are epochs"),
         ({"limits": {"timeout": -5}}, "trials.json: limits.timeout: must be a time"),
         ({"promote": -1}, "trials.json: promote.top: must be"),
+        ({"search": {"reduction_factor": 2}}, "trials.json: search.reduction_factor: belongs to a ladder"),
         ({"promote": "best"}, "trials.json: promote: must be a mapping of top, seeds"),
         ({"trails": []}, "trials.json: trails: unknown section"),
         ({"overrides": {"training.epoch": 3}}, "overrides: training.epoch: unknown key; did you mean training.epochs?"),
