@@ -53,7 +53,7 @@ def read_arguments(request: Request, file: TrialsFile, mistakes: Mistakes) -> Gi
     for field in FIELDS:
         name, (section, key) = field.name, place(field)
         value, places[name] = getattr(request, name), flag(name)
-        if value is None and section:
+        if value in (None, "") and section:
             value, places[name] = getattr(file, section).get(key), f"{file.path}: {section}.{key}"
         values[name], problem = (value, "") if value is None else _checked(field, value)
         if problem:
