@@ -1,0 +1,49 @@
+"""JSON and JSON lines, told apart by content. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import DataError
+
+
+def json_content(path: Path) -> Any:
+    """The value in a JSON file; for JSON lines the list of their values, one a line; None for a file of another kind.
+
+    `DataError` names the line of a mistake. A file of one line is the value in it. Source: RFC 8259; jsonlines.org.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: not UTF-8 text") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+        if len(lines) > 1 and _is_json(lines[0][1]):
+            return [_value(path, number, line) for number, line in lines]
+        raise DataError(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
+    except RecursionError:
+        raise DataError(f"{path}: not readable as JSON (nested too deeply)") from None
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _value(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        raise DataError(f"{path}, line {number}: not JSON (each line must be one JSON value)") from None
