@@ -94,7 +94,7 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         n_trials=strategy.n_trials or len(trials),
         data_fingerprint=summary.fingerprint,
         limits=given.limits,
-        places=given.slots,
+        places=given.places,
         promote=given["promote"] or 0,
         promote_seeds=given["promote_seeds"] or 1,
         storage=request.storage,

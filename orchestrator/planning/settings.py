@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from orchestrator.planning.arguments import FIELDS, Option, Request, flag, place
 from orchestrator.planning.mistakes import Mistakes
@@ -19,13 +19,15 @@ from orchestrator.study.ladder import Budget
 from orchestrator.study.plan import Limits, Places
 from trainer.api import ConfigError, Metric, Problem
 
+_TYPES = get_type_hints(Request)
+
 
 @dataclass(frozen=True)
 class Given:
-    """The value of every argument by its name, None where the user set none; `places` says where it was set."""
+    """The value of every argument by its name, None where the user set none; `origins` says where it was set."""
 
     values: Mapping[str, Any]
-    places: Mapping[str, str]
+    origins: Mapping[str, str]
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -41,7 +43,7 @@ class Given:
         return Limits(**{name: value for name, value in values.items() if value is not None})
 
     @property
-    def slots(self) -> Places:
+    def places(self) -> Places:
         workers = self["workers"] or usual_workers(self["slots_per_gpu"] or 1)
         return Places(workers, self["threads_per_slot"] or max(1, cores() // workers), self["slots"])
 
@@ -49,18 +51,18 @@ class Given:
 def read_arguments(request: Request, file: TrialsFile, mistakes: Mistakes) -> Given:
     """Every argument, from its flag or else from the file; a value that does not fit counts as not set."""
     values: dict[str, Any] = {}
-    places: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for field in FIELDS:
         name, (section, key) = field.name, place(field)
-        value, places[name] = getattr(request, name), flag(name)
+        value, origins[name] = getattr(request, name), flag(name)
         if value in (None, "") and section:
-            value, places[name] = getattr(file, section).get(key), f"{file.path}: {section}.{key}"
+            value, origins[name] = getattr(file, section).get(key), f"{file.path}: {section}.{key}"
         values[name], problem = (value, "") if value is None else _checked(field, value)
         if problem:
-            mistakes.add(places[name], problem)
+            mistakes.add(origins[name], problem)
     if request.slots not in SLOTS:
         mistakes.add("--slots", f"must be one of {', '.join(SLOTS)}, not {request.slots!r}")
-    return Given(values, places)
+    return Given(values, origins)
 
 
 def _checked(field: Field[Any], value: Any) -> tuple[Any, str]:
@@ -69,7 +71,7 @@ def _checked(field: Field[Any], value: Any) -> tuple[Any, str]:
     if option.is_time:
         parsed = seconds(value)
         return parsed or None, "" if parsed else f"must be a time such as 90s, 30m or 2h, not {value!r}"
-    kind = {"int | None": "a whole number", "float | None": "a number"}.get(str(field.type))
+    kind = {int | None: "a whole number", float | None: "a number"}.get(_TYPES[field.name])
     if kind is None:
         return value, ""
     least, most = (-math.inf if option.least is None else option.least), option.most or math.inf

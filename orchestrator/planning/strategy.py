@@ -50,12 +50,12 @@ def read_strategy(
         return None
     name = pruner_setting.get("name") if isinstance(pruner_setting, Mapping) else pruner_setting
     if ladder is None and name in POLICIES and policy_kind(name).needs_ladder:
-        ladder, where = "auto", f"--pruner {name}"
+        ladder, where = "auto", given.origins["pruner"]
     factor = given["reduction_factor"] or REDUCTION_FACTOR
     rungs = _rungs(ladder, where, base, full, given.budget, factor, mistakes)
     pruner = _pruner(given, rungs, base, mistakes)
     for number, rung in enumerate(rungs, start=1):
-        place = "--budget-size" if len(rungs) == 1 else f"{where}: rung {number}"
+        place = given.origins["budget_size"] if len(rungs) == 1 else f"{where}: rung {number}"
         with mistakes.collected(place):
             resolve_config(base.plain(), {SIZE: rung.size})
     if len(mistakes.problems) > before:
@@ -74,7 +74,7 @@ def _sampler(given: Given, file: TrialsFile, space: Space, mistakes: Mistakes) -
     if not file.space:
         if setting is not None:
             mistakes.add(
-                given.places["sampler"], "a list of trials is searched in its order; a sampler needs a search_space"
+                given.origins["sampler"], "a list of trials is searched in its order; a sampler needs a search_space"
             )
         return {}
     settings: dict[str, Any] = {}
@@ -120,10 +120,10 @@ def _pruner(given: Given, rungs: tuple[Rung, ...], base: RunConfig, mistakes: Mi
         if "reduction_factor" in settings:
             settings["reduction_factor"] = given["reduction_factor"]
         else:
-            where = given.places["reduction_factor"]
+            where = given.origins["reduction_factor"]
             mistakes.add(where, f"belongs to a ladder; the pruner {name} takes none")
     if len(mistakes.problems) == before and len(rungs) > 1 and not policy_kind(name).on_ladder:
         able = " or ".join(other for other in POLICIES if policy_kind(other).on_ladder)
         what = f"{name} compares values across rungs, whose sizes and subsets differ; on a ladder use {able}"
-        mistakes.add("pruner", what)
+        mistakes.add(given.origins["pruner"], what)
     return settings

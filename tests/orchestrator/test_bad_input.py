@@ -218,6 +218,8 @@ def test_flags_that_cannot_be_read(command: Command, tmp_path: Path, words: tupl
         ({"search": {"n_trials": "many"}}, "trials.json: search.n_trials: must be a whole number"),
         ({"budget": {"epochs": 0}}, "trials.json: budget.epochs: must be a whole number of at least 1, not 0"),
         ({"budget": {"epochs": True}}, "budget.epochs: must be"),
+        ({"budget": {"size": 3}}, "trials.json: budget.size: data.image_size: input should be gr"),
+        ({"search": {"pruner": "halving"}, "budget": {"epochs": 1}}, "trials.json: search.pruner: 1 epochs are"),
         ({"budget": {"epoch": 3}}, "trials.json: budget.epoch: unknown; known are epochs"),
         ({"limits": {"timeout": -5}}, "trials.json: limits.timeout: must be a time"),
         ({"promote": -1}, "trials.json: promote.top: must be"),

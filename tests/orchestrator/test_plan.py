@@ -75,6 +75,11 @@ def test_flags_win_over_the_file(make: Make) -> None:
     assert (flagged.promote, flagged.promote_seeds, flagged.places) == (0, 1, Places(3, 2))
 
 
+def test_an_empty_flag_leaves_the_choice_to_the_file(make: Make) -> None:
+    plan = make({"search": {"pruner": "percentile"}}, pruner="", sampler="")
+    assert (plan.pruner["name"], plan.sampler) == ("percentile", {})
+
+
 def test_the_command_line_wins_over_the_files_overrides_and_these_over_the_base(make: Make) -> None:
     plan = make({"overrides": {**TINY, "model.dropout": 0.3, "training.batch_size": 7}}, "training.batch_size=9")
     assert plan.base_config.training.batch_size == 9
