@@ -21,7 +21,7 @@ from orchestrator.slots.machine import visible_gpus
 from orchestrator.slots.slot import Ended, Event, Failed, Lost, Returned, Slice
 from orchestrator.slots.worker import LEFT, RECYCLED, REST, STOP, run_slot
 
-_PRELOADED = ["orchestrator.commands.cli", "orchestrator.slots.worker", "orchestrator.slots.preload"]
+_PRELOADED = ["orchestrator.slots.worker", "orchestrator.slots.preload"]
 _CLOSE_SECONDS = 5.0
 _STATUS_SECONDS = 10.0  # a pipe closes before its process ends; on a busy machine the status comes noticeably later
 # Exit statuses that are not a fault of the slice. With 255 multiprocessing reports that the fork server, which alone

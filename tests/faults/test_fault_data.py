@@ -41,6 +41,7 @@ def study_of(data: dict[str, Any], trials: list[dict[str, Any]], **more: Any) ->
     return {"overrides": overrides, "budget": {"epochs": 2, "subset": 12}, "trials": trials, **more}
 
 
+@pytest.mark.slow
 def test_a_trial_with_nan_is_told_and_the_search_goes_on(box: NewBox) -> None:
     trials = [{"training.optimizer.type": "sgd", "training.optimizer.lr": 1e30}, TRIALS[0], TRIALS[1]]
     one = box({**SMALL, "trials": trials}, "--promote", "1")
@@ -109,6 +110,7 @@ def test_data_that_changed_is_refused(box: NewBox) -> None:
     assert words in (one.study / "report.html").read_text(encoding="utf-8"), "for as long as the study lives"
 
 
+@pytest.mark.slow
 def test_hostile_captions_and_a_corrupt_image(box: NewBox) -> None:
     """What stands in the data is shown as text, in HTML and CSV; a file that is no image is named, or left out."""
     one = box()

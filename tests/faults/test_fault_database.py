@@ -138,6 +138,7 @@ def test_twelve_openings_at_one_moment_ten_times_over(tmp_path: Path) -> None:
             assert database.execute("SELECT study_name FROM studies").fetchall() == [(f"round{number}",)]
 
 
+@pytest.mark.slow
 def test_a_second_driver_is_refused_and_a_dead_holder_is_not(finished: StudyBox) -> None:
     lock = finished.study / "driver.lock"
     finished.pause_at("orchestrator.commands.session:write_environment:1")

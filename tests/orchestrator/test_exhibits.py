@@ -34,6 +34,7 @@ def exhibit(folder: Path) -> None:
         annotate(plan, Ledger(SearchStage(plan, study.load()), study, Watchers()), read_full(store, plan))
 
 
+@pytest.mark.slow
 def test_a_run_leaves_samples_and_a_note(finished: Path) -> None:
     study = study_of(finished)
     attrs = study._storage.get_study_system_attrs(study._study_id)

@@ -236,6 +236,7 @@ def leaves_late(connection: Connection, _threads: int, _gpu: str | None, log_fil
     sys.exit(LEFT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before it is given a slice", "with a slice"])
 def test_a_process_whose_end_shows_late_is_asked_for_its_status(tmp_path: Path, when: str) -> None:
     """Told to end, with its pipe closed and its status not there yet: no fault of the slice, which comes back."""

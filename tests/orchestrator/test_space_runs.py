@@ -116,6 +116,7 @@ def climbed_copy(climbed: Path, tmp_path: Path) -> Path:
 # a ladder of three rungs
 
 
+@pytest.mark.slow
 def test_the_table_shows_each_trials_rung_and_the_epochs_are_what_the_ladder_allows(climbed: Path) -> None:
     table = rows(climbed)
     assert len(table) == 9

@@ -83,6 +83,7 @@ def test_one_piece_of_work_at_a_time_and_its_error_once() -> None:
     background.wait()
 
 
+@pytest.mark.slow
 def test_training_goes_on_while_a_checkpoint_is_written(before_write: Any, tmp_path: Path) -> None:
     """The first write takes until the second epoch's fourth step: it holds the first epoch's end, and its report
     waits for it."""

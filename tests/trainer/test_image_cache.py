@@ -173,6 +173,7 @@ def test_a_run_from_the_cache_is_the_run_without(kind: str, tmp_path: Path) -> N
     assert same(training_state(tmp_path / "again"), training_state(tmp_path / "decoded"))
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_with_another_limit(tmp_path: Path) -> None:
     trained(tiny(tmp_path / "one"))
     trained(tiny(tmp_path / "two", data__cache_gb=0.0), until=2)

@@ -95,6 +95,7 @@ def test_a_metric_that_a_task_does_not_give_is_no_matter_of_rates(
     assert caught.value.kind == "code"
 
 
+@pytest.mark.slow
 def test_too_little_memory_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def allocate(_call: int, _loss: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nadvice")

@@ -64,6 +64,7 @@ def alike(one: Outcome, other: Outcome) -> None:
         assert dict(a.metrics) == pytest.approx(dict(b.metrics), rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("from_call", [1, 30], ids=["first step", "later epoch"])
 @pytest.mark.parametrize("settings", [{}, {"training__batch_size": 4, "training__accumulate_grad_batches": 2}])
 def test_a_step_without_memory_is_done_again_in_parts(
@@ -84,6 +85,7 @@ def test_a_step_without_memory_is_done_again_in_parts(
     assert [size for size in sizes[from_call:] if size > 3 and size <= first // 2] <= [4]
 
 
+@pytest.mark.slow
 def test_an_evaluation_without_memory_is_done_again_in_parts(limit: Limit, tmp_path: Path) -> None:
     config = {**STILL, "training__val_batch_size": 5}
     whole = trained(tiny(tmp_path / "whole", **config))

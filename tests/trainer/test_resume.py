@@ -104,6 +104,7 @@ def test_epoch_by_epoch_and_interrupted_in_one_session(workers: int, tmp_path: P
     assert_equal_runs(tmp_path / "run", tmp_path / "straight", last, straight)
 
 
+@pytest.mark.slow
 def test_the_number_of_loading_processes_may_change(tmp_path: Path) -> None:
     straight = trained(tiny(tmp_path / "straight"))
     trained(tiny(tmp_path / "run", data__num_workers=2, data__cache_gb=0.0), until=2)
@@ -130,6 +131,7 @@ def test_an_evaluation_forced_off_the_interval_leaves_no_trace(kind: str, tmp_pa
     assert last.evaluations[-1].metrics == straight.evaluations[-1].metrics
 
 
+@pytest.mark.slow
 def test_a_last_epoch_off_the_interval_is_evaluated_but_judged_only_for_best(tmp_path: Path) -> None:
     settings = {**SCHEDULES["reduce_on_plateau"], "training__eval_interval": 3}
     first = trained(tiny(tmp_path / "run", **settings, training__epochs=2))
