@@ -16,6 +16,12 @@ import pytest
 SharedFolder = Callable[[str, Callable[[Path], object]], Path]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """In CI a warning is an error. Elsewhere it is not: libraries of tomorrow warn of what works today."""
+    if os.environ.get("RUNGWISE_WARNINGS") == "error":
+        config.getini("filterwarnings")[:0] = ["error", "ignore::ResourceWarning"]  # whose moment is not the test's
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the cache of the person who runs it."""

@@ -15,6 +15,7 @@ import math
 import os
 import shutil
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
@@ -87,6 +88,7 @@ class ArrayStore:
         self.build, self.progress = build, progress
         self._identity: tuple[int, ...] = ()
         self._file: BufferedReader
+        self._close: Callable[[], object] = lambda: None
         self._rows: Block
         self._sums: Block
         self._checked: NDArray[np.bool_]
@@ -186,7 +188,8 @@ class ArrayStore:
             mapped = np.memmap(file, layout.dtype, "r", layout.start, shape)
             self._rows = mapped.view(np.ndarray)
             self._identity = _identity_of(status)
-            self._file = file
+            self._close()  # the one opened before
+            self._file, self._close = file, weakref.finalize(self, file.close)
             on_error.pop_all()  # kept open: each row asks it whether the file is still what it was
         self._sums = np.frombuffer(table, dtype=_CRC)
         self._checked = np.zeros(layout.rows, dtype=np.bool_)

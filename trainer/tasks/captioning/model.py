@@ -5,7 +5,8 @@ Feature maps are a ResNet's (He et al. 2016): torchvision's, or those of a thin 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -137,12 +138,17 @@ class Decoder(nn.Module):
         return self.to_words(self.dropout(hidden)), state
 
 
-def _lstm_kernels(device: torch.device) -> AbstractContextManager[None]:
+@contextmanager
+def _lstm_kernels(device: torch.device) -> Iterator[None]:
     """PyTorch's own LSTM where oneDNN has none: in bf16 on a CPU without AVX-512, where it raises."""
     if device.type != "cpu" or not torch.is_autocast_enabled("cpu") or torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return nullcontext()
-    flags: AbstractContextManager[None] = torch.backends.mkldnn.flags(enabled=False)
-    return flags
+        yield
+        return
+    before, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
 
 
 class Captioner(nn.Module):
