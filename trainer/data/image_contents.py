@@ -10,32 +10,32 @@ import numpy as np
 from PIL import ImageColor
 
 from trainer.config.data_settings import DataSettings
-from trainer.data.image_folders import digest_of, headers, remembered
+from trainer.data.image_folders import headers, remembered, state_of
 from trainer.errors import DataError
 from trainer.store.image_cache import on_all_cores
-from trainer.store.image_files import Rendering, decode, extremes
+from trainer.store.image_files import TRANSFORM, Rendering, decode, extremes
 
 _LOOKED_AT = 200  # images; more would make the check of a large data set slow
 _LOOK_PX = 16
 _MANY = 0.1  # of the images that were looked at
 
 
-def rendering_of(data: DataSettings, images: Sequence[Path] = (), fingerprint: str = "") -> Rendering:
+def rendering_of(data: DataSettings, images: Sequence[Path] = ()) -> Rendering:
     """How a run renders its images.
 
     Without `data.value_range`, grey images of more than eight bits share one range, that of all of them: `DataError`
     names those that hold NaN. `images` are all of the data, whichever of them a run uses.
     """
-    value_range = data.value_range or (_found_range(images, fingerprint) if images else None)
+    value_range = data.value_range or (_found_range(images) if images else None)
     red, green, blue = ImageColor.getrgb(data.background_colour)[:3]
     return Rendering((red, green, blue), value_range)
 
 
-def _found_range(images: Sequence[Path], fingerprint: str) -> tuple[float, float] | None:
-    deep = [path for path, header in zip(images, headers(images, fingerprint), strict=True) if header.deep]
+def _found_range(images: Sequence[Path]) -> tuple[float, float] | None:
+    deep = [path for path, header in zip(images, headers(images), strict=True) if header.deep]
     if not deep:
         return None
-    low, high = remembered("ranges", digest_of([fingerprint, *map(str, deep)]), lambda: _range_of(deep))
+    low, high = remembered("ranges", state_of(deep), lambda: _range_of(deep))
     return float(low), float(high)
 
 
@@ -54,14 +54,14 @@ def _extremes(path: Path) -> tuple[float, float] | str:
         return str(error)
 
 
-def image_warnings(data: DataSettings, images: Sequence[Path], fingerprint: str) -> list[str]:
+def image_warnings(data: DataSettings, images: Sequence[Path]) -> list[str]:
     """A warning where many images are of a single colour, as drawings on a ground of their own colour are.
 
     Of a large data set some images are looked at, evenly over the list, once for each state of the data.
     """
-    rendering = rendering_of(data, images, fingerprint)
+    rendering = rendering_of(data, images)
     few = [images[n] for n in np.linspace(0, len(images) - 1, min(len(images), _LOOKED_AT)).round().astype(int)]
-    key = digest_of([fingerprint, rendering.ground, rendering.value_range, *map(str, few)])
+    key = state_of(few, TRANSFORM, rendering.ground, rendering.value_range)
 
     def single(path: Path) -> bool:
         try:

@@ -15,10 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+import PIL
+
 from trainer.errors import DataError, listed, plural
 from trainer.store.cache_folder import cache_dir
-from trainer.store.image_cache import on_all_cores, undecodable
-from trainer.store.image_files import Header, header_of
+from trainer.store.image_cache import file_stamp, on_all_cores, undecodable
+from trainer.store.image_files import TRANSFORM, Header, header_of
 from trainer.store.text import write_whole
 
 SUFFIXES = frozenset({
@@ -177,19 +179,20 @@ def _nearest(name: str, folder: Path, by_form: Sequence[Mapping[str, Sequence[st
 def unreadable(names: Sequence[str], folder: Path, fingerprint: str) -> frozenset[str]:
     """Files that do not decode, determined once for each state of the data and kept in the cache folder."""
     paths = (folder / name for name in names)
-    failing = remembered("unreadable", fingerprint, lambda: sorted(compress(names, undecodable(paths, 16))))
+    key = f"{fingerprint}-{TRANSFORM}"
+    failing = remembered("unreadable", key, lambda: sorted(compress(names, undecodable(paths, 16))))
     return frozenset(failing)
 
 
-def headers(paths: Sequence[Path], fingerprint: str) -> list[Header]:
-    """What is known of each file without its pixels; kept in the cache folder, too."""
-    key = digest_of([fingerprint, *map(str, paths)])
-    kept = remembered("headers", key, lambda: on_all_cores(_header, paths))
+def headers(paths: Sequence[Path]) -> list[Header]:
+    """What is known of each file without its pixels; found once for each state of the files, too."""
+    kept = remembered("headers", state_of(paths), lambda: on_all_cores(_header, paths))
     return [Header(*each) for each in kept]
 
 
-def digest_of(content: Sequence[Any]) -> str:
-    """A digest of plain data."""
+def state_of(paths: Iterable[Path], *more: Any) -> str:
+    """A digest of the states of files, and of plain data beside them."""
+    content = [PIL.__version__, more, [file_stamp(path) for path in paths]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 

@@ -54,7 +54,7 @@ def open_images(
     config: CaptioningConfig, table: CaptionTable, used: Iterable[int], side: int, progress: OnProgress | None = None
 ) -> Images:
     """The images of a run that trains on crops of `side` pixels."""
-    rendering = rendering_of(config.data, table.images, table.fingerprint)
+    rendering = rendering_of(config.data, table.images)
     return shared_images(table.images, used, resize_px(side), config.data.cache_gb, progress, rendering=rendering)
 
 
@@ -82,7 +82,7 @@ class CaptioningFiles:
             counts = np.array([len(captions) for captions in table.captions])
             skipped, stamp = table.skipped, table.fingerprint
             description = f"{len(table.images)} images, {counts.sum()} captions from {config.data.caption_file}"
-            seen = image_warnings(config.data, table.images, table.fingerprint)
+            seen = image_warnings(config.data, table.images)
         chosen = select(config, len(counts))
         warnings = (*_warnings(config, chosen, skipped), *seen)
         return chosen.summary(description, stamp, skipped, warnings, int(counts[chosen.train].sum()))

@@ -203,7 +203,7 @@ class ClassificationFiles(FilesDefaults):
     def prepare(config: ClassificationConfig, progress: OnProgress) -> None:
         table = read_table(config, progress)
         chosen = select(config, len(table.images), table.held_out)
-        open_source_images(config, table.images, table.fingerprint, chosen.used, config.data.image_size, progress)
+        open_source_images(config, table.images, chosen.used, config.data.image_size, progress)
 
 
 def _require_apart(config: ClassificationConfig) -> None:
@@ -244,4 +244,4 @@ def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection
         if lacking and not config.training.overfit:
             shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
             warnings.append(f"no image to {use} for class {shown}")
-    return (*warnings, *image_warnings(config.data, table.images, table.fingerprint))
+    return (*warnings, *image_warnings(config.data, table.images))

@@ -60,14 +60,13 @@ def opacity_channels(config: ClassificationConfig) -> int:
 def open_source_images(
     config: ClassificationConfig,
     paths: Sequence[Path],
-    fingerprint: str,
     used: Iterable[int],
     side: int,
     progress: OnProgress | None = None,
 ) -> SourceImages:
     """The images of a run at `side` pixels, larger by `source_scale`."""
     backgrounds, limit, px = background_files(config), config.data.cache_gb, source_px(config, side)
-    rendering = rendering_of(config.data, paths, fingerprint)
+    rendering = rendering_of(config.data, paths)
     images = shared_images(paths, used, px, limit, progress, opacity_channels(config), rendering)
     if not backgrounds:
         return SourceImages(images, None)

@@ -62,7 +62,7 @@ class ClassificationTask(TaskDefaults):
         self._opened_px = side
         shown = np.arange(len(table.images)) if everything else chosen.val
         used = shown if everything else chosen.used
-        pictures = open_source_images(config, table.images, table.fingerprint, used, side, progress)
+        pictures = open_source_images(config, table.images, used, side, progress)
         chains = build_chains(data, side, source_px(config, side), config.model.in_channels)
         labelled = Labelled(pictures, labels, len(self.classes), self.several, config.model.in_channels)
         return Rows(

@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional as F
 
 from trainer.errors import ConfigError, DataError, Problem, first_line
 from trainer.learning.randomness import undisturbed
-from trainer.store.image_cache import Pixels
+from trainer.store.image_files import Pixels
 from trainer.tasks.classification.config import ClassificationData
 from trainer.tasks.classification.transformlist import NESTED, TRANSFORM_LISTS, parts_of_entry
 

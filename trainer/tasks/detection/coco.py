@@ -168,7 +168,7 @@ def _existing(images: Mapping[Any, Named], folder: Path, stamp: str, skip: bool,
     for name in missing if skip else with_nearest(missing, folder):
         faults.add(folder, "missing image", name)
     bad = unreadable(names, folder, stamp) if skip else frozenset[str]()
-    true = dict(zip(names, headers([folder / name for name in names], stamp), strict=True))
+    true = dict(zip(names, headers([folder / name for name in names]), strict=True))
     kept, advice = {}, _TURNED
     for number, (name, size) in named.items():
         if name not in true:

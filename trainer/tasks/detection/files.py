@@ -154,7 +154,7 @@ def open_images(
 ) -> Images:
     """The images of a run at `side` pixels, larger by `source_scale`."""
     data = config.data
-    rendering = rendering_of(data, table.images, table.fingerprint)
+    rendering = rendering_of(data, table.images)
     size_px = round(side * data.source_scale)
     return shared_images(table.images, used, size_px, data.cache_gb, progress, rendering=rendering)
 
@@ -218,4 +218,4 @@ def _warnings(config: DetectionConfig, table: DetectionTable) -> tuple[str, ...]
         warnings.append(
             f"an image has {most} boxes, the model finds at most model.num_queries={config.model.num_queries}"
         )
-    return (*warnings, *image_warnings(config.data, table.images, table.fingerprint))
+    return (*warnings, *image_warnings(config.data, table.images))

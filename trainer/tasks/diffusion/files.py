@@ -45,7 +45,7 @@ def open_images(
     config: DiffusionConfig, table: CaptionTable, used: Iterable[int], side: int, progress: OnProgress | None = None
 ) -> Images:
     """The images of a run, resized to squares of `side` pixels."""
-    rendering = rendering_of(config.data, table.images, table.fingerprint)
+    rendering = rendering_of(config.data, table.images)
     return shared_images(table.images, used, side, config.data.cache_gb, progress, rendering=rendering)
 
 
@@ -87,7 +87,7 @@ class DiffusionFiles:
             images, skipped, stamp = len(table.images), table.skipped, table.fingerprint
             captions = sum(len(texts) for texts in table.captions)
             description = f"{images} images, {captions} captions from {source_words(config.data)}"
-            seen = image_warnings(config.data, table.images, table.fingerprint)
+            seen = image_warnings(config.data, table.images)
         chosen = select(config, images)
         if config.metrics.frechet_backbone and len(chosen.val) < _FEWEST_IMAGES:
             what = f"metrics.frechet_backbone needs {_FEWEST_IMAGES} validation images, and there is {len(chosen.val)}"
