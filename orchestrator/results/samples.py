@@ -54,6 +54,12 @@ class Kept:
     problem: str = ""
 
 
+def _read(text: bytes) -> _File:
+    if b"\\ud" in text:  # a name that is not valid Unicode, which pydantic's own parser refuses
+        return _File.model_validate(json.loads(text))
+    return _File.model_validate_json(text)
+
+
 def samples_stamp(folder: RunFolder) -> int | None:
     """A time stamp that changes when the run in `folder` writes samples; None where it has none."""
     try:
@@ -68,8 +74,7 @@ def read_samples(folder: RunFolder, trial_id: int, run: str = "") -> Kept:
     if not path.is_file():
         return Kept()
     try:
-        # Not by pydantic's own parser, which refuses names that are not valid Unicode.
-        content = _File.model_validate(json.loads(path.read_bytes()))
+        content = _read(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
