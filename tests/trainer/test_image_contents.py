@@ -143,7 +143,7 @@ def test_of_many_images_some_are_looked_at(tmp_path: Path) -> None:
     for number in range(130):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "images" / f"{number}.png")
     (said,) = check_data(tiny_classification(tmp_path / "run", named)).warnings
-    assert "100 of 200 images looked at (260 in all) are of a single colour" in said
+    assert "50 of 100 images looked at (260 in all) are of a single colour" in said
 
 
 PHONE = {6: (32, 48), 3: (48, 32)}  # orientation → size as a person sees it

@@ -15,7 +15,7 @@ from trainer.errors import DataError
 from trainer.store.image_cache import on_all_cores
 from trainer.store.image_files import TRANSFORM, Rendering, decode, extremes
 
-_LOOKED_AT = 200  # images; more would make the check of a large data set slow
+_LOOKED_AT = 100  # images; more would make the first check of large photographs slow
 _LOOK_PX = 16
 _MANY = 0.1  # of the images that were looked at
 
