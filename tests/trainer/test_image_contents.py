@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import unicodedata
 from pathlib import Path
@@ -242,16 +243,14 @@ def test_tables_of_windows_are_read(tmp_path: Path) -> None:
     assert "6 images, 12 captions" in check_data(tiny(tmp_path / "run", **files)).words
     custom = tiny_diffusion(tmp_path / "run", data__dataset_name="custom", **files)
     assert "6 images, 12 captions" in check_data(custom).words
-    content = coco_content(4)
+    content = coco_content(8)
     named = write_coco(tmp_path / "coco", content)
-    (tmp_path / "coco" / "images" / "d").mkdir()
+    (tmp_path / "coco" / "images").rename(tmp_path / "coco" / "d")
     for entry in content["images"]:
-        (tmp_path / "coco" / "images" / entry["file_name"]).rename(
-            tmp_path / "coco" / "images" / "d" / entry["file_name"]
-        )
         entry["file_name"] = f"d\\{entry['file_name']}"
-    write_coco(tmp_path / "coco", content)
-    assert [path.name for path in read_table(tiny_detection(tmp_path / "run", named)).images][:2] == ["0.png", "1.png"]
+    (tmp_path / "coco" / "annotations.json").write_text(json.dumps(content))
+    boxed = tiny_detection(tmp_path / "run", named, data__images_dir=str(tmp_path / "coco"))
+    assert read_table(boxed).images[0] == tmp_path / "coco" / "d" / "0.png"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names there are Unicode")
