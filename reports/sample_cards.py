@@ -96,7 +96,7 @@ def _boxed_card(predictions: Sequence[Prediction], number: int, colours: Mapping
     """The reference boxes and those of each trial, each on its own copy of the picture; as text without an image."""
     image = predictions[0][1].image
     name = shorten(image.name, 80) if image else "no image"
-    picture = picture_of(image, upright=False) if image else None
+    picture = picture_of(image) if image else None
     if picture is None:
         caption = f"{heading(title)}<dl>{_prediction_texts(predictions)}</dl>"
         return f'<figure class="sample">{_absent(name)}<figcaption>{caption}</figcaption></figure>'

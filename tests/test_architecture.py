@@ -17,7 +17,14 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 60
 ALLOWED = {
     "trainer": {"trainer"},
     "reports": {"reports"},
-    "orchestrator": {"orchestrator", "trainer.api", "reports.build", "reports.record", "reports.tables"},
+    "orchestrator": {
+        "orchestrator",
+        "trainer.api",
+        "reports.build",
+        "reports.record",
+        "reports.tables",
+        "reports.thumbnails",
+    },
 }
 TORCH_FREE = (
     "trainer.api",

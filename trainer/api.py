@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.config.data_settings import DataSettings
 from trainer.config.keys import Key, cheap_evaluation, known_keys, loss_keys, reads_data, redefines_loss
 from trainer.config.registry import TASKS, find_task, load
 from trainer.config.resolve import (
@@ -25,7 +26,7 @@ from trainer.config.resolve import (
     task_of,
 )
 from trainer.config.section import AbsolutePath, Section, setting
-from trainer.config.settings import CriterionSettings, DataSettings, RunConfig, TrainingSettings
+from trainer.config.settings import CriterionSettings, RunConfig, TrainingSettings
 from trainer.config.yaml import dump_yaml, parse_yaml, read_yaml
 from trainer.data.splits import Selection, select
 from trainer.errors import (

@@ -3,6 +3,7 @@
     TrainingError
     ├── ConfigError         the configuration is wrong; lists every mistake
     ├── DataError           a file is missing, unreadable or holds nothing usable
+    │   └── NothingPredictedError  of all files to predict for, none could be read
     ├── CheckpointError     a checkpoint is damaged, foreign, or of another configuration
     │   └── WriteError      a run's files cannot be written: the disk is full, or the folder is gone
     ├── DeviceError         the device asked for is not there
@@ -60,6 +61,12 @@ class ConfigError(TrainingError):
 
 class DataError(TrainingError):
     kind = "data"
+
+
+class NothingPredictedError(DataError):
+    """Of all files to predict for, none could be read."""
+
+    kind = "code"  # it was found while working, and not before
 
 
 class CheckpointError(TrainingError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from reports.record import Sample
+from reports.thumbnails import shown
 
 _WIDTH_PX, _COLUMNS = 240, 4
 _LETTERS, _LINES = 38, 6
@@ -68,8 +69,8 @@ def _thumbnail(path: Path) -> tuple[Image.Image, float] | None:
     """An image reduced to the width of a card, and the scale of the reduction; None where it cannot be read."""
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
+            image = shown(file)
+    except Exception:  # noqa: BLE001 - on a damaged file Pillow may raise any exception
         return None
     width = image.width
     image = ImageOps.contain(image, (_WIDTH_PX - 8, _WIDTH_PX - 8))

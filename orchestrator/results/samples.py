@@ -8,6 +8,7 @@ absent. A damaged file is reported as a problem and not raised: a report must no
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,12 @@ class Kept:
     problem: str = ""
 
 
+def _read(text: bytes) -> _File:
+    if b"\\ud" in text:  # a name that is not valid Unicode, which pydantic's own parser refuses
+        return _File.model_validate(json.loads(text))
+    return _File.model_validate_json(text)
+
+
 def samples_stamp(folder: RunFolder) -> int | None:
     """A time stamp that changes when the run in `folder` writes samples; None where it has none."""
     try:
@@ -67,13 +74,15 @@ def read_samples(folder: RunFolder, trial_id: int, run: str = "") -> Kept:
     if not path.is_file():
         return Kept()
     try:
-        content = _File.model_validate_json(path.read_bytes())
+        content = _read(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         return Kept(problem=f"{path}: {f'{where}: ' if where else ''}{first['msg']}; its samples are not shown")
     except OSError as error:
         return Kept(problem=f"{path}: {error.strerror or error}; its samples are not shown")
+    except (ValueError, RecursionError) as error:
+        return Kept(problem=f"{path}: Invalid JSON ({error}); its samples are not shown")
     matrix = Matrix(trial_id, content.matrix.labels, content.matrix.counts, run) if content.matrix else None
     titles = _titles([one.image for one in content.samples])
     pairs = zip(content.samples, titles, strict=True)

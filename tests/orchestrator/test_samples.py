@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from orchestrator.results.samples import read_samples
 from orchestrator.study.folder import RunFolder
 from reports.record import Box, Matrix
+from trainer.api import write_whole
 
 WHOLE: dict[str, Any] = {
     "epoch": 2,
@@ -84,3 +86,11 @@ def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> N
     images = ["/data/cat/1.jpg", "/data/dog/1.jpg", "/data/dog/2.jpg"]
     kept = read_samples(write(tmp_path, json.dumps({"samples": [{"image": image} for image in images]})), 1)
     assert [sample.title for sample in kept.samples] == ["cat/1.jpg", "dog/1.jpg", "2.jpg"]
+
+
+def test_names_that_are_no_unicode_are_read_as_they_were_written(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / "samples").mkdir()
+    write_whole(tmp_path / "samples" / "last.json", json.dumps({"samples": [{"image": name, "references": ["ä 😀"]}]}))
+    (sample,) = read_samples(RunFolder(tmp_path), 1).samples
+    assert (sample.image, sample.references) == (tmp_path / "samples" / name, ("ä 😀",))

@@ -16,7 +16,7 @@ from reports.build import build_report
 from reports.formatting import duration, metric_text
 from reports.ranking import ordered, ranked
 from reports.record import FullRun, Sample, StudyRecord, Trial
-from reports.thumbnails import picture_of
+from reports.thumbnails import picture_of, shown
 
 
 def test_the_summary_tells_the_study(captioning: StudyRecord) -> None:
@@ -163,6 +163,24 @@ def test_images_become_small(tmp_path: Path) -> None:
         assert picture is not None
         assert picture.uri.startswith("data:image/jpeg;base64,")
         assert len(picture.uri) < 20_000
+
+
+def test_images_are_shown_as_viewers_show_them(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    dim = Image.new("I;16", (4, 2))
+    dim.putpixel((0, 0), 900)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    dim.save(tmp_path / "dim.png", exif=exif)
+    Image.new("F", (4, 4), float("nan")).save(tmp_path / "hole.tif")
+    seen = []
+    for name in ("clear.png", "dim.png", "hole.tif"):
+        with Image.open(tmp_path / name) as image:
+            seen.append(shown(image))
+    assert [image.mode for image in seen] == ["RGB"] * 3
+    assert seen[0].getpixel((1, 1)) == (255, 255, 255)
+    assert seen[1].size == (2, 4)
+    assert (seen[1].getpixel((1, 0)), seen[1].getpixel((0, 0))) == ((255, 255, 255), (0, 0, 0))
 
 
 def test_an_image_that_changed_is_read_anew(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_faults_of_both_kinds_are_said_at_once(data: dict[str, Any]) -> None:
 
 def test_of_many_faults_some_are_named_and_all_counted(data: dict[str, Any]) -> None:
     rewrite(data, lambda raw: raw + b"".join(b"%d.jpg,gone\n" % n for n in range(9)))
-    with pytest.raises(DataError, match=r"9 missing images: 0\.jpg, .*4\.jpg and 4 more"):
+    with pytest.raises(DataError, match=r"9 missing images: 0\.jpg .*4\.jpg \(did you mean 4\.png\?\) and 4 more"):
         check_data(config_of(data))
 
 

@@ -159,10 +159,10 @@ def test_what_cannot_be_read_is_left_out_of_predictions_where_that_is_asked_for(
     trained(tiny_classification(tmp_path / "run"), until=1)
     write_picture(tmp_path / "new" / "a.png")
     (tmp_path / "new" / "b.png").write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"b\.png: not a readable image"):
-        list(predict(tmp_path / "run" / LAST, tmp_path / "new", {}))
+    whole, broken = predict(tmp_path / "run" / LAST, tmp_path / "new", {})
+    assert (whole["image"], list(whole), broken) == ("a.png", ["image", "label", "score"], {"image": "b.png"})
     rows = list(predict(tmp_path / "run" / LAST, tmp_path / "new", {"data.bad_samples": "skip"}))
-    assert [row["image"] for row in rows] == ["a.png"]
+    assert rows == [whole]
     assert "1 unreadable image: b.png left out (data.bad_samples=skip)" in caplog.text
     (tmp_path / "new" / "a.png").unlink()
     with pytest.raises(DataError, match=r"1 unreadable image: b\.png, and no other in it"):

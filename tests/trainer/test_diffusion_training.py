@@ -20,11 +20,12 @@ from typer.testing import CliRunner
 from trainer.api import DataError, Hooks, check_data, evaluate, load_config, predict
 from trainer.checkpoints.files import LAST
 from trainer.cli import commands as cli
+from trainer.data.predicted import rows_of_prompts
 from trainer.learning.criterion import CRITERIA
 from trainer.run.run import task_for
 from trainer.run.writer import write_samples
 from trainer.task.protocols import Scores
-from trainer.tasks.diffusion.files import prompts_in
+from trainer.tasks.diffusion.files import prompt_in
 from trainer.tasks.diffusion.rows import TrainRows
 
 OLDER = Path(__file__).parent / "older" / "diffusion.yaml"
@@ -249,12 +250,18 @@ def test_predict_makes_an_image_for_each_text(tmp_path: Path) -> None:
 def test_prompts_are_found_whatever_the_case_of_their_ending(tmp_path: Path) -> None:
     for name in ("b.txt", "a.TXT", "c.Txt", "d.md"):
         (tmp_path / name).write_text(f"words of {name}")
-    assert prompts_in(tmp_path) == [(name, f"words of {name}") for name in ("a.TXT", "b.txt", "c.Txt")]
+    rows = rows_of_prompts(
+        tmp_path,
+        tiny_diffusion(tmp_path / "run"),
+        lambda name: prompt_in(tmp_path / name),
+        lambda names, texts: [[pair] for pair in zip(names, texts, strict=True)],
+    )
+    assert list(rows) == [(name, f"words of {name}") for name in ("a.TXT", "b.txt", "c.Txt")]
 
 
 def test_a_prompt_of_windows_is_the_prompt(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a red circle", encoding="utf-8-sig")
-    assert prompts_in(tmp_path) == [("a.txt", "a red circle")]
+    assert prompt_in(tmp_path / "a.txt") == "a red circle"
 
 
 def test_prompts_that_are_none_are_said(tmp_path: Path) -> None:
@@ -263,7 +270,10 @@ def test_prompts_that_are_none_are_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no prompt in it \(\*\.txt, one prompt a file\)"):
         list(predict(tmp_path / "run" / LAST, tmp_path / "empty", {}))
     (tmp_path / "empty" / "blank.txt").write_text(" \n")
-    with pytest.raises(DataError, match=r"1 file: blank\.txt without readable words"):
+    with pytest.raises(
+        DataError,
+        match=r"1 unreadable prompt: blank\.txt, and no other in it \(.*no readable words in it \(UTF-8 text\)\)",
+    ):
         list(predict(tmp_path / "run" / LAST, tmp_path / "empty", {}))
 
 

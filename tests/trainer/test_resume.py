@@ -19,7 +19,7 @@ from trainer_parts import (
 )
 
 from trainer.api import CheckpointError, Hooks, Outcome
-from trainer.checkpoints.files import BEST, LAST, PREVIOUS, load_checkpoint
+from trainer.checkpoints.files import BEST, LAST, PREVIOUS, load_checkpoint, save_checkpoint
 
 SCHEDULES: dict[str, dict[str, Any]] = {
     "cosine": {"training__scheduler__type": "cosine", "training__scheduler__warmup_steps": 3},
@@ -215,6 +215,17 @@ def test_a_resumed_configuration_may_differ_only_where_that_is_harmless(tmp_path
         trained(tiny(tmp_path, data__image_size=24), resume=True, free=("training.subset_size",))
     moved = trained(tiny(tmp_path, data__image_size=24), until=2, resume=True, free=("data.image_size",))
     assert moved.epoch == 2
+
+
+def test_a_checkpoint_from_before_a_key_goes_on_with_its_default(tmp_path: Path) -> None:
+    trained(tiny(tmp_path), until=1)
+    state = load_checkpoint(tmp_path / LAST)
+    for key in ("background_colour", "value_range"):
+        del state["config"]["data"][key]
+    save_checkpoint(state, tmp_path / LAST)
+    with pytest.raises(CheckpointError, match=r'data\.background_colour: "white" in the checkpoint, "black" now'):
+        trained(tiny(tmp_path, data__background_colour="black"), until=2, resume=True)
+    assert trained(tiny(tmp_path), until=2, resume=True).epoch == 2
 
 
 def test_a_new_rung_judges_afresh_but_keeps_the_rate(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "yaml": ("trainer.config.yaml",),
     "pydantic": ("trainer.config", "trainer.tasks"),
     "fcntl": ("trainer.store.locks",),
-    "joblib": ("trainer.store.image_cache", "trainer.data.image_folders"),
+    "joblib": ("trainer.store.image_cache",),
     "concurrent": ("trainer.checkpoints.background",),
     "safetensors": ("trainer.checkpoints.weights",),
     "wandb": ("trainer.run.trackers",),

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -15,9 +15,9 @@ import typer
 
 from trainer import api
 from trainer.cli.console import RunConsole
+from trainer.cli.tables import growing_table, with_image_files
 from trainer.config.describe import canonical_yaml, commented_yaml, configuration_markdown
 from trainer.errors import ConfigError, DataError, Problem, TrainingError, guarded
-from trainer.store.csv_tables import csv_text
 from trainer.store.locks import sole_run
 
 app = typer.Typer(
@@ -133,34 +133,14 @@ def predict(
             raise ConfigError([Problem("--output", what)])
         pictures = output.with_suffix("") if output is not None else Path("predictions")
         predictions = api.predict(checkpoint, folder, api.parse_assignments(assignments or ()))
-        rows = [_with_image_files(row, number, pictures) for number, row in enumerate(predictions, start=1)]
-        if not rows:
+        with growing_table(output) as table:
+            for row in predictions:
+                table.add(with_image_files(row, table.rows + 1, pictures))
+        if not table.rows:
             raise DataError(f"{folder}: nothing in it to predict for")
-        table = csv_text(list(rows[0]), rows)
-        if output is None:
-            typer.echo(table, nl=False)
-        else:
-            output.write_text(table, encoding="utf-8")
         return 0
 
     _ends_with(work, debug)
-
-
-def _with_image_files(row: Mapping[str, str | bytes], number: int, folder: Path) -> dict[str, str]:
-    """A row with the path of a file in place of each generated image; writes the files."""
-    cells: dict[str, str] = {}
-    for name, value in row.items():
-        if isinstance(value, bytes):
-            first = Path(str(next(iter(row.values())))).stem
-            path = folder / f"{number:04d}-{first}.png"
-            try:
-                folder.mkdir(exist_ok=True)
-                path.write_bytes(value)
-            except OSError as error:
-                raise ConfigError([Problem("--output", f"{path} cannot be written ({error.strerror})")]) from None
-            value = str(path)
-        cells[name] = value
-    return cells
 
 
 def _train(config: api.RunConfig, notes: Sequence[str], debug: bool) -> int:

@@ -27,6 +27,10 @@ class EpochBatches(Sampler[list[RowKey]]):
     def __len__(self) -> int:
         return -(-self.n_rows // self.batch_size)
 
+    def rows_in(self, batch: int) -> int:
+        """The number of rows in a batch, counted from 0: the last may have fewer than the others."""
+        return min(self.batch_size, self.n_rows - batch * self.batch_size)
+
     def __iter__(self) -> Iterator[list[RowKey]]:
         rows = np.arange(self.n_rows)
         if self.shuffle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.config.settings import ScenesSettings
+from trainer.config.data_settings import ScenesSettings
 from trainer.data.scenes.files import ensure_scenes
 from trainer.data.scenes.spec import SceneFiles, ScenesSpec
 from trainer.store.arrays import OnProgress

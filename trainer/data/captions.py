@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from trainer.data.image_folders import existing, image_name, table_fingerprint, unreadable
+from trainer.data.image_folders import existing, image_name, table_fingerprint, unreadable, with_nearest
 from trainer.errors import DataError, listed
 from trainer.store.csv_tables import csv_rows
 
@@ -73,10 +73,14 @@ def usable_captions(
     unless they are skipped; then images that do not decode are left out too.
     """
     skip = stamp.policy == "skip"
-    names, missing = existing(by_image, stamp.images_dir)
+    captions: dict[str, list[str]] = {}
+    for name, texts in by_image.items():
+        captions.setdefault(image_name(name, stamp.images_dir), []).extend(texts)
+    names, missing = existing(captions, stamp.images_dir)
     faults = [f"{stamp.caption_file}: {listed(wrong, noun)}"] if wrong else []
-    faults += [f"{stamp.images_dir}: {listed(missing, 'missing image')}"] if missing else []
-    if faults and not skip:
+    if (faults or missing) and not skip:
+        if missing:
+            faults += [f"{stamp.images_dir}: {listed(with_nearest(missing, stamp.images_dir), 'missing image')}"]
         raise DataError("; ".join([*faults, "data.bad_samples=skip leaves them out"]))
     if skip:
         bad = unreadable(names, stamp.images_dir, stamp.fingerprint)
@@ -86,7 +90,7 @@ def usable_captions(
         raise DataError(f"{stamp.caption_file}: no usable caption in it ({len(wrong) + len(missing)} left out)")
     return CaptionTable(
         tuple(stamp.images_dir / name for name in names),
-        tuple(tuple(by_image[name]) for name in names),
+        tuple(tuple(captions[name]) for name in names),
         len(wrong) + len(missing),
         stamp.fingerprint,
     )

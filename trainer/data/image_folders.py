@@ -6,18 +6,21 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import compress
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
-from joblib import Parallel, delayed
-from PIL import Image
+import PIL
 
 from trainer.errors import DataError, listed, plural
 from trainer.store.cache_folder import cache_dir
-from trainer.store.image_cache import undecodable
+from trainer.store.image_cache import file_stamp, on_all_cores, undecodable
+from trainer.store.image_files import TRANSFORM, Header, header_of
 from trainer.store.text import write_whole
 
 SUFFIXES = frozenset({
@@ -83,7 +86,7 @@ def table_fingerprint(folder: Path, table: Path, named: Callable[[], Iterable[st
     `named` reads their names from it, once for each content, because large tables take long to read.
     """
     digest = hashlib.sha256(table.read_bytes()).hexdigest()
-    names = _remembered("names", digest[:32], lambda: list(dict.fromkeys(named())))
+    names = remembered("names", digest[:32], lambda: list(dict.fromkeys(named())))
     return fingerprint(stats_of(folder, names), digest)
 
 
@@ -99,8 +102,9 @@ def fingerprint(images: Iterable[FileStat], annotated: str = "") -> str:
 
 def stats_of(folder: Path, names: Iterable[str]) -> Iterator[FileStat]:
     """The states of those files that exist."""
-    for name in names:
+    for written in names:
         with suppress(OSError, ValueError):  # a missing one is reported where it is read
+            name = image_name(written, folder)
             stat = (folder / name).stat()
             yield name, stat.st_size, stat.st_mtime_ns
 
@@ -112,34 +116,91 @@ def left_out(number: int, *kinds: str) -> list[str]:
     return [f"{number} unusable {named} left out (data.bad_samples=skip)"] if number else []
 
 
-def image_name(written: str) -> str:
-    """The name of an image in a table, however it is written: `./a.png` is `a.png`."""
-    return PurePosixPath(written.strip()).as_posix() if written.strip() else ""
+def image_name(written: str, folder: Path | None = None) -> str:
+    """The name of an image in a table, however it is written: `./a.png` is `a.png`.
+
+    With its `folder`, `b\\a.png` is `b/a.png` where that is the file, and spaces at its ends may belong to it.
+    """
+    name = PurePosixPath(written.strip()).as_posix() if written.strip() else ""
+    if folder is not None and written != written.strip() and _is_file(folder / written):
+        return PurePosixPath(written).as_posix()
+    if folder is not None and "\\" in name and not _is_file(folder / name):
+        with_slashes = PurePosixPath(name.replace("\\", "/")).as_posix()
+        return with_slashes if _is_file(folder / with_slashes) else name
+    return name
+
+
+def _is_file(path: Path) -> bool:
+    with suppress(OSError, ValueError):  # a name that is too long, or holds a NUL
+        return path.is_file()
+    return False
 
 
 def existing(names: Iterable[str], folder: Path) -> tuple[list[str], list[str]]:
     """Which of the names are files of a folder, or below it, and which are not; each in their order."""
     with os.scandir(folder) as entries:
         there = {entry.name for entry in entries if entry.is_file()}
-    here = {name: name in there or (("/" in name) and (folder / name).is_file()) for name in names}
+    here = {name: name in there or (("/" in name) and _is_file(folder / name)) for name in names}
     return [name for name, exists in here.items() if exists], [name for name, exists in here.items() if not exists]
+
+
+def with_nearest(missing: Sequence[str], folder: Path) -> list[str]:
+    """Names that are no files of a folder, each with the only file there that it probably means."""
+    if not missing:
+        return []
+    by_form: list[dict[str, list[str]]] = [defaultdict(list) for _ in _forms("")]
+    for name, _, _ in file_stats(folder):
+        for files, form in zip(by_form, _forms(name), strict=True):
+            files[form].append(name)
+    return [f"{name}{_nearest(name, folder, by_form)}" for name in missing]
+
+
+def _forms(name: str) -> tuple[str, ...]:
+    """A name without what systems and programs change in names; then without its suffix, its folders, both."""
+    whole = unicodedata.normalize("NFC", unquote(name.replace("\\", "/"))).casefold()
+    path = PurePosixPath(whole)
+    return whole, whole.removesuffix(path.suffix), path.name, path.stem
+
+
+def _nearest(name: str, folder: Path, by_form: Sequence[Mapping[str, Sequence[str]]]) -> str:
+    with suppress(OSError, ValueError):
+        if (folder / name).is_dir():
+            return " (a folder)"
+    whole, bare, last, stem = _forms(name)
+    # A name that was written without its suffix may have a dot in it.
+    for files, forms in zip(by_form, ((whole,), (bare, whole), (last,), (stem, last)), strict=True):
+        found = {file for form in forms for file in files.get(form, ())}
+        if len(found) == 1:
+            near = found.pop()
+            if unicodedata.normalize("NFC", near) == unicodedata.normalize("NFC", name):
+                return f" (the file has the same letters in another Unicode form: {near!a})"
+            return f" (did you mean {near}?)"
+    return ""
 
 
 def unreadable(names: Sequence[str], folder: Path, fingerprint: str) -> frozenset[str]:
     """Files that do not decode, determined once for each state of the data and kept in the cache folder."""
     paths = (folder / name for name in names)
-    failing = _remembered("unreadable", fingerprint, lambda: sorted(compress(names, undecodable(paths, 16))))
+    key = f"{fingerprint}-{TRANSFORM}"
+    failing = remembered("unreadable", key, lambda: sorted(compress(names, undecodable(paths, 16))))
     return frozenset(failing)
 
 
-def sizes(names: Sequence[str], folder: Path, fingerprint: str) -> dict[str, tuple[int, int]]:
-    """Width and height of each file from its header, (0, 0) where it has none; kept in the cache folder, too."""
-    kept = _remembered("sizes", fingerprint, lambda: _measured(names, folder))
-    return {name: (width, height) for name, (width, height) in kept.items()}
+def headers(paths: Sequence[Path]) -> list[Header]:
+    """What is known of each file without its pixels; found once for each state of the files, too."""
+    kept = remembered("headers", state_of(paths), lambda: on_all_cores(_header, paths))
+    return [Header(*each) for each in kept]
 
 
-def _remembered(what: str, fingerprint: str, find: Callable[[], Any]) -> Any:
-    path = cache_dir() / what / f"{fingerprint}.json"
+def state_of(paths: Iterable[Path], *more: Any) -> str:
+    """A digest of the states of files, and of plain data beside them."""
+    content = [PIL.__version__, more, [file_stamp(path) for path in paths]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def remembered(what: str, key: str, find: Callable[[], Any]) -> Any:
+    """A result in plain data, found once for each key and kept in the cache folder."""
+    path = cache_dir() / what / f"{key}.json"
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
     result = find()
@@ -149,15 +210,8 @@ def _remembered(what: str, fingerprint: str, find: Callable[[], Any]) -> Any:
     return result
 
 
-def _measured(names: Sequence[str], folder: Path) -> dict[str, tuple[int, int]]:
-    measured = Parallel(n_jobs=-1, prefer="threads")(delayed(_size)(folder / name) for name in names)
-    return dict(zip(names, measured, strict=True))
-
-
-def _size(path: Path) -> tuple[int, int]:
+def _header(path: Path) -> Header:
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            return width, height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return 0, 0
+        return header_of(path)
+    except DataError:  # it is reported when it is decoded
+        return Header(0, 0)

@@ -39,6 +39,7 @@ class Loaders:
         self._pin = device.type == "cuda"
         self._model: nn.Module | None = None
         self.size = 0
+        self.value_range: tuple[float, float] | None = None
         self.rows: Rows
         self.batches: EpochBatches
         self.train: DataLoader[Batch]
@@ -58,6 +59,7 @@ class Loaders:
         self.size = size
         rows = self.task.open_rows(image_size=size, progress=self.on_progress)
         self._open(given(self.config.task, "open_rows", rows, Rows))
+        self.value_range = rows.value_range
         self._precompute()
 
     def _precompute(self) -> None:

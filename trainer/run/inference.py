@@ -21,6 +21,8 @@ from trainer.task.batches import to_device
 from trainer.task.checks import given_scores
 from trainer.task.protocols import Task
 
+_RANGE_ONCE = [0.0, 65535.0]  # of images of more than 8 bits, before there was a key for it
+
 
 def evaluate_checkpoint(path: Path, overrides: Mapping[str, Any], everything: bool | None) -> Mapping[str, float]:
     """The metrics of a checkpoint's model; `overrides` may name other data, another device or beam size."""
@@ -69,10 +71,12 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> tuple[RunConfig, Task, to
 def _overrides_for_use(state: Mapping[str, Any]) -> dict[str, Any]:
     """Overrides under which a checkpoint's model is used: at the image size of its last training and evaluation."""
     last = size_at(resolve_config(state["config"]), max(1, state["progress"]["epoch"]))
+    data = state["config"]["data"]
     # Each image is read once: a cache would gain nothing.
     return {
         "checkpoint.resume": None, "device": "auto", "data.cache_gb": 0.0,
         "data.image_size": last, "training.resize_schedule": None,
+        "data.value_range": state.get("value_range", data.get("value_range", _RANGE_ONCE)),
     }  # fmt: skip
 
 

@@ -184,9 +184,9 @@ def _train_group(run: Run, group: tuple[Batch, ...], grad_clip: float, hooks: Ho
 def _gradients(run: Run, group: tuple[Batch, ...], share: torch.Tensor) -> torch.Tensor:
     """Forward and backward of a group, in micro-batches where memory is short; returns the summed loss."""
     losses = []
-    for batch in _in_parts(run, group, run.progress.micro_batch):
+    for place, batch in enumerate(_in_parts(run, group, run.progress.micro_batch)):
         on_device = to_device(batch, run.device) if run.moves_batches else batch
-        with run.autocast:
+        with run.autocast, run.batch_statistics(batch, place):
             loss = run.task.loss(run.model, on_device)
         if not run.progress.batches:  # once an epoch: what a task returns is of one kind
             given_loss(run.config.task, loss)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -16,20 +16,24 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from trainer.checkpoints.files import FORMAT, check_extras, fill_model
-from trainer.config.keys import conditions, dotted, roles_of
+from trainer.config.keys import conditions, dotted, known_keys, roles_of
 from trainer.config.registry import find_task, load
 from trainer.config.settings import RunConfig
 from trainer.data.loaders import Loaders
 from trainer.errors import CheckpointError
 from trainer.learning import randomness
+from trainer.learning.batch_norm import statistics_kept
 from trainer.learning.ema import WeightAverage
 from trainer.learning.optim import Schedule, build_optimizer, warmup_part
 from trainer.learning.precision import Precision, decide_device, decide_precision
 from trainer.learning.stopping import EarlyStopping
 from trainer.outcome import Evaluation
 from trainer.store.arrays import OnProgress
+from trainer.task.batches import Batch
 from trainer.task.checks import given
 from trainer.task.protocols import Metric, Task
+
+_NO_CONTEXT = nullcontext()
 
 
 @dataclass
@@ -96,6 +100,15 @@ class Run:
             self._share_weight = weight
         return self._share
 
+    def batch_statistics(self, batch: Batch, place: int) -> AbstractContextManager[None]:
+        """A context in which BatchNorm takes a batch, at this `place` in its group, or a part of one, for what it is:
+        its own statistics, or for a single sample the running ones."""
+        if self.progress.micro_batch:
+            single = len(self.task.split(batch, 1)) == 1
+        else:
+            single = self.loaders.batches.rows_in(self.progress.batches + place) == 1
+        return statistics_kept(self.model) if single else _NO_CONTEXT
+
     def mean_loss(self) -> float:
         """The training loss of the running epoch, as far as it has been read."""
         return math.fsum(self.progress.losses) / self.progress.weight
@@ -105,8 +118,13 @@ class Run:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def state(self) -> dict[str, Any]:
-        """Everything that training continues from: tensors and plain data only."""
+        """Everything that training continues from: tensors and plain data only.
+
+        `value_range`, where the data have one, is for the model's use on other images.
+        """
+        found = self.loaders.value_range
         return {
+            **({"value_range": list(found)} if found is not None else {}),
             "format": FORMAT,
             "task": self.config.task,
             "config": self.config.plain(),
@@ -260,6 +278,9 @@ def check_same(old: Mapping[str, Any], new: RunConfig, climbs: bool, free: tuple
     A run that climbs to a higher rung may change what a budget sets, too, and any run what begins like one of `free`.
     """
     before, after = dotted(old), dotted(new.plain())
+    for key, known in known_keys(new.task).items():  # a key that the older program did not have had no other value
+        if key in after:
+            before.setdefault(key, known.default)
 
     def may_change(key: str) -> bool:
         roles = roles_of(new.task, key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -38,8 +39,13 @@ def csv_rows(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]
 
 def csv_text(header: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
     """A table as CSV. Texts that a spreadsheet would run get a leading apostrophe; numbers stay numbers."""
-    lines = [_csv_line(header), *(_csv_line([row[name] for name in header]) for row in rows)]
-    return "".join(lines).encode("utf-8", "backslashreplace").decode()  # a file name need not be valid Unicode
+    return "".join(csv_lines(header, rows))
+
+
+def csv_lines(header: Sequence[str], rows: Iterable[Mapping[str, str]]) -> Iterator[str]:
+    """The lines of a table as CSV, the header first, each as soon as its row is there."""
+    for cells in itertools.chain([header], ([row[name] for name in header] for row in rows)):
+        yield _csv_line(cells).encode("utf-8", "backslashreplace").decode()  # a file name need not be valid Unicode
 
 
 def _csv_line(cells: Iterable[str]) -> str:

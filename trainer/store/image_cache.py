@@ -8,51 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import PIL
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
-from PIL import Image
 
 from trainer.errors import DataError, listed
 from trainer.store.arrays import ArrayStore, Build, Layout, NoRoomError, OnProgress
 from trainer.store.cache_folder import cache_dir
+from trainer.store.image_files import AS_IT_IS, MODES, TRANSFORM, Pixels, Rendering, decode
 
-Pixels = NDArray[np.uint8]
 MEMORY_LIMIT_BYTES = 1 << 30
-TRANSFORM = 3  # increased whenever `decode` would give other pixels
-# Pillow's modes by number of channels: the colours, and opacity where it is asked for.
-MODES = {1: ("L",), 2: ("L", "A"), 3: ("RGB",), 4: ("RGB", "A")}
 _BLOCK_IMAGES = 16
 _STORES_HELD = 8  # sizes of progressive resizing, rungs of a ladder, features of both sides
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
-def decode(path: Path, size_px: int, channels: int = 3) -> Pixels:
-    """An image file resized to a square of `size_px`, as one of `MODES`; `DataError` names an unreadable file.
-
-    Returns uint8 [size_px, size_px, channels]. Colours are the same with and without opacity beside them, also where
-    nothing of them shows: whether a run pastes its images must not change those that it validates on.
-    """
-    try:
-        with Image.open(path) as image:
-            whole = _eight_bits(image)
-            parts = [
-                whole.convert("RGBA").getchannel("A") if mode == "A" else whole.convert(mode)
-                for mode in MODES[channels]
-            ]
-            small = (part.resize((size_px, size_px), Image.Resampling.BILINEAR) for part in parts)
-            return np.dstack([np.asarray(part) for part in small])
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path}: not a readable image ({error}); data.bad_samples=skip leaves such files out"
-        ) from None
+def on_all_cores(work: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+    """What `work` gives for each item, in their order: Pillow releases the interpreter lock while it works."""
+    results: list[Found] = Parallel(n_jobs=-1, prefer="threads")(delayed(work)(item) for item in items)
+    return results
 
 
 def undecodable(paths: Iterable[Path], size_px: int, channels: int = 3) -> list[bool]:
@@ -60,22 +42,12 @@ def undecodable(paths: Iterable[Path], size_px: int, channels: int = 3) -> list[
 
     def fails(path: Path) -> bool:
         try:
-            decode(path, size_px, channels)
+            decode(path, size_px, channels, Rendering(value_range=(0.0, 1.0)))  # whatever the range, it decodes
         except DataError:
             return True
         return False
 
-    verdicts: list[bool] = Parallel(n_jobs=-1, prefer="threads")(delayed(fails)(path) for path in paths)
-    return verdicts
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """A grey image of 16 bits with 8; Pillow's own conversion would make everything above 255 white."""
-    if image.mode == "F":
-        raise ValueError("floating-point grey has no fixed range: save it with 8 or 16 bits")
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return on_all_cores(fails, paths)
 
 
 class Images(Protocol):
@@ -86,6 +58,7 @@ class Images(Protocol):
 
     paths: Sequence[Path]
     size_px: int
+    rendering: Rendering
     cached: bool
     note: str
 
@@ -106,18 +79,20 @@ class DecodedImages:
         limit_bytes: int = MEMORY_LIMIT_BYTES,
         note: str = "",
         channels: int = 3,
+        rendering: Rendering = AS_IT_IS,
     ) -> None:
         self.paths = paths
         self.size_px = size_px
         self.note = note
         self.channels = channels
+        self.rendering = rendering
         self._kept: dict[int, Pixels] = {}
         self._room = limit_bytes // (size_px * size_px * channels)
 
     def __getitem__(self, index: int) -> Pixels:
         pixels = self._kept.get(index)
         if pixels is None:
-            pixels = decode(self.paths[index], self.size_px, self.channels)
+            pixels = decode(self.paths[index], self.size_px, self.channels, self.rendering)
             if len(self._kept) < self._room:
                 self._kept[index] = pixels
         return pixels
@@ -128,9 +103,18 @@ class CachedImages:
 
     cached = True
 
-    def __init__(self, paths: Sequence[Path], used: Sequence[int], size_px: int, store: ArrayStore, note: str) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        used: Sequence[int],
+        size_px: int,
+        rendering: Rendering,
+        store: ArrayStore,
+        note: str,
+    ) -> None:
         self.paths = paths
         self.size_px = size_px
+        self.rendering = rendering
         self.store = store
         self.note = note
         self._row_of = {index: row for row, index in enumerate(used)}
@@ -140,7 +124,7 @@ class CachedImages:
         try:
             return self.store[row]
         except (NoRoomError, OSError):  # damaged, and cannot be made again
-            return decode(self.paths[index], self.size_px, self.store.layout.shape[-1])
+            return decode(self.paths[index], self.size_px, self.store.layout.shape[-1], self.rendering)
 
 
 @dataclass
@@ -161,6 +145,7 @@ def shared_images(
     limit_gb: float,
     progress: OnProgress | None = None,
     channels: int = 3,
+    rendering: Rendering = AS_IT_IS,
 ) -> Images:
     """The images `used` among `paths`, from the one store that all runs share, which is built where it is missing.
 
@@ -169,13 +154,14 @@ def shared_images(
     """
     rows = sorted({int(index) for index in used})
     files = [paths[row] for row in rows]
-    key = images_key(files, size_px, channels)
+    key = images_key(files, size_px, channels, rendering)
     if limit_gb <= 0.0:
-        return _in_memory(key, paths, size_px, channels, "")
+        return _in_memory(key, paths, size_px, channels, rendering, "")
     fresh = held_store(key) is None
     try:
         layout = Layout(key, len(rows), (size_px, size_px, channels), "uint8")
-        store = shared_store("images", layout, partial(_decoded, files, size_px, channels), limit_gb, progress)
+        build = partial(_decoded, files, size_px, channels, rendering)
+        store = shared_store("images", layout, build, limit_gb, progress)
     except DataError:  # which names one of them
         bad = [str(path) for path in compress(files, undecodable(files, size_px, channels))]
         if len(bad) < 2:
@@ -183,9 +169,9 @@ def shared_images(
         raise DataError(f"{listed(bad, 'unreadable image')}; data.bad_samples=skip leaves them out") from None
     except (NoRoomError, OSError) as error:
         note = f"{len(rows)} images are not cached at {size_px} px but decoded in every run ({error}; data.cache_gb)"
-        return _in_memory(key, paths, size_px, channels, note)
+        return _in_memory(key, paths, size_px, channels, rendering, note)
     took = f"{len(rows)} images decoded at {size_px} px in {store.built_seconds:.1f} s, for all runs"
-    return CachedImages(paths, rows, size_px, store, took if fresh and store.built_seconds else "")
+    return CachedImages(paths, rows, size_px, rendering, store, took if fresh and store.built_seconds else "")
 
 
 def shared_store(
@@ -213,12 +199,14 @@ def held_store(key: str) -> ArrayStore | None:
     return KEPT.stores.get(key)
 
 
-def _in_memory(key: str, paths: Sequence[Path], size_px: int, channels: int, note: str) -> DecodedImages:
+def _in_memory(
+    key: str, paths: Sequence[Path], size_px: int, channels: int, rendering: Rendering, note: str
+) -> DecodedImages:
     """Images decoded in memory, one data set and size at a time, for this run and the next ones of this process."""
     held = KEPT.decoded.get(key)
     if held is None or held.paths != paths or held.note != note:
         KEPT.decoded.clear()
-        held = KEPT.decoded[key] = DecodedImages(paths, size_px, note=note, channels=channels)
+        held = KEPT.decoded[key] = DecodedImages(paths, size_px, note=note, channels=channels, rendering=rendering)
     return held
 
 
@@ -231,17 +219,19 @@ def file_stamp(path: Path) -> tuple[str, int, int]:
     return str(path), status.st_size, status.st_mtime_ns
 
 
-def images_key(files: Sequence[Path], size_px: int, channels: int = 3) -> str:
+def images_key(files: Sequence[Path], size_px: int, channels: int = 3, rendering: Rendering = AS_IT_IS) -> str:
     """The key of these files when decoded: from the state of each, and how they are decoded."""
-    content = [TRANSFORM, PIL.__version__, MODES[channels], size_px, [file_stamp(path) for path in files]]
+    how = [TRANSFORM, PIL.__version__, MODES[channels], size_px, rendering.ground, rendering.value_range]
+    content = [*how, [file_stamp(path) for path in files]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
-def _decoded(files: Sequence[Path], size_px: int, channels: int) -> Iterator[Pixels]:
-    """Files decoded in blocks, in their order, on all cores: Pillow releases the interpreter lock while it works."""
+def _decoded(files: Sequence[Path], size_px: int, channels: int, rendering: Rendering) -> Iterator[Pixels]:
+    """Files decoded in blocks, in their order, on all cores."""
 
     def block(start: int) -> Pixels:
-        return np.stack([decode(path, size_px, channels) for path in files[start : start + _BLOCK_IMAGES]])
+        some = files[start : start + _BLOCK_IMAGES]
+        return np.stack([decode(path, size_px, channels, rendering) for path in some])
 
     tasks = (delayed(block)(start) for start in range(0, len(files), _BLOCK_IMAGES))
     blocks: Iterator[Pixels] = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(tasks)

@@ -11,10 +11,13 @@ METRICS, SAMPLES = "metrics.jsonl", "samples"
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Replaces a small file in one step; a text is written as UTF-8."""
+    """Replaces a small file in one step; a text is written as UTF-8.
+
+    A file name need not be valid Unicode: what is not is escaped as in JSON, where it is read again as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)  # of a write that failed

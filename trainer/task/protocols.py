@@ -112,13 +112,15 @@ class Scores:
 class Rows:
     """The data of a run, ready to be batched.
 
-    `cached`: every row comes from a store, so that loading processes would not help; `notes`: lines for the user.
+    `cached`: every row comes from a store, so that loading processes would not help; `notes`: lines for the user;
+    `value_range`: the values of grey images of more than 8 bits that are black and white, which a checkpoint keeps.
     """
 
     train: RowSource
     val: RowSource
     cached: bool = False
     notes: tuple[str, ...] = ()
+    value_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ class Task(Protocol):
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:
         """Rows of named cells, at least one for each image (or text, where images are made) of a folder, in the order
-        of their names, which the first cell gives. A cell of `bytes` is a PNG, which is written beside the table."""
+        of their names, which the first cell gives. A cell of `bytes` is a PNG, which is written beside the table. The
+        row of a file that cannot be read may be its name alone."""
         ...
 
     def extras(self) -> dict[str, Any]:

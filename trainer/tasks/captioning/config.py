@@ -6,8 +6,9 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from trainer.config.data_settings import DataSettings
 from trainer.config.section import AbsolutePath, Section, setting
-from trainer.config.settings import CriterionSettings, DataSettings, RunConfig
+from trainer.config.settings import CriterionSettings, RunConfig
 
 
 class CaptioningData(DataSettings):

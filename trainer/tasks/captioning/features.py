@@ -71,7 +71,8 @@ class _Encoding:
     def key(self, weights: str) -> str:
         """A key for everything that the features depend on; see `computed_by`."""
         chosen, places = np.unique(self.images, return_inverse=True)
-        images = images_key([self.source.paths[image] for image in chosen.tolist()], self.source.size_px)
+        files = [self.source.paths[image] for image in chosen.tolist()]
+        images = images_key(files, self.source.size_px, rendering=self.source.rendering)
         where = computed_by(self.device)
         digest = hashlib.sha256(json.dumps([VERSION, weights, images, self.crops.crop_px, where]).encode())
         digest.update(places.astype("<i8").tobytes() + self.corners.astype("<i8").tobytes())

@@ -13,6 +13,7 @@ from trainer.checkpoints.weight_files import require_start
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
 from trainer.data.captions import CaptionTable, read_captions
+from trainer.data.image_contents import image_warnings, rendering_of
 from trainer.data.image_folders import left_out
 from trainer.data.scenes.spec import ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
@@ -53,7 +54,8 @@ def open_images(
     config: CaptioningConfig, table: CaptionTable, used: Iterable[int], side: int, progress: OnProgress | None = None
 ) -> Images:
     """The images of a run that trains on crops of `side` pixels."""
-    return shared_images(table.images, used, resize_px(side), config.data.cache_gb, progress)
+    rendering = rendering_of(config.data, table.images)
+    return shared_images(table.images, used, resize_px(side), config.data.cache_gb, progress, rendering=rendering)
 
 
 class CaptioningFiles:
@@ -74,15 +76,16 @@ class CaptioningFiles:
         if spec is not None:  # known before they are drawn
             counts, skipped, stamp = np.full(spec.images, spec.captions_per_image), 0, spec.key
             description = builtin_scenes.scenes_words(spec, "data.images_dir and data.caption_file")
+            seen: list[str] = []
         else:
             table = read_table(config)
             counts = np.array([len(captions) for captions in table.captions])
             skipped, stamp = table.skipped, table.fingerprint
             description = f"{len(table.images)} images, {counts.sum()} captions from {config.data.caption_file}"
+            seen = image_warnings(config.data, table.images)
         chosen = select(config, len(counts))
-        return chosen.summary(
-            description, stamp, skipped, _warnings(config, chosen, skipped), int(counts[chosen.train].sum())
-        )
+        warnings = (*_warnings(config, chosen, skipped), *seen)
+        return chosen.summary(description, stamp, skipped, warnings, int(counts[chosen.train].sum()))
 
     @staticmethod
     def try_out(config: CaptioningConfig) -> None:

@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.data.image_folders import images_in
+from trainer.data.image_contents import rendering_of
+from trainer.data.predicted import rows_of_images
 from trainer.data.splits import select
 from trainer.data.tensors import normalise
 from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
 from trainer.learning.criterion import summed_loss, with_reduction
 from trainer.store.arrays import OnProgress
-from trainer.store.image_cache import decode
-from trainer.task.batches import Batch, in_blocks, part_sizes, whole_weight
+from trainer.store.image_files import Pixels, decode
+from trainer.task.batches import Batch, part_sizes, whole_weight
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
@@ -59,6 +60,7 @@ class CaptioningTask:
             ValRows(centred, val, pad),
             images.cached,
             (images.note,),
+            images.rendering.value_range,
         )
 
     def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
@@ -110,14 +112,18 @@ class CaptioningTask:
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
         assert isinstance(model, Captioner)
-        names = images_in(folder, self.config.data.bad_samples)
         crop, side = self.config.data.image_size, resize_px(self.config.data.image_size)
-        start = (side - crop) // 2
-        for few in in_blocks(names, self.config.training.val_batch_size or self.config.training.batch_size):
-            pixels = np.stack([decode(folder / name, side)[start : start + crop, start : start + crop] for name in few])
-            image = model.image_vectors(normalise(torch.from_numpy(pixels).to(device)))
-            for name, caption in zip(few, self._captions(model, image), strict=True):
-                yield {"image": name, "caption": caption}
+        start, rendering = (side - crop) // 2, rendering_of(self.config.data)
+
+        def read(name: str) -> Pixels:
+            return decode(folder / name, side, rendering=rendering)[start : start + crop, start : start + crop]
+
+        def found(names: Sequence[str], crops: Sequence[Pixels]) -> list[list[dict[str, str]]]:
+            image = model.image_vectors(normalise(torch.from_numpy(np.stack(crops)).to(device)))
+            captions = self._captions(model, image)
+            return [[{"image": name, "caption": caption}] for name, caption in zip(names, captions, strict=True)]
+
+        return rows_of_images(folder, self.config, read, found)
 
     def extras(self) -> dict[str, Any]:
         return dict(self._words().plain())

@@ -7,10 +7,10 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from trainer.config.data_settings import DataSettings
 from trainer.config.section import AbsolutePath, Section, setting
 from trainer.config.settings import (
     CriterionSettings,
-    DataSettings,
     RunConfig,
     ScheduleName,
     SchedulerSettings,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from trainer.checkpoints.weight_files import require_start
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
+from trainer.data.image_contents import image_warnings
 from trainer.data.image_folders import SUFFIXES, fingerprint, left_out, stats_below, table_fingerprint
 from trainer.data.scenes.spec import KINDS, ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
@@ -243,4 +244,4 @@ def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection
         if lacking and not config.training.overfit:
             shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
             warnings.append(f"no image to {use} for class {shown}")
-    return tuple(warnings)
+    return (*warnings, *image_warnings(config.data, table.images))

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.data.image_folders import OTHER_SUFFIXES, SUFFIXES, existing, files_below, image_name, unreadable
+from trainer.data.image_folders import (
+    OTHER_SUFFIXES,
+    SUFFIXES,
+    existing,
+    files_below,
+    image_name,
+    unreadable,
+    with_nearest,
+)
 from trainer.errors import DataError, listed
 from trainer.store.csv_tables import csv_rows
 
@@ -118,11 +126,12 @@ def _in_table(source: Source, labels_file: Path, reading: Reading) -> LabelledIm
     wrong: list[str] = []
     labels: dict[str, Labels] = {}
     for row, cells in csv_rows(labels_file, HEADER):
-        problem = _problem(cells, labels, reading)
+        name = image_name(cells[0], source.images_dir)
+        problem = _problem(name, cells, labels, reading)
         if problem:
             wrong.append(f"row {row}: {problem}")
             continue
-        name, text = image_name(cells[0]), cells[1]
+        text = cells[1]
         split = text.split(reading.separator) if reading.separator else [text]
         names = [label.strip() for label in split if label.strip()]
         labels[name] = tuple(dict.fromkeys((*labels.get(name, ()), *names)))
@@ -130,14 +139,15 @@ def _in_table(source: Source, labels_file: Path, reading: Reading) -> LabelledIm
         raise DataError(f"{labels_file}: {listed(wrong, 'unusable row')}; {_SKIP_HINT}")
     names, missing = existing(labels, source.images_dir)
     if missing and not reading.skip:
-        raise DataError(f"{source.images_dir}: {listed(missing, 'missing image')} of {labels_file}; {_SKIP_HINT}")
+        near = with_nearest(missing, source.images_dir)
+        raise DataError(f"{source.images_dir}: {listed(near, 'missing image')} of {labels_file}; {_SKIP_HINT}")
     return LabelledImages({name: labels[name] for name in names}, len(wrong) + len(missing))
 
 
-def _problem(cells: Sequence[str], labels: Mapping[str, Labels], reading: Reading) -> str:
+def _problem(name: str, cells: Sequence[str], labels: Mapping[str, Labels], reading: Reading) -> str:
     if len(cells) != len(HEADER):
         return f"{len(cells)} cells instead of 2 (a label with commas needs quotes)"
-    name, label = image_name(cells[0]), cells[1].strip()
+    label = cells[1].strip()
     if not name:
         return "no image name"
     if reading.separator:

@@ -91,7 +91,8 @@ class TrainRows(ImageRows):
         if behind is not None and draws[1] < settings.insert_background_p:
             whole = as_tensor(self.data.pictures.images[image])
             background = as_tensor(behind[int(draws[2] * len(behind.paths))])
-            picture = pasted(whole, background, draws[3:6], settings.background_max_ratio)
+            ground = self.data.pictures.images.rendering.ground_in(len(whole))
+            picture = pasted(whole, background, draws[3:6], settings.background_max_ratio, ground)
             picture = with_channels(picture, self.data.channels)
         else:
             picture = self.data.image(image)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.data.image_contents import rendering_of
 from trainer.data.image_folders import images_in
 from trainer.errors import DataError
 from trainer.store.arrays import OnProgress
@@ -65,9 +66,10 @@ def open_source_images(
 ) -> SourceImages:
     """The images of a run at `side` pixels, larger by `source_scale`."""
     backgrounds, limit, px = background_files(config), config.data.cache_gb, source_px(config, side)
-    images = shared_images(paths, used, px, limit, progress, opacity_channels(config))
+    rendering = rendering_of(config.data, paths)
+    images = shared_images(paths, used, px, limit, progress, opacity_channels(config), rendering)
     if not backgrounds:
         return SourceImages(images, None)
     colours = 1 if config.model.in_channels < 3 else 3
-    behind = shared_images(backgrounds, range(len(backgrounds)), px, limit, progress, colours)
+    behind = shared_images(backgrounds, range(len(backgrounds)), px, limit, progress, colours, rendering)
     return SourceImages(images, behind)

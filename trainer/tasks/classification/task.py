@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.data.image_folders import images_in
+from trainer.data.image_contents import rendering_of
+from trainer.data.predicted import rows_of_images
 from trainer.data.splits import select
 from trainer.errors import DataError
 from trainer.learning.criterion import summed_loss, with_reduction
 from trainer.learning.randomness import undisturbed, uniforms
 from trainer.store.arrays import OnProgress
-from trainer.store.image_cache import decode
-from trainer.task.batches import Batch, in_blocks, part_sizes, parted, whole_weight
+from trainer.store.image_files import decode
+from trainer.task.batches import Batch, part_sizes, parted, whole_weight
 from trainer.task.defaults import TaskDefaults
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.classification.backbones import (
@@ -60,7 +61,8 @@ class ClassificationTask(TaskDefaults):
             raise other_size(config.model, self.built_px, side)
         self._opened_px = side
         shown = np.arange(len(table.images)) if everything else chosen.val
-        pictures = open_source_images(config, table.images, shown if everything else chosen.used, side, progress)
+        used = shown if everything else chosen.used
+        pictures = open_source_images(config, table.images, used, side, progress)
         chains = build_chains(data, side, source_px(config, side), config.model.in_channels)
         labelled = Labelled(pictures, labels, len(self.classes), self.several, config.model.in_channels)
         return Rows(
@@ -68,6 +70,7 @@ class ClassificationTask(TaskDefaults):
             ValRows(shown, labelled, chains),
             pictures.cached,
             pictures.notes,
+            pictures.images.rendering.value_range,
         )
 
     def build_model(self, weights: bool) -> nn.Module:
@@ -81,9 +84,7 @@ class ClassificationTask(TaskDefaults):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         images = self.statistics.applied(batch["images"])
-        with nullcontext() if len(images) > 1 else _statistics_kept(model):
-            logits = model(images)
-        loss = self._loss_of(logits, batch["labels"], self.config.criterion.label_smoothing)
+        loss = self._loss_of(model(images), batch["labels"], self.config.criterion.label_smoothing)
         return with_reduction(loss, whole_weight(batch), self.config.criterion.reduction)
 
     def split(self, batch: Batch, largest: int) -> Sequence[Batch]:
@@ -110,24 +111,25 @@ class ClassificationTask(TaskDefaults):
         side = side if has_fixed_size(config.model) else config.data.image_size
         source = source_px(config, side)
         chains = build_chains(config.data, side, source, config.model.in_channels)
-        names = images_in(folder, self.config.data.bad_samples)
-        seeds = uniforms(0, VAL_STREAM, np.arange(len(names)), 1)[:, 0]
-        seeded = list(zip(names, seeds, strict=True))
-        for few in in_blocks(seeded, config.training.val_batch_size or config.training.batch_size):
+        rendering, separator = rendering_of(config.data), config.data.label_separator
+        numbers = itertools.count()
+
+        def read(name: str) -> Tensor:
+            seed = uniforms(0, VAL_STREAM, np.array([next(numbers)]), 1)[0, 0]
+            pixels = as_tensor(decode(folder / name, source, config.model.in_channels, rendering))
             with undisturbed():
-                pictures = [
-                    chains.framed(as_tensor(decode(folder / name, source, config.model.in_channels)), chains.val, seed)
-                    for name, seed in few
-                ]
-            logits = model(self.statistics.applied(torch.stack(pictures).to(device)))
-            for (name, _), row in zip(few, self._probabilities(logits).cpu().numpy(), strict=True):
+                return chains.framed(pixels, chains.val, seed)
+
+        def found(names: Sequence[str], pictures: Sequence[Tensor]) -> list[list[dict[str, str]]]:
+            logits = model(self.statistics.applied(torch.stack(list(pictures)).to(device)))
+            rows = []
+            for name, row in zip(names, self._probabilities(logits).cpu().numpy(), strict=True):
                 labels, scores = self._answer(row)
-                separator = config.data.label_separator
-                yield {
-                    "image": name,
-                    "label": separator.join(labels),
-                    "score": separator.join(f"{score:.4f}" for score in scores),
-                }
+                shown = separator.join(f"{score:.4f}" for score in scores)
+                rows.append([{"image": name, "label": separator.join(labels), "score": shown}])
+            return rows
+
+        return rows_of_images(folder, config, read, found)
 
     def extras(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "several": self.several, "built_px": self.built_px}
@@ -186,17 +188,3 @@ class ClassificationTask(TaskDefaults):
         true = [self.classes[n] for n in np.flatnonzero(labels)] if self.several else [self.classes[int(labels)]]
         predictions = [f"{name} ({score:.0%})" for name, score in zip(names, scores, strict=True)]
         return {"image": file, "references": true or ["no label"], "predictions": predictions or ["no label"]}
-
-
-@contextmanager
-def _statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Runs BatchNorm as in evaluation: one image with a 1×1 feature map has no statistics of its own."""
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    active = [norm for norm in norms if norm.training]
-    for norm in active:
-        norm.eval()
-    try:
-        yield
-    finally:
-        for norm in active:
-            norm.train()

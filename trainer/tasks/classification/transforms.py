@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional as F
 
 from trainer.errors import ConfigError, DataError, Problem, first_line
 from trainer.learning.randomness import undisturbed
-from trainer.store.image_cache import Pixels
+from trainer.store.image_files import Pixels
 from trainer.tasks.classification.config import ClassificationData
 from trainer.tasks.classification.transformlist import NESTED, TRANSFORM_LISTS, parts_of_entry
 
@@ -53,22 +53,25 @@ def as_tensor(pixels: Pixels) -> Tensor:
     return torch.tensor(pixels).permute(2, 0, 1)
 
 
-def pasted(image: Tensor, background: Tensor, draws: Sequence[float], max_ratio: float) -> Tensor:
+def pasted(
+    image: Tensor, background: Tensor, draws: Sequence[float], max_ratio: float, ground: Sequence[int]
+) -> Tensor:
     """An image pasted at random on a background that is up to `max_ratio` times as wide, as large as the image was.
 
-    image: uint8 [colours + 1, side, side], the last channel its opacity; background: uint8 [colours, side, side];
-    draws: ratio, left, top.
+    image: uint8 [colours + 1, side, side], colours as they look on `ground` (a value for each) and the opacity;
+    background: uint8 [colours, side, side]; draws: ratio, left, top.
     """
     side = image.shape[-1]
     ratio = 1.0 + draws[0] * (max_ratio - 1.0)
     small = max(1, round(side / ratio))
     left, top = (int(draw * (side - small + 1)) for draw in draws[1:3])
     image = F.resize(image, [small, small], antialias=True) if small != side else image
-    opacity = image[-1:].float() / 255.0
+    through = 1.0 - image[-1:].float() / 255.0
     place = background[:, top : top + small, left : left + small]
-    blended = image[:-1].float() * opacity + place.float() * (1.0 - opacity)
+    behind = torch.tensor(ground, dtype=torch.float)[:, None, None]
+    blended = image[:-1].float() + through * (place.float() - behind)  # the ground goes, the background comes
     whole = background.clone()
-    whole[:, top : top + small, left : left + small] = blended.round().to(torch.uint8)
+    whole[:, top : top + small, left : left + small] = blended.round().clamp(0.0, 255.0).to(torch.uint8)
     return whole
 
 

@@ -16,7 +16,7 @@ from torchvision import tv_tensors
 from torchvision.ops import box_area, box_convert
 from torchvision.transforms.v2 import functional as F
 
-from trainer.store.image_cache import Pixels
+from trainer.store.image_files import Pixels
 from trainer.tasks.detection.config import AugmentSettings
 
 Layout = Literal["stretch", "letterbox"]

@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.image_folders import sizes, unreadable
+from trainer.data.image_folders import existing, headers, image_name, unreadable, with_nearest
 from trainer.errors import DataError, listed
 
+_TURNED = (
+    " (images are used as viewers show them: if the boxes lie on the picture as shown, exchange the entry's width and "
+    "height; if they lie on the stored pixels, remove the orientation from the file's EXIF)"
+)
 SKIP_HINT = "data.bad_samples=skip leaves them out"
 Named = tuple[str, tuple[int, int]]  # an image's file name, its width and height
 Box = tuple[Any, tuple[float, ...], bool, float]  # category id, xywh, crowd, area
@@ -59,8 +63,10 @@ class Faults:
         return sum(len(items) for items in self.entries.values())
 
     def message(self) -> str:
-        lines = [f"{where}: {listed(items, noun)}" for (where, noun), items in self.entries.items()]
-        return f"{chr(10).join(lines)}; {SKIP_HINT}"
+        return f"{chr(10).join(self.lines())}; {SKIP_HINT}"
+
+    def lines(self) -> list[str]:
+        return [f"{where}: {listed(items, noun)}" for (where, noun), items in self.entries.items()]
 
 
 def named_images(path: Path) -> Sequence[str]:
@@ -156,23 +162,27 @@ def _is_number(value: Any) -> bool:
 
 
 def _existing(images: Mapping[Any, Named], folder: Path, stamp: str, skip: bool, faults: Faults) -> dict[Any, Named]:
-    """The images whose files exist and have the annotated size (otherwise boxes would be misplaced)."""
-    here = {number: entry for number, entry in images.items() if (folder / entry[0]).is_file()}
-    for number, (name, _) in images.items():
-        if number not in here:
-            faults.add(folder, "missing image", name)
-    names = [name for name, _ in here.values()]
+    """The images whose files exist and have the annotated size as a person sees them (or boxes would be misplaced)."""
+    named = {number: (image_name(name, folder), size) for number, (name, size) in images.items()}
+    names, missing = existing([name for name, _ in named.values()], folder)
+    for name in missing if skip else with_nearest(missing, folder):
+        faults.add(folder, "missing image", name)
     bad = unreadable(names, folder, stamp) if skip else frozenset[str]()
-    true = sizes(names, folder, stamp)
-    kept = {}
-    for number, (name, size) in here.items():
+    true = dict(zip(names, headers([folder / name for name in names]), strict=True))
+    kept, advice = {}, _TURNED
+    for number, (name, size) in named.items():
+        if name not in true:
+            continue
+        seen = true[name][:2]
         if name in bad:
             faults.add(folder, "unreadable image", name)
-        elif true[name] not in (size, (0, 0)):  # one without a header is reported when it is decoded
-            what = f"{name} has {true[name][0]}×{true[name][1]} pixels where its entry says {size[0]}×{size[1]}"
-            faults.add(folder, "mis-sized image", what)
-        else:
+        elif seen in (size, (0, 0)):  # one without a header is reported when it is decoded
             kept[number] = (name, size)
+        else:
+            what = f"{name} has {seen[0]}×{seen[1]} pixels where its entry says {size[0]}×{size[1]}"
+            if true[name].sideways and seen == size[::-1]:
+                what, advice = f"{what}, its size before EXIF turns it{advice}", ""
+            faults.add(folder, "mis-sized image", what)
     return kept
 
 

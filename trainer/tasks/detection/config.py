@@ -6,16 +6,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from trainer.config.data_settings import LARGEST_PX, SMALLEST_PX, DataSettings, nearest_multiples
 from trainer.config.section import AbsolutePath, Section, setting
 from trainer.config.settings import (
-    LARGEST_PX,
-    SMALLEST_PX,
-    DataSettings,
     RunConfig,
     ScheduleName,
     SchedulerSettings,
     TrainingSettings,
-    nearest_multiples,
     schedule_name,
 )
 from trainer.tasks.detection.detectors import DETECTORS, strides_of

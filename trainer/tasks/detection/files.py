@@ -14,6 +14,7 @@ import numpy as np
 from trainer.checkpoints.weight_files import require_model
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
+from trainer.data.image_contents import image_warnings, rendering_of
 from trainer.data.image_folders import left_out, table_fingerprint
 from trainer.data.scenes.spec import ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
@@ -103,7 +104,8 @@ def _read(named: tuple[Source, ...], prints: tuple[str, ...], skip: bool) -> Det
         raise DataError(faults.message())
     for source, file in zip(named, files, strict=True):
         if not file.names:
-            raise DataError(f"{source.annotations}: no usable image in it ({len(faults)} left out)")
+            what = f"no usable image in it ({len(faults)} left out)"
+            raise DataError("\n".join([f"{source.annotations}: {what}", *faults.lines()]))
     categories = _united([file.categories for file in files], named)
     label_of = {number: label for label, number in enumerate(categories)}
     images = tuple(s.images_dir / name for s, file in zip(named, files, strict=True) for name in file.names)
@@ -152,7 +154,9 @@ def open_images(
 ) -> Images:
     """The images of a run at `side` pixels, larger by `source_scale`."""
     data = config.data
-    return shared_images(table.images, used, round(side * data.source_scale), data.cache_gb, progress)
+    rendering = rendering_of(data, table.images)
+    size_px = round(side * data.source_scale)
+    return shared_images(table.images, used, size_px, data.cache_gb, progress, rendering=rendering)
 
 
 class DetectionFiles(FilesDefaults):
@@ -214,4 +218,4 @@ def _warnings(config: DetectionConfig, table: DetectionTable) -> tuple[str, ...]
         warnings.append(
             f"an image has {most} boxes, the model finds at most model.num_queries={config.model.num_queries}"
         )
-    return tuple(warnings)
+    return (*warnings, *image_warnings(config.data, table.images))

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import normalize
 
-from trainer.data.image_folders import images_in
+from trainer.data.image_contents import rendering_of
+from trainer.data.predicted import rows_of_images
 from trainer.data.splits import select
 from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
 from trainer.errors import DataError
 from trainer.store.arrays import OnProgress
-from trainer.store.image_cache import decode
-from trainer.task.batches import Batch, in_blocks, part_sizes
+from trainer.store.image_files import decode, header_of
+from trainer.task.batches import Batch, part_sizes
 from trainer.task.defaults import TaskDefaults
 from trainer.task.protocols import Parts, Rows, Scores
-from trainer.tasks.detection.augment import Picture, framed
+from trainer.tasks.detection.augment import Picture, Sample, framed
 from trainer.tasks.detection.coco_map import coco_metrics
 from trainer.tasks.detection.config import DetectionConfig
 from trainer.tasks.detection.detectors import DETECTORS
@@ -68,6 +68,7 @@ class DetectionTask(TaskDefaults):
             ValRows(shown, annotated, side, data.resize),
             images.cached,
             (images.note,),
+            images.rendering.value_range,
         )
 
     def build_model(self, weights: bool) -> nn.Module:
@@ -121,10 +122,24 @@ class DetectionTask(TaskDefaults):
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str]]:
         """A row for each predicted box; an image without one has one row of empty cells."""
-        names = images_in(folder, self.config.data.bad_samples)
-        for few in in_blocks(names, self.config.training.val_batch_size or self.config.training.batch_size):
-            for name, predicted in zip(few, self._found(model, [folder / name for name in few], device), strict=True):
-                yield from self._lines(name, predicted.above(self.config.evaluation.score_threshold))
+        data, threshold, rendering = (
+            self.config.data,
+            self.config.evaluation.score_threshold,
+            rendering_of(self.config.data),
+        )
+        nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+
+        def read(name: str) -> tuple[tuple[int, int], Sample]:
+            pixels = decode(folder / name, round(data.image_size * data.source_scale), rendering=rendering)
+            width, height = header_of(folder / name)[:2]
+            return (width, height), framed(Picture(pixels, *nothing, width / height), data.image_size, data.resize)
+
+        def found(names: Sequence[str], read: Sequence[tuple[tuple[int, int], Sample]]) -> list[list[dict[str, str]]]:
+            sizes, samples = zip(*read, strict=True)
+            predicted = self._found(model, sizes, samples, device)
+            return [self._lines(name, one.above(threshold)) for name, one in zip(names, predicted, strict=True)]
+
+        return rows_of_images(folder, self.config, read, found)
 
     def extras(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "architecture": self.architecture}
@@ -147,31 +162,26 @@ class DetectionTask(TaskDefaults):
         normalised: Tensor = normalize(scaled, IMAGENET_MEAN, IMAGENET_STD) if self.row.imagenet else scaled
         return normalised
 
-    def _found(self, model: nn.Module, paths: Sequence[Path], device: Any) -> list[Detected]:
-        data = self.config.data
-        source = round(data.image_size * data.source_scale)
-        sizes, samples = [], []
-        nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
-        for path in paths:
-            pixels = decode(path, source)
-            with Image.open(path) as image:
-                sizes.append(image.size)
-            picture = Picture(pixels, *nothing, sizes[-1][0] / sizes[-1][1])
-            samples.append(framed(picture, data.image_size, data.resize))
+    def _found(
+        self, model: nn.Module, sizes: Sequence[tuple[int, int]], samples: Sequence[Sample], device: Any
+    ) -> list[Detected]:
+        """What is in framed images whose files have these widths and heights."""
         images = torch.stack([sample.pixels for sample in samples]).to(device)
-        places = torch.tensor([place_part(sample, data.image_size) for sample in samples], device=device)
+        places = torch.tensor([place_part(sample, self.config.data.image_size) for sample in samples], device=device)
         output = model(self._pixels(images))
         return detections(
-            output.logits, output.pred_boxes, places, torch.tensor(sizes, device=device), self.row.no_object
+            output.logits, output.pred_boxes, places, torch.tensor(list(sizes), device=device), self.row.no_object
         )
 
-    def _lines(self, name: str, predicted: Detected) -> Iterable[dict[str, str]]:
+    def _lines(self, name: str, predicted: Detected) -> list[dict[str, str]]:
         columns = ("x", "y", "w", "h")
         if not len(predicted.scores):
-            yield {"image": name, "label": "", "score": "", **dict.fromkeys(columns, "")}
+            return [{"image": name, "label": "", "score": "", **dict.fromkeys(columns, "")}]
+        rows = []
         for box, label, score in zip(predicted.boxes, predicted.labels, predicted.scores, strict=True):
             places = {column: f"{value:.1f}" for column, value in zip(columns, box, strict=True)}
-            yield {"image": name, "label": self.classes[label], "score": f"{score:.4f}", **places}
+            rows.append({"image": name, "label": self.classes[label], "score": f"{score:.4f}", **places})
+        return rows
 
     def _sample(self, file: str, truth: np.ndarray, predicted: Detected) -> dict[str, Any]:
         """A sample with the boxes above the threshold, or else the most likely one."""

@@ -8,18 +8,15 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from trainer.config.data_settings import LARGEST_PX, SMALLEST_PX, DataSettings, nearest_multiples
 from trainer.config.section import AS_TUPLE, AbsolutePath, Section, setting
 from trainer.config.settings import (
-    LARGEST_PX,
-    SMALLEST_PX,
     CheckpointSettings,
-    DataSettings,
     OptimizerSettings,
     RunConfig,
     ScheduleName,
     SchedulerSettings,
     TrainingSettings,
-    nearest_multiples,
     schedule_name,
 )
 from trainer.data.library_models import backbone_names, no_backbone

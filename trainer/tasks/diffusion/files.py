@@ -11,10 +11,11 @@ from trainer.checkpoints.weight_files import require_model, require_weights
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
 from trainer.data.captions import CaptionTable, read_captions
-from trainer.data.image_folders import files_below, left_out
+from trainer.data.image_contents import image_warnings, rendering_of
+from trainer.data.image_folders import left_out
 from trainer.data.scenes.spec import ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
-from trainer.errors import DataError, listed
+from trainer.errors import DataError
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images, shared_images
 from trainer.task.library_checks import Check, run_checks, section
@@ -44,29 +45,19 @@ def open_images(
     config: DiffusionConfig, table: CaptionTable, used: Iterable[int], side: int, progress: OnProgress | None = None
 ) -> Images:
     """The images of a run, resized to squares of `side` pixels."""
-    return shared_images(table.images, used, side, config.data.cache_gb, progress)
+    rendering = rendering_of(config.data, table.images)
+    return shared_images(table.images, used, side, config.data.cache_gb, progress, rendering=rendering)
 
 
-def prompts_in(folder: Path) -> list[tuple[str, str]]:
-    """The name and the text of each text file in and below a folder, by name; `DataError` where there is none, or an
-    empty one."""
-    names = files_below(folder, {".txt"})
-    if not names:
-        raise DataError(f"{folder}: no prompt in it (*.txt, one prompt a file)")
-    prompts: list[tuple[str, str]] = []
-    wrong: list[str] = []
-    for name in names:
-        try:
-            text = " ".join((folder / name).read_text(encoding="utf-8-sig").split())
-        except (OSError, UnicodeDecodeError):
-            text = ""
-        if text:
-            prompts.append((name, text))
-        else:
-            wrong.append(name)
-    if wrong:
-        raise DataError(f"{folder}: {listed(wrong, 'file')} without readable words")
-    return prompts
+def prompt_in(path: Path) -> str:
+    """The text of a prompt's file on one line; `DataError` where it holds no readable words."""
+    try:
+        words = path.read_text(encoding="utf-8-sig").split()
+    except (OSError, UnicodeDecodeError):
+        words = []
+    if not words:
+        raise DataError(f"{path}: no readable words in it (UTF-8 text)")
+    return " ".join(words)
 
 
 class DiffusionFiles:
@@ -90,16 +81,18 @@ class DiffusionFiles:
         if spec is not None:  # known before they are drawn
             images, skipped, stamp = spec.images, 0, spec.key
             description = builtin_scenes.scenes_words(spec, "data.dataset_path")
+            seen: list[str] = []
         else:
             table = read_table(config)
             images, skipped, stamp = len(table.images), table.skipped, table.fingerprint
             captions = sum(len(texts) for texts in table.captions)
             description = f"{images} images, {captions} captions from {source_words(config.data)}"
+            seen = image_warnings(config.data, table.images)
         chosen = select(config, images)
         if config.metrics.frechet_backbone and len(chosen.val) < _FEWEST_IMAGES:
             what = f"metrics.frechet_backbone needs {_FEWEST_IMAGES} validation images, and there is {len(chosen.val)}"
             raise DataError(f"{what}: raise data.val_split or data.val_subset_size, or leave it out")
-        return chosen.summary(description, stamp, skipped, _warnings(config, chosen, skipped))
+        return chosen.summary(description, stamp, skipped, (*_warnings(config, chosen, skipped), *seen))
 
     @staticmethod
     def try_out(config: DiffusionConfig) -> None:

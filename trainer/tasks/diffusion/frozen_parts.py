@@ -9,6 +9,7 @@ from typing import Any
 from trainer.errors import CheckpointError
 from trainer.learning.precision import decide_device
 from trainer.store.arrays import OnProgress
+from trainer.store.image_files import AS_IT_IS, Rendering
 from trainer.tasks.diffusion.autoencoder import Autoencoder, builtin_autoencoder, pretrained_autoencoder
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.text import FrozenText, pretrained_text
@@ -27,13 +28,14 @@ class FrozenParts:
         self._expected: Mapping[str, str] = extras["weights"] if extras else {}
         self._autoencoder: Autoencoder | None = None
 
-    def trained_on(self, files: Sequence[Path], progress: OnProgress | None) -> str:
+    def trained_on(self, files: Sequence[Path], progress: OnProgress | None, rendering: Rendering = AS_IT_IS) -> str:
         """Trains the built-in autoencoder on these files if there is none yet; returns a note if it did."""
         config = self.config
         if config.vae.type != "builtin" or self._trained is not None:
             return ""
         side, device = config.data.image_size, decide_device(config.device)
-        self._trained = trained_vae(config.vae, config.model.in_channels, list(files), side, device, progress)
+        channels = config.model.in_channels
+        self._trained = trained_vae(config.vae, channels, list(files), side, device, progress, rendering)
         seconds = self._trained.seconds
         return f"the built-in autoencoder was trained at {side} px in {seconds:.1f} s, for all runs" if seconds else ""
 

@@ -63,7 +63,8 @@ def with_latents(
         pixels = torch.from_numpy(np.stack([images[image] for image in used[some].tolist()]))
         return finite(get().encode(pixels.to(device)))
 
-    files = images_key([images.paths[image] for image in used.tolist()], images.size_px)
+    paths = [images.paths[image] for image in used.tolist()]
+    files = images_key(paths, images.size_px, rendering=images.rendering)
     key = _key("latents", get().digest, files, device)
     kept = shared_outputs("latents", key, len(used), encoded, _BLOCK_IMAGES, limit_gb, progress)
     if isinstance(kept, str):

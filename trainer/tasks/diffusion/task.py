@@ -14,17 +14,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from trainer.data.captions import CaptionTable
+from trainer.data.predicted import rows_of_prompts
 from trainer.data.splits import Indices, select
 from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
 from trainer.learning.criterion import CRITERIA, with_reduction
 from trainer.learning.randomness import normals, uniforms
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images
-from trainer.task.batches import Batch, in_blocks, part_sizes, parted, to_device, whole_weight
+from trainer.task.batches import Batch, part_sizes, parted, to_device, whole_weight
 from trainer.task.defaults import TaskDefaults
 from trainer.task.protocols import Rows, Scores
 from trainer.tasks.diffusion.config import DiffusionConfig
-from trainer.tasks.diffusion.files import open_images, prompts_in, read_table
+from trainer.tasks.diffusion.files import open_images, prompt_in, read_table
 from trainer.tasks.diffusion.frechet import Frechet
 from trainer.tasks.diffusion.frozen_parts import FrozenParts
 from trainer.tasks.diffusion.latents import KeptTexts, with_latents, with_texts
@@ -62,7 +63,9 @@ class DiffusionTask(TaskDefaults):
         used = shown_images if everything else chosen.used
         self.side_px = image_size or data.image_size
         images = open_images(config, table, used, self.side_px, progress)
-        note = self.frozen.trained_on([table.images[n] for n in chosen.train_split.tolist()], progress)
+        note = self.frozen.trained_on(
+            [table.images[n] for n in chosen.train_split.tolist()], progress, images.rendering
+        )
         self._open_frechet(images, shown_images, table)
         levels, plain = config.diffusion.num_train_timesteps, config.training.overfit
         shown, texts = Shown(images), self._texts()
@@ -72,6 +75,7 @@ class DiffusionTask(TaskDefaults):
             ValRows(shown_images, shown, table.captions, texts, levels, ranges=config.evaluation.noise_levels),
             images.cached,
             (images.note, note),
+            images.rendering.value_range,
         )  # fmt: skip
 
     def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
@@ -129,13 +133,16 @@ class DiffusionTask(TaskDefaults):
 
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:
         """An image for each text file of a folder; the same text always gives the same image."""
-        prompts = prompts_in(folder)
-        for few in in_blocks(prompts, self.config.training.val_batch_size or self.config.training.batch_size):
-            digests = [hashlib.sha256(text.encode()).digest()[:6] for _, text in few]
-            keys = torch.tensor([int.from_bytes(digest) for digest in digests])
-            images = self._generated(model, [text for _, text in few], keys)
-            for (name, text), image in zip(few, images, strict=True):
-                yield {"prompt": name, "text": text, "generated": as_png(image)}
+
+        def made(names: Sequence[str], texts: Sequence[str]) -> list[list[dict[str, str | bytes]]]:
+            digests = [hashlib.sha256(text.encode()).digest()[:6] for text in texts]
+            images = self._generated(model, texts, torch.tensor([int.from_bytes(digest) for digest in digests]))
+            return [
+                [{"prompt": name, "text": text, "generated": as_png(image)}]
+                for name, text, image in zip(names, texts, images, strict=True)
+            ]
+
+        return rows_of_prompts(folder, self.config, lambda name: prompt_in(folder / name), made)
 
     def extras(self) -> dict[str, Any]:
         return {"vocabulary": self.vocabulary and dict(self.vocabulary.plain()), **self.frozen.extras()}

@@ -31,7 +31,8 @@ from trainer.learning.randomness import untouched
 from trainer.store.arrays import OnProgress
 from trainer.store.cache_folder import cache_dir
 from trainer.store.digests import computed_by
-from trainer.store.image_cache import decode, images_key
+from trainer.store.image_cache import images_key
+from trainer.store.image_files import AS_IT_IS, Rendering, decode
 from trainer.store.locks import locked
 from trainer.store.text import write_whole
 from trainer.task.batches import in_blocks
@@ -126,6 +127,7 @@ def trained_vae(
     side_px: int,
     device: torch.device,
     progress: OnProgress | None = None,
+    rendering: Rendering = AS_IT_IS,
 ) -> Trained:
     """The VAE of these settings for these files at this size, from the cache or trained now.
 
@@ -135,7 +137,8 @@ def trained_vae(
     most = max(2, MOST_IMAGE_BYTES // (3 * side_px**2))
     seen = [files[n] for n in np.linspace(0, len(files) - 1, min(len(files), most)).round().astype(int)]
     own = {name: getattr(settings, name) for name in _OWN}
-    depends_on = [VERSION, own, channels, images_key(seen, side_px), computed_by(device), diffusers.__version__]
+    images_are = images_key(seen, side_px, rendering=rendering)
+    depends_on = [VERSION, own, channels, images_are, computed_by(device), diffusers.__version__]
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:32]
     path = cache_dir() / "vae" / f"{key}.pt"
     trained = _read(path)
@@ -148,7 +151,7 @@ def trained_vae(
             trained = _read(path)  # another process may have trained it while this one waited
             if trained is None:
                 started = time.monotonic()
-                images = np.stack([decode(file, side_px) for file in seen])
+                images = np.stack([decode(file, side_px, rendering=rendering) for file in seen])
                 trained = _trained(settings, channels, images, device, tell)
                 _write(path, trained)
                 trained = trained._replace(seconds=time.monotonic() - started)
