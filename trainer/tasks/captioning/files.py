@@ -86,12 +86,12 @@ class CaptioningFiles:
 
     @staticmethod
     def try_out(config: CaptioningConfig) -> None:
-        """`ConfigError` for weights that cannot be fetched; others are then in the library's cache, for all runs."""
+        """An error for weights that do not fit or cannot be fetched; others are then in the library's cache."""
         model, start = config.model, config.checkpoint
-        published = model.pretrained and model.weights is None and model.backbone != "resnet10_thin"
-        if published and start.resume is None and start.weights is None:
+        published = model.pretrained and model.backbone != "resnet10_thin"
+        if (published or model.weights is not None) and start.resume is None and start.weights is None:
             fetch = load("trainer.tasks.captioning.model:build_backbone")
-            run_checks([(["encoder", model.backbone], partial(fetch, model, True))])
+            run_checks([(["encoder", model.backbone, model.weights], partial(fetch, model, True))])
 
     @staticmethod
     def prepare(config: CaptioningConfig, progress: OnProgress) -> None:
