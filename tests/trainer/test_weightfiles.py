@@ -15,7 +15,7 @@ from diffusion_parts import tiny_diffusion
 from safetensors.torch import save_file
 from trainer_parts import tiny
 
-from trainer.api import DataError, check_data, try_out
+from trainer.api import ConfigError, DataError, check_data, try_out
 from trainer.checkpoints.weight_files import require_model, require_weights
 from trainer.checkpoints.weights import read_weights
 from trainer.errors import first_line
@@ -131,7 +131,7 @@ def test_weights_that_do_not_fit_are_told_before_anything_runs(tmp_path: Path) -
         tiny_classification(tmp_path / "run", model__weights=str(tmp_path / "w.pth")),
         tiny(tmp_path / "run", model__weights=str(tmp_path / "w.pth")),
     ):
-        with pytest.raises(DataError, match=r"w\.pth: weights of another model"):
+        with pytest.raises(ConfigError, match=r"w\.pth: weights of another model"):
             try_out(config)
 
 

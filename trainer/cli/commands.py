@@ -41,6 +41,7 @@ def train(
     overfit: Annotated[bool, typer.Option("--overfit", help="= training.overfit=true")] = False,
     max_iter: Annotated[int | None, typer.Option(help="= training.max_iter")] = None,
     eval_interval: Annotated[int | None, typer.Option(help="= training.eval_interval")] = None,
+    force: Annotated[bool, typer.Option("--force", help="resume although the data have changed")] = False,
     debug: Debug = False,
 ) -> None:
     """Train one configuration; the default command."""
@@ -58,7 +59,7 @@ def train(
         if twice := sorted(overrides.keys() & given.keys()):
             raise ConfigError([Problem(key, "is set by an option and by key=value") for key in twice])
         settings = api.load_config(config, overrides, given)
-        return _train(settings, api.assumptions(api.read_config_file(config), settings.task, overrides), debug)
+        return _train(settings, api.assumptions(api.read_config_file(config), settings.task, overrides), force, debug)
 
     _ends_with(work, debug)
 
@@ -163,7 +164,7 @@ def _with_image_files(row: Mapping[str, str | bytes], number: int, folder: Path)
     return cells
 
 
-def _train(config: api.RunConfig, notes: Sequence[str], debug: bool) -> int:
+def _train(config: api.RunConfig, notes: Sequence[str], force: bool, debug: bool) -> int:
     """Trains to the end and prints progress; an error before the first step is left to the caller."""
     summary = api.check_data(config)
     with sole_run(config.checkpoint.dir), RunConsole(config.training.epochs) as console, _Signals() as stop:
@@ -171,7 +172,7 @@ def _train(config: api.RunConfig, notes: Sequence[str], debug: bool) -> int:
             console.say(line)
         api.prepare_data(config, console.preparing)
         hooks = api.Hooks(console.report, console.heartbeat, lambda: stop.number is not None, console.say)
-        session = api.open_session(config, hooks)
+        session = api.open_session(config, hooks, force=force)
         stop.at_once = False
         try:
             outcome = session.train(config.training.epochs, hooks)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from trainer.store.arrays import OnProgress
     from trainer.task.batches import Batch, RowSource
+    from trainer.task.data_identity import DataIdentity
 
 Direction = Literal["maximize", "minimize"]
 
@@ -113,12 +114,15 @@ class Rows:
     """The data of a run, ready to be batched.
 
     `cached`: every row comes from a store, so that loading processes would not help; `notes`: lines for the user.
+    `identity` finds what a checkpoint keeps of the data, to notice other data where a run continues; without it that is
+    the fingerprint of `TaskFiles.check`.
     """
 
     train: RowSource
     val: RowSource
     cached: bool = False
     notes: tuple[str, ...] = ()
+    identity: Callable[[], DataIdentity] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from trainer.learning.criterion import summed_loss, with_reduction
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import decode
 from trainer.task.batches import Batch, in_blocks, part_sizes, whole_weight
+from trainer.task.data_identity import identity_of
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
@@ -59,7 +61,9 @@ class CaptioningTask:
             ValRows(centred, val, pad),
             images.cached,
             (images.note,),
-        )
+            identity=partial(identity_of, table.fingerprint, table.images, lambda: table.captions,
+                             chosen.train_split, chosen.val, ("data.vocab_path",)),
+        )  # fmt: skip
 
     def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
         assert isinstance(model, Captioner)

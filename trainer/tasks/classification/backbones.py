@@ -59,7 +59,8 @@ def require_backbone(settings: ClassificationModel, sides_px: Sequence[int], wei
     """`ConfigError` where a backbone cannot be loaded, or cannot take images of these sizes, one after the other.
 
     With `weights`, those of a file must fit (else a `DataError`), and published ones be available; these are in the
-    library's cache from then on. Sizes are tried without memory and arithmetic where the model can be; only what fails there is built in earnest.
+    library's cache from then on. Sizes are tried without memory and arithmetic where the model can be; only what fails
+    there is built in earnest.
     """
     if has_fixed_size(settings) and len(sides_px) > 1:
         raise other_size(settings, sides_px[0], sides_px[1])

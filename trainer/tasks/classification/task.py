@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.data.image_folders import images_in
-from trainer.data.splits import select
+from trainer.data.splits import Selection, select
 from trainer.errors import DataError
 from trainer.learning.criterion import summed_loss, with_reduction
 from trainer.learning.randomness import undisturbed, uniforms
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import decode
 from trainer.task.batches import Batch, in_blocks, part_sizes, parted, whole_weight
+from trainer.task.data_identity import DataIdentity, identity_of
 from trainer.task.defaults import TaskDefaults
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.classification.backbones import (
@@ -68,7 +70,15 @@ class ClassificationTask(TaskDefaults):
             ValRows(shown, labelled, chains),
             pictures.cached,
             pictures.notes,
+            identity=partial(self._identity, table, chosen),
         )
+
+    def _identity(self, table: LabelTable, chosen: Selection) -> DataIdentity:
+        def truth() -> Iterable[object]:
+            return ([table.classes[label] for label in labels] for labels in table.labels)
+
+        sides = chosen.train_split, chosen.val
+        return identity_of(table.fingerprint, table.images, truth, *sides, apart=("data.backgrounds_dir",))
 
     def build_model(self, weights: bool) -> nn.Module:
         assert self.classes, "rows are opened, or extras given, before anything else"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import normalize
 
 from trainer.data.image_folders import images_in
-from trainer.data.splits import select
+from trainer.data.splits import Selection, select
 from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
 from trainer.errors import DataError
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import decode
 from trainer.task.batches import Batch, in_blocks, part_sizes
+from trainer.task.data_identity import DataIdentity, identity_of
 from trainer.task.defaults import TaskDefaults
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.detection.augment import Picture, framed
@@ -68,7 +70,15 @@ class DetectionTask(TaskDefaults):
             ValRows(shown, annotated, side, data.resize),
             images.cached,
             (images.note,),
+            identity=partial(self._identity, table, chosen),
         )
+
+    def _identity(self, table: DetectionTable, chosen: Selection) -> DataIdentity:
+        def truth() -> Iterable[object]:
+            for one in table.objects:
+                yield [self.classes[label] for label in one.labels], one.boxes.tolist(), one.crowd.tolist()
+
+        return identity_of(table.fingerprint, table.images, truth, chosen.train_split, chosen.val)
 
     def build_model(self, weights: bool) -> nn.Module:
         if not weights and self.architecture:

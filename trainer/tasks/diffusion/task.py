@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from trainer.learning.randomness import normals, uniforms
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images
 from trainer.task.batches import Batch, in_blocks, part_sizes, parted, to_device, whole_weight
+from trainer.task.data_identity import identity_of
 from trainer.task.defaults import TaskDefaults
 from trainer.task.protocols import Rows, Scores
 from trainer.tasks.diffusion.config import DiffusionConfig
@@ -72,6 +74,8 @@ class DiffusionTask(TaskDefaults):
             ValRows(shown_images, shown, table.captions, texts, levels, ranges=config.evaluation.noise_levels),
             images.cached,
             (images.note, note),
+            identity=partial(identity_of, table.fingerprint, table.images, lambda: table.captions,
+                             chosen.train_split, chosen.val, ("data.vocab_path",)),
         )  # fmt: skip
 
     def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
