@@ -219,10 +219,7 @@ def open_run(
         check_same_data(state, config, identity, force, say)
     model = given(config.task, "build_model", task.build_model(weights=known is None), nn.Module).to(device)
     if state is None and weights is not None:
-        if weights["task"] != config.task:
-            what = f"a model of {weights['task']}, and this run is of {config.task}"
-            raise CheckpointError(f"checkpoint.weights holds {what}")
-        fill_model(model, weights, "checkpoint.weights holds another model")
+        _start_from(weights, model, config)
     parts = task.parts(model)
     training = config.training
     optimizer = build_optimizer(training.optimizer, parts)
@@ -254,6 +251,14 @@ def open_run(
         check_extras(task.extras())
     run.enter_rung(rung, comparable)
     return run
+
+
+def _start_from(weights: Mapping[str, Any], model: nn.Module, config: RunConfig) -> None:
+    """Gives a model the weights of another run's checkpoint; `CheckpointError` where they are another model's."""
+    if weights["task"] != config.task:
+        what = f"a model of {weights['task']}, and this run is of {config.task}"
+        raise CheckpointError(f"checkpoint.weights holds {what}")
+    fill_model(model, weights, "checkpoint.weights holds another model")
 
 
 def steps_of(loaders: Loaders, config: RunConfig) -> int:
