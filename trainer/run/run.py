@@ -204,9 +204,8 @@ def open_run(
     epoch takes the model alone.
     """
     comparable = state is None or same_conditions(state["config"], config)
-    places = () if state is None else data_places(config.task)
     if state is not None:
-        check_same(state["config"], config, rung > state["progress"]["rung"], (*free, *places))
+        check_same(state["config"], config, rung > state["progress"]["rung"], (*free, *data_places(config.task)))
     device = decide_device(config.device)
     precision = decide_precision(config.training.precision, device)
     say(f"device {device}, precision {precision}")
@@ -220,8 +219,7 @@ def open_run(
     model = given(config.task, "build_model", task.build_model(weights=known is None), nn.Module).to(device)
     if state is None and weights is not None:
         _start_from(weights, model, config)
-    parts = task.parts(model)
-    training = config.training
+    parts, training = task.parts(model), config.training
     optimizer = build_optimizer(training.optimizer, parts)
     steps = steps_of(loaders, config)
     warmup = warmup_part(training.scheduler, steps, config.schedule_epochs)
