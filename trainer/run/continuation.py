@@ -55,14 +55,20 @@ def data_places(task: str) -> tuple[str, ...]:
     return tuple(key for key, known in known_keys(task).items() if key.startswith("data.") and known.kind == "path")
 
 
-def identity_in(rows: Rows, config: RunConfig) -> DataIdentity:
-    """What a checkpoint keeps of the data behind these rows."""
+def checked_identity(
+    rows: Rows, config: RunConfig, state: Mapping[str, Any] | None, force: bool, say: Callable[[str], None]
+) -> DataIdentity:
+    """What a checkpoint keeps of the data behind these rows; where a run continues from one, they must be its data."""
     if rows.identity is not None:
-        return rows.identity()
-    return DataIdentity(load(find_task(config.task).files).check(config).fingerprint)
+        identity = rows.identity()
+    else:
+        identity = DataIdentity(load(find_task(config.task).files).check(config).fingerprint)
+    if state is not None:
+        _check_same_data(state, config, identity, force, say)
+    return identity
 
 
-def check_same_data(
+def _check_same_data(
     state: Mapping[str, Any], config: RunConfig, identity: DataIdentity, force: bool, say: Callable[[str], None]
 ) -> None:
     """A checkpoint continues on the data that it was made with, wherever they now are.

@@ -24,7 +24,7 @@ from trainer.learning.optim import Schedule, build_optimizer, warmup_part
 from trainer.learning.precision import Precision, decide_device, decide_precision
 from trainer.learning.stopping import EarlyStopping
 from trainer.outcome import Evaluation
-from trainer.run.continuation import check_same, check_same_data, data_places, identity_in, same_conditions
+from trainer.run.continuation import check_same, checked_identity, data_places, same_conditions
 from trainer.store.arrays import OnProgress
 from trainer.task.checks import given
 from trainer.task.data_identity import DataIdentity
@@ -213,9 +213,7 @@ def open_run(
     known = state or weights
     task = task_for(config, known["extras"] if known else None)
     loaders = Loaders(config, task, device, state["progress"]["epoch"] + 1 if state else 1, say, progress)
-    identity = identity_in(loaders.rows, config)
-    if state is not None:
-        check_same_data(state, config, identity, force, say)
+    identity = checked_identity(loaders.rows, config, state, force, say)
     model = given(config.task, "build_model", task.build_model(weights=known is None), nn.Module).to(device)
     if state is None and weights is not None:
         _start_from(weights, model, config)
