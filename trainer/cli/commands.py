@@ -93,6 +93,25 @@ def show_config(
     _ends_with(work, debug)
 
 
+@app.command("data")
+def show_data(
+    config: Annotated[Path, typer.Argument(help="configuration file (YAML)")],
+    assignments: Assignments = None,
+    output: Annotated[Path, typer.Option(help="the page to write")] = Path("data.html"),
+    debug: Debug = False,
+) -> None:
+    """Show what would be trained on: counts, sizes, warnings, and a page of images as the model gets them."""
+
+    def work() -> int:
+        settings = api.load_config(config, api.parse_assignments(assignments or ()))
+        with RunConsole(settings.training.epochs) as console:
+            text = api.show_data(settings, output, console.preparing)
+        typer.echo(f"{text}\nimages as the model gets them: {output}")
+        return 0
+
+    _ends_with(work, debug)
+
+
 @app.command()
 def evaluate(
     checkpoint: Checkpoint,
@@ -232,7 +251,7 @@ def main() -> None:
     # Threads that wait actively take time from other users of the cores; torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:]
-    commands = {"train", "config", "evaluate", "predict", "--help"}
+    commands = {"train", "config", "data", "evaluate", "predict", "--help"}
     app(
         args=arguments if not arguments or arguments[0] in commands else ["train", *arguments],
         prog_name="python -m trainer",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainer.store.arrays import OnProgress
     from trainer.task.batches import Batch, RowSource
     from trainer.task.data_identity import DataIdentity
+    from trainer.task.pictures import Census, DataPicture
 
 Direction = Literal["maximize", "minimize"]
 
@@ -185,6 +186,18 @@ class Task(Protocol):
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:
         """Rows of named cells, at least one for each image (or text, where images are made) of a folder, in the order
         of their names, which the first cell gives. A cell of `bytes` is a PNG, which is written beside the table."""
+        ...
+
+    def rows_to_show(self, progress: OnProgress | None = None) -> Rows:
+        """The rows as `open_rows` gives them, for a person to look at; what only a model needs may be left out."""
+        ...
+
+    def pictures(self, batch: Batch) -> Sequence[DataPicture]:
+        """The samples of a batch for a person to look at, in their order; nothing where they have no picture."""
+        ...
+
+    def census(self) -> Census:
+        """The numbers of what there is in the data; called after the rows are opened."""
         ...
 
     def extras(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.ops import box_convert
 from torchvision.transforms.v2.functional import normalize
 
 from trainer.data.image_folders import images_in
@@ -24,6 +25,7 @@ from trainer.store.image_cache import decode
 from trainer.task.batches import Batch, in_blocks, part_sizes
 from trainer.task.data_identity import DataIdentity, identity_of
 from trainer.task.defaults import TaskDefaults
+from trainer.task.pictures import Census, DataPicture, Marked, pixels_of
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.detection.augment import Picture, framed
 from trainer.tasks.detection.coco_map import coco_metrics
@@ -135,6 +137,36 @@ class DetectionTask(TaskDefaults):
         for few in in_blocks(names, self.config.training.val_batch_size or self.config.training.batch_size):
             for name, predicted in zip(few, self._found(model, [folder / name for name in few], device), strict=True):
                 yield from self._lines(name, predicted.above(self.config.evaluation.score_threshold))
+
+    def pictures(self, batch: Batch) -> Sequence[DataPicture]:
+        """Images with their boxes."""
+        counts = batch["counts"]
+        each = zip(
+            pixels_of(batch["images"]),
+            box_convert(batch["boxes"], "cxcywh", "xyxy").split(counts),
+            batch["labels"].split(counts),
+            batch.get("files", [""] * len(counts)),
+            strict=True,
+        )
+        shown = []
+        for pixels, boxes, labels, file in each:
+            named = zip(boxes.tolist(), labels.tolist(), strict=True)
+            marked = [Marked((box[0], box[1], box[2], box[3]), self.classes[label]) for box, label in named]
+            shown.append(DataPicture(pixels, [Path(file).name] if file else [], marked))
+        return shown
+
+    def census(self) -> Census:
+        """Boxes by class; crowds do not count."""
+        table = self._labelled(read_table(self.config))
+        chosen = select(self.config, len(table.images), table.held_out)
+        boxes: list[Counter[int]] = []
+        for side in (chosen.train, chosen.val):
+            boxes.append(Counter())
+            for image in side.tolist():
+                objects = table.objects[image]
+                boxes[-1].update(objects.labels[~objects.crowd].tolist())
+        counts = {name: (boxes[0][label], boxes[1][label]) for label, name in enumerate(self.classes)}
+        return Census(counts, [table.images[image] for image in chosen.used.tolist()])
 
     def extras(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "architecture": self.architecture}
