@@ -88,7 +88,7 @@ def test_normalised_and_mixed_images_are_shown_in_their_colours(tmp_path: Path) 
 
 def test_boxes_lie_over_the_images_with_their_names(tmp_path: Path) -> None:
     text, page = shown(tiny_detection(tmp_path / "run"), tmp_path)
-    boxes = page.tags.count("div box")
+    boxes = sum(tag.startswith("div box") for tag in page.tags)
     assert boxes > 10
     assert len(page.images) > 4
     assert re.search(r"  circle: \d+ in training, \d+ in validation", text)

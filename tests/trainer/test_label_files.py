@@ -11,8 +11,8 @@ from classification_parts import tiny_classification, write_folders, write_pictu
 
 from trainer.api import DataError, check_data
 from trainer.data.class_names import doubtful_classes
+from trainer.data.split_names import side_of
 from trainer.tasks.classification.files import read_table
-from trainer.tasks.classification.label_files import side_of
 
 ROWS = [(f"{n}.png", "ab"[n % 2]) for n in range(8)]
 RECORDS = [{"file_name": name, "label": label} for name, label in ROWS]

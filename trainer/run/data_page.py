@@ -16,6 +16,7 @@ from trainer.task.pictures import DataPicture, Marked, Pixels
 
 BEGINNING = "<!doctype html>"
 _LARGEST_PX, _EXACT_PX = 320, 128  # larger pictures are made smaller; up to the second, kept to the last bit
+_ROOM = 12.0  # percent of a picture's side that a name takes
 _HUES = 360 * 0.618  # degrees between the colours of two boxes, so that neighbours differ
 _PAGE = Template(
     BEGINNING
@@ -39,8 +40,10 @@ figure { margin: 0; min-width: 0; } figcaption p { margin: .2rem 0; overflow-wra
 .frame img { display: block; width: 100%; image-rendering: pixelated; background:
   repeating-conic-gradient(#ccc 0 25%, #fff 0 50%) 0 / 16px 16px; }
 .box { position: absolute; box-sizing: border-box; border: 2px solid var(--ink); }
-.box span { position: absolute; inset-block-start: 0; inset-inline-start: 0; background: var(--ink); color: #fff;
+.box span { position: absolute; inset-block-end: 100%; left: -2px; background: var(--ink); color: #fff;
   font-size: 11px; line-height: 1.2; padding: 0 3px; white-space: nowrap; }
+.high span { inset-block: 0 auto; } /* no room above it */
+.far span { left: auto; right: -2px; }
 </style>
 </head>
 <body>
@@ -118,7 +121,8 @@ def _box(marked: Marked) -> str:
     place = f"left:{left:.2f}%;top:{top:.2f}%;width:{right - left:.2f}%;height:{bottom - top:.2f}%"
     hue = sum(marked.name.encode("utf-8", "replace")) * _HUES % 360  # one colour for one class, in every picture
     ink = f"--ink:hsl({hue:.0f} 75% 32%)"
-    return f'<div class="box" style="{place};{ink}"><span dir="auto">{_esc(marked.name)}</span></div>'
+    near = f"{' high' if top < _ROOM else ''}{' far' if left > 100 - 2 * _ROOM else ''}"  # an edge of the picture
+    return f'<div class="box{near}" style="{place};{ink}"><span dir="auto">{_esc(marked.name)}</span></div>'
 
 
 def _uri(pixels: Pixels) -> str:

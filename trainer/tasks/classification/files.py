@@ -15,6 +15,7 @@ from trainer.checkpoints.weight_files import require_start
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
 from trainer.data.class_names import doubtful_classes
+from trainer.data.datasets_folder import recognised
 from trainer.data.image_folders import SUFFIXES, fingerprint, left_out, stats_below, table_fingerprint
 from trainer.data.scenes.spec import KINDS, ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
@@ -29,6 +30,7 @@ from trainer.tasks.classification.labels import (
     Source,
     aside,
     classes_of,
+    labelled_tables,
     named_images,
     read_source,
     split_folders,
@@ -84,6 +86,8 @@ def sources(config: ClassificationConfig, progress: OnProgress | None = None) ->
         images = data.val_images_dir or data.images_dir or data.val_labels_file.parent
         return first, Source("data.val_labels_file", images, data.val_labels_file)
     assert data.images_dir is not None, "the configuration checks that there is one of them"
+    if recognised(data.images_dir):
+        return labelled_tables(data.images_dir)
     train, val = data.images_dir, data.val_images_dir
     if val is None:
         inner, val, _ = split_folders(train)
@@ -173,8 +177,7 @@ class ClassificationFiles(FilesDefaults):
             skipped, stamp, targets = table.skipped, table.fingerprint, table.targets
             warnings = _warnings(config, table, chosen)
             description = f"{len(table.images)} images of {len(table.classes)} classes from "
-            places = dict.fromkeys(str(source.labels_file or source.images_dir) for source in sources(config))
-            description += " and ".join(places)
+            description += " and ".join(_places(config))
         behind = background_files(config)
         if behind:
             stamp = hashlib.sha256(f"{stamp} {stamp_of(behind)}".encode()).hexdigest()[:16]
@@ -215,6 +218,14 @@ def _require_apart(config: ClassificationConfig) -> None:
     if folder is not None and config.data.labels_file is None and written.is_relative_to(folder):
         what = f"checkpoint.dir={written} lies in data.images_dir={folder}, whose folders are classes"
         raise DataError(f"{what}: keep the images in a folder of their own")
+
+
+def _places(config: ClassificationConfig) -> Iterable[str]:
+    """The files and folders that the images and their labels are in, as the configuration names them."""
+    data = config.data
+    if data.labels_file is None and recognised(data.images_dir):
+        return [str(data.images_dir)]
+    return dict.fromkeys(str(source.labels_file or source.images_dir) for source in sources(config))
 
 
 def _class_sizes(table: LabelTable, images: Iterable[int]) -> NDArray[np.int64]:

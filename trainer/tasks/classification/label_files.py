@@ -12,19 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainer.data.image_folders import SUFFIXES, image_name
+from trainer.data.split_names import SIDES, side_of
 from trainer.errors import DataError, counted, listed
 from trainer.store.csv_tables import table_rows
 from trainer.store.image_cache import file_stamp
 from trainer.store.json_files import json_content
 
-TRAIN, VALIDATION, TEST = "train", "val", "test"
-_SIDES = {
-    TRAIN: ("train", "training", "trn"),
-    VALIDATION: ("val", "valid", "validate", "validation", "dev", "eval", "evaluation"),
-    TEST: ("test", "testing", "tst"),
-}
-_SIDE = {name: side for side, names in _SIDES.items() for name in names}
-_AROUND = re.compile(r"[\s_-]*(set|split|data|images|imgs)?[\s_-]*((19|20)\d\d)?$")  # as in train_set, val2017
 # Usual names of columns and keys, the surest first.
 _IMAGES = (
     "image", "file name", "filename", "image path", "img path", "filepath", "filepaths", "file path", "image file",
@@ -55,12 +48,6 @@ class _Columns(NamedTuple):
     image: Any
     label: Any
     split: Any
-
-
-def side_of(name: str) -> str:
-    """The side of the split that a folder, or a word in a table, stands for; empty for any other name."""
-    plain = name.strip().lower()
-    return _SIDE.get(plain) or _SIDE.get(_AROUND.sub("", plain), "")
 
 
 def entries_of(labels_file: Path) -> Sequence[Entry]:
@@ -185,7 +172,7 @@ def _entry(where: str, image: Any, label: Any, columns: _Columns, row: Any) -> E
     if columns.split is not None:
         word = row.get(columns.split) if isinstance(row, Mapping) else row[columns.split]
         side = side_of(word) if isinstance(word, str) else ""
-        problem = problem or ("" if side else f"the split of {name} is {word!r}, none of {', '.join(_SIDES)}")
+        problem = problem or ("" if side else f"the split of {name} is {word!r}, none of {', '.join(SIDES)}")
     return Entry(where, name, labels, side, problem if name else "no image name")
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainer.data.datasets_folder import recognised, unpacked
 from trainer.data.image_folders import OTHER_SUFFIXES, SUFFIXES, existing, files_below, unreadable
+from trainer.data.split_names import TEST, TRAIN, VALIDATION, side_of
 from trainer.errors import DataError, counted, listed
-from trainer.tasks.classification.label_files import TEST, TRAIN, VALIDATION, Entry, entries_of, side_of, sides_of
+from trainer.tasks.classification.label_files import Entry, entries_of, sides_of
 
 _SKIP_HINT = "data.bad_samples=skip leaves them out"
 Labels = tuple[str, ...]
@@ -79,9 +81,20 @@ def split_sources(key: str, images_dir: Path, labels_file: Path) -> tuple[Source
     return tuple(Source(key, images_dir, labels_file, side) for side in used)
 
 
+def labelled_tables(folder: Path) -> tuple[Source, ...]:
+    """The source, or the two, in a folder of the `datasets` library."""
+    found = unpacked(folder)
+    if found.labels is None:
+        raise DataError(f"{folder}: its tables have {found.words}, but no label; data.labels_file can name some")
+    return split_sources("data.images_dir", found.images_dir, found.labels)
+
+
 def aside(images_dir: Path | None, labels_file: Path | None) -> list[str]:
     """A warning on what is kept for a test, in folders or in the split of a file; nothing where there is none."""
-    if labels_file is not None:
+    if labels_file is None and images_dir is not None and recognised(images_dir):
+        test = unpacked(images_dir).left_out
+        kept = [f"{counted(test, 'image')} of the split test"] if test else []
+    elif labels_file is not None:
         test = sum(entry.side == TEST for entry in entries_of(labels_file) if not entry.problem)
         kept = [f"{counted(test, 'image')} of the split test"] if test else []
     else:
