@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from classification_parts import tiny_classification, write_folders
+from detection_parts import tiny_detection
+from diffusion_parts import tiny_diffusion
 from PIL import Image
+from trainer_parts import tiny
 
 from trainer.api import DataError, check_data
 from trainer.data import datasets_folder
@@ -139,6 +142,36 @@ def test_captions_and_boxes_become_files_too(tmp_path: Path) -> None:
     assert found.words == "images in image and caption and objects"
     with pytest.raises(DataError, match="images in image and caption and objects, but no label"):
         check_data(config_of(tmp_path))
+
+
+@needs_pyarrow
+def test_every_task_reads_what_it_needs(tmp_path: Path) -> None:
+    boxes = {"bbox": [[1.0, 2.0, 9.0, 9.0]], "category": [1]}
+    rows = [{"image": picture(n), "text": f"a dog {n}", "objects": boxes} for n in range(10)]
+    features = {"image": IMAGE, "objects": {"bbox": {"feature": {}}, "category": {"feature": KINDS}}}
+    parquet(tmp_path / "set" / "train.parquet", rows, features)
+    place = {"data__images_dir": str(tmp_path / "set"), "data__scenes": None}
+    for config, words in (
+        (tiny(tmp_path / "run", **place), "10 images, 10 captions from"),
+        (tiny_detection(tmp_path / "run", **place), "10 images, 10 boxes of 2 classes from"),
+        (tiny_diffusion(tmp_path / "run", data__dataset_path=str(tmp_path / "set"), data__scenes=None), "10 captions"),
+    ):
+        assert words in check_data(config).words
+    parquet(tmp_path / "bare" / "train.parquet", [{"image": picture(n)} for n in range(4)])
+    for make, words in ((tiny, "but no captions"), (tiny_detection, "but no boxes")):
+        with pytest.raises(DataError, match=words):
+            check_data(make(tmp_path / "run", data__images_dir=str(tmp_path / "bare"), data__scenes=None))
+
+
+@needs_pyarrow
+def test_a_split_of_boxes_is_kept(tmp_path: Path) -> None:
+    boxes = {"bbox": [[1.0, 2.0, 9.0, 9.0]], "category": [1]}
+    features = {"image": IMAGE, "objects": {"bbox": {"feature": {}}, "category": {"feature": KINDS}}}
+    for side, number in (("train", 5), ("validation", 3)):
+        rows = [{"image": picture(n), "objects": boxes} for n in range(number)]
+        parquet(tmp_path / "set" / f"{side}.parquet", rows, features)
+    summary = check_data(tiny_detection(tmp_path / "run", data__images_dir=str(tmp_path / "set"), data__scenes=None))
+    assert (summary.train_images, summary.val_images) == (5, 3)
 
 
 @needs_pyarrow

@@ -90,6 +90,14 @@ def unpacked(folder: Path) -> Unpacked:
     )
 
 
+def captioned(folder: Path) -> tuple[Path, Path]:
+    """The images and the file of captions of such a folder; `DataError` where it has no captions."""
+    found = unpacked(folder)
+    if found.captions is None:
+        raise DataError(f"{folder}: its tables have {found.words}, but no captions")
+    return found.images_dir, found.captions
+
+
 def _files_in(folder: Path) -> list[tuple[str, Path]]:
     """The tables of a folder in their order, each with its side of the split; `DataError` where several would do."""
     tables = sorted(path for end in ("parquet", "arrow") for path in folder.rglob(f"*.{end}") if path.is_file())

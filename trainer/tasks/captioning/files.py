@@ -13,6 +13,7 @@ from trainer.checkpoints.weight_files import require_start
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
 from trainer.data.captions import CaptionTable, read_captions
+from trainer.data.datasets_folder import captioned
 from trainer.data.image_folders import left_out
 from trainer.data.scenes.spec import ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
@@ -27,7 +28,7 @@ RESIZE_PART = 256 / 224  # images are resized to this much more than the crop
 
 def scenes_spec(config: CaptioningConfig) -> ScenesSpec | None:
     """The specification of the built-in data, where no files are named."""
-    return builtin_scenes.scenes_spec(config.data.scenes, config.data.caption_file is not None)
+    return builtin_scenes.scenes_spec(config.data.scenes, config.data.images_dir is not None)
 
 
 def read_table(config: CaptioningConfig, progress: OnProgress | None = None) -> CaptionTable:
@@ -39,8 +40,9 @@ def read_table(config: CaptioningConfig, progress: OnProgress | None = None) -> 
     if spec is not None:
         files = builtin_scenes.drawn_files(spec, progress)
         return read_captions(files.images_dir, files.caption_file, data.bad_samples)
-    assert data.images_dir is not None, "the configuration checks that one comes with the other"
-    assert data.caption_file is not None, "as above"
+    assert data.images_dir is not None, "the configuration checks it"
+    if data.caption_file is None:
+        return read_captions(*captioned(data.images_dir), data.bad_samples)
     return read_captions(data.images_dir, data.caption_file, data.bad_samples)
 
 
@@ -78,7 +80,8 @@ class CaptioningFiles:
             table = read_table(config)
             counts = np.array([len(captions) for captions in table.captions])
             skipped, stamp = table.skipped, table.fingerprint
-            description = f"{len(table.images)} images, {counts.sum()} captions from {config.data.caption_file}"
+            place = config.data.caption_file or config.data.images_dir
+            description = f"{len(table.images)} images, {counts.sum()} captions from {place}"
         chosen = select(config, len(counts))
         return chosen.summary(
             description, stamp, skipped, _warnings(config, chosen, skipped), int(counts[chosen.train].sum())
