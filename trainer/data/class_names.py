@@ -14,7 +14,7 @@ _SHOWN = 5  # mistakes of a kind
 def doubtful_classes(images: Mapping[str, int]) -> list[str]:
     """A warning on classes that differ only in how they are written, and on what stands for a missing label.
 
-    `images`: classes with their numbers of images. Nothing where there is no such class.
+    `images`: classes with their numbers of images, or of boxes. Nothing where there is no such class.
     """
     alike: dict[str, list[str]] = {}
     for name in images:

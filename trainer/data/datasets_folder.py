@@ -230,11 +230,10 @@ class _Writer:
 
 def _content(value: Any, beside: Path) -> bytes:
     """The bytes of an image in a cell; none where there are neither bytes nor a file, which the check then reports."""
-    if isinstance(value, dict):
-        name, value = value.get("path"), value.get("bytes")
-        if value is None and name and (beside / name).is_file():
-            return (beside / name).read_bytes()
-    return value if isinstance(value, bytes) else b""
+    content, name = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+    if content is None and name and (beside / str(name)).is_file():
+        content = (beside / str(name)).read_bytes()
+    return bytes(content) if isinstance(content, bytes) else b""
 
 
 def _suffix(content: bytes) -> str:

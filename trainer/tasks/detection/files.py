@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -14,6 +15,7 @@ import numpy as np
 from trainer.checkpoints.weight_files import require_model
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
+from trainer.data.class_names import doubtful_classes
 from trainer.data.datasets_folder import unpacked
 from trainer.data.image_folders import left_out, table_fingerprint
 from trainer.data.scenes.spec import ScenesSpec
@@ -224,6 +226,8 @@ def _warnings(config: DetectionConfig, table: DetectionTable) -> tuple[str, ...]
     warnings = left_out(table.skipped, "image", "box")
     if table.twice:
         warnings.append(f"{len(table.twice)} images are trained and validated on, such as {table.twice[0]}")
+    boxes = Counter(table.classes[label] for objects in table.objects for label in objects.labels.tolist())
+    warnings += doubtful_classes({name: boxes[name] for name in table.classes})
     most = max(int((~objects.crowd).sum()) for objects in table.objects)
     if most > config.model.num_queries and not config.model.pretrained:
         warnings.append(
