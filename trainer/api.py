@@ -4,6 +4,7 @@ resolve_config, load_config     YAML or mapping + dotted overrides → one valid
 known_keys                      every dotted key of a task
 metric_of, check_data           the primary metric; the data checked and counted
 train, evaluate, predict        the work
+show_data                       what would be trained on, as a page
 RunConfig, TaskDefaults, …      what a task of one's own is made of (docs/own-task.md)
 """
 
@@ -114,6 +115,7 @@ __all__ = [
     "resolve_config",
     "select",
     "setting",
+    "show_data",
     "task_of",
     "tasks",
     "time_epoch",
@@ -208,6 +210,19 @@ def predict(checkpoint: Path, folder: Path, overrides: Mapping[str, Any]) -> Ite
     from trainer.run.inference import predict_folder
 
     return predict_folder(checkpoint, folder, overrides)
+
+
+def show_data(config: RunConfig, page: Path, progress: Callable[[int, int], None]) -> str:
+    """Writes a page of HTML with what would be trained on, as the model gets it; returns its numbers as text.
+
+    `ConfigError` where `page` cannot be written, or is another kind of file.
+    """
+    from trainer.run.data_view import show, writable
+
+    writable(page)
+    text, content = show(config, check_data(config), progress)
+    write_whole(page, content)
+    return text
 
 
 def tasks() -> Sequence[str]:

@@ -141,6 +141,8 @@ def first_line(error: BaseException) -> str:
     if message.startswith("Weights only load failed"):
         name = re.search(r"GLOBAL ([\w.]+)", message)
         return f"it holds {name[1]}, which may run code" if name else "its content is not what torch.save writes"
+    if "TorchScript archive" in message:
+        return "it holds a program (TorchScript), which may run code"
     return message.splitlines()[0]
 
 

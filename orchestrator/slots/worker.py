@@ -134,7 +134,8 @@ class Worker:
         if self.held is not None:
             self._release()
             self._check_memory()
-        self.held = open_session(resolve_config(work.config), hooks, work.rung, resume=True)
+        # Whether the study continues on changed data was decided when it was planned.
+        self.held = open_session(resolve_config(work.config), hooks, work.rung, resume=True, force=True)
         self.held_name = work.name
         return self.held
 

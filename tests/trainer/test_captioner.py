@@ -124,7 +124,7 @@ def test_weights_that_are_none_are_errors_that_name_the_file(tmp_path: Path) -> 
     assert not mark.exists()
     net, _ = thin_resnet()
     for state, words in (
-        ([1, 2], "expected a state dict"),
+        ([1, 2], "a list in place of tensors by name"),
         ({"conv": torch.ones(1)}, "weights of another model"),
         ({**net.state_dict(), "0.weight": torch.ones(1)}, "weights of another model"),
     ):

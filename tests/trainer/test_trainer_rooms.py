@@ -38,6 +38,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pydantic": ("trainer.config", "trainer.tasks"),
     "fcntl": ("trainer.store.locks",),
     "joblib": ("trainer.store.image_cache",),
+    "pyarrow": ("trainer.data.datasets_folder",),
     "concurrent": ("trainer.checkpoints.background",),
     "safetensors": ("trainer.checkpoints.weights",),
     "wandb": ("trainer.run.trackers",),

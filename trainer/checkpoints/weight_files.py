@@ -10,6 +10,7 @@ from trainer.errors import DataError
 SAFETENSORS = ".safetensors"
 # First bytes of files by `torch.save`: those of a ZIP file, before version 1.6 those of a pickle.
 _TORCH = (b"PK\x03\x04", b"\x80")
+_POINTER = b"version https://git-lfs"
 _SAVED = (SAFETENSORS, ".bin")
 _DESCRIBED = "config.json"  # a file that every saved model of a hub's libraries has
 
@@ -24,15 +25,19 @@ def require_weights(key: str, path: Path | None) -> None:
     """`DataError` where the file that a key names is missing, or does not begin like a file of weights."""
     if path is None:
         return
+    if path.is_dir():
+        raise DataError(f"{path}: a folder; {key} names one file of weights, such as one in it")
     if not path.is_file():
         raise DataError(f"{path}: no such file of weights ({key})")
     try:
         with path.open("rb") as file:
-            first = file.read(9)  # in a `.safetensors`, 8 bytes of length and a JSON object
+            first = file.read(len(_POINTER))  # in a `.safetensors`, 8 bytes of length and a JSON object
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({key}): {error.strerror}") from None
+    if first == _POINTER:
+        raise DataError(f"{path}: only a pointer of Git LFS ({key}): `git lfs pull` fetches the weights themselves")
     if path.suffix == SAFETENSORS:
-        if first[8:] != b"{":
+        if first[8:9] != b"{":
             raise DataError(f"{path}: not a file of weights ({key}): no {SAFETENSORS} begins like it")
     elif not first.startswith(_TORCH):
         what = f"torch.save has not written it, and its name does not end in {SAFETENSORS}"

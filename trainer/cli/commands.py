@@ -41,6 +41,7 @@ def train(
     overfit: Annotated[bool, typer.Option("--overfit", help="= training.overfit=true")] = False,
     max_iter: Annotated[int | None, typer.Option(help="= training.max_iter")] = None,
     eval_interval: Annotated[int | None, typer.Option(help="= training.eval_interval")] = None,
+    force: Annotated[bool, typer.Option("--force", help="resume although the data have changed")] = False,
     debug: Debug = False,
 ) -> None:
     """Train one configuration; the default command."""
@@ -58,7 +59,7 @@ def train(
         if twice := sorted(overrides.keys() & given.keys()):
             raise ConfigError([Problem(key, "is set by an option and by key=value") for key in twice])
         settings = api.load_config(config, overrides, given)
-        return _train(settings, api.assumptions(api.read_config_file(config), settings.task, overrides), debug)
+        return _train(settings, api.assumptions(api.read_config_file(config), settings.task, overrides), force, debug)
 
     _ends_with(work, debug)
 
@@ -87,6 +88,25 @@ def show_config(
         if not words or len(words) != 1:
             raise ConfigError([Problem("config", f"name one task: {', '.join(api.tasks())}")])
         typer.echo(commented_yaml(api.task_of({"task": words[0]})), nl=False)
+        return 0
+
+    _ends_with(work, debug)
+
+
+@app.command("data")
+def show_data(
+    config: Annotated[Path, typer.Argument(help="configuration file (YAML)")],
+    assignments: Assignments = None,
+    output: Annotated[Path, typer.Option(help="the page to write")] = Path("data.html"),
+    debug: Debug = False,
+) -> None:
+    """Show what would be trained on: counts, sizes, warnings, and a page of images as the model gets them."""
+
+    def work() -> int:
+        settings = api.load_config(config, api.parse_assignments(assignments or ()))
+        with RunConsole(settings.training.epochs) as console:
+            text = api.show_data(settings, output, console.preparing)
+        typer.echo(f"{text}\nimages as the model gets them: {output}")
         return 0
 
     _ends_with(work, debug)
@@ -143,7 +163,7 @@ def predict(
     _ends_with(work, debug)
 
 
-def _train(config: api.RunConfig, notes: Sequence[str], debug: bool) -> int:
+def _train(config: api.RunConfig, notes: Sequence[str], force: bool, debug: bool) -> int:
     """Trains to the end and prints progress; an error before the first step is left to the caller."""
     summary = api.check_data(config)
     with sole_run(config.checkpoint.dir), RunConsole(config.training.epochs) as console, _Signals() as stop:
@@ -151,7 +171,7 @@ def _train(config: api.RunConfig, notes: Sequence[str], debug: bool) -> int:
             console.say(line)
         api.prepare_data(config, console.preparing)
         hooks = api.Hooks(console.report, console.heartbeat, lambda: stop.number is not None, console.say)
-        session = api.open_session(config, hooks)
+        session = api.open_session(config, hooks, force=force)
         stop.at_once = False
         try:
             outcome = session.train(config.training.epochs, hooks)
@@ -211,7 +231,7 @@ def main() -> None:
     # Threads that wait actively take time from other users of the cores; torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:]
-    commands = {"train", "config", "evaluate", "predict", "--help"}
+    commands = {"train", "config", "data", "evaluate", "predict", "--help"}
     app(
         args=arguments if not arguments or arguments[0] in commands else ["train", *arguments],
         prog_name="python -m trainer",

@@ -87,7 +87,7 @@ def table_fingerprint(folder: Path, table: Path, named: Callable[[], Iterable[st
     """
     digest = hashlib.sha256(table.read_bytes()).hexdigest()
     names = remembered("names", digest[:32], lambda: list(dict.fromkeys(named())))
-    return fingerprint(stats_of(folder, names), digest)
+    return fingerprint(stats_of(folder, (image_name(name, folder) for name in names)), digest)
 
 
 def fingerprint(images: Iterable[FileStat], annotated: str = "") -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +14,6 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from trainer.checkpoints.files import FORMAT, check_extras, fill_model
-from trainer.config.keys import conditions, dotted, known_keys, roles_of
 from trainer.config.registry import find_task, load
 from trainer.config.settings import RunConfig
 from trainer.data.loaders import Loaders
@@ -28,9 +25,11 @@ from trainer.learning.optim import Schedule, build_optimizer, warmup_part
 from trainer.learning.precision import Precision, decide_device, decide_precision
 from trainer.learning.stopping import EarlyStopping
 from trainer.outcome import Evaluation
+from trainer.run.continuation import check_same, checked_identity, data_places, same_conditions
 from trainer.store.arrays import OnProgress
 from trainer.task.batches import Batch
 from trainer.task.checks import given
+from trainer.task.data_identity import DataIdentity
 from trainer.task.protocols import Metric, Task
 
 _NO_CONTEXT = nullcontext()
@@ -77,6 +76,7 @@ class Run:
     schedule: Schedule
     stopping: EarlyStopping
     loaders: Loaders
+    identity: DataIdentity
     steps_per_epoch: int
     average: WeightAverage | None = None
     autocast: AbstractContextManager[None] = field(init=False)  # made once: it is entered at every batch
@@ -138,6 +138,12 @@ class Run:
             "history": [asdict(evaluation) for evaluation in self.history],
             "random": randomness.capture(),
             "extras": self.task.extras(),
+            "data": {
+                "digest": self.identity.digest,
+                "images": self.identity.images,
+                "train": torch.from_numpy(self.identity.train),
+                "val": torch.from_numpy(self.identity.val),
+            },
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -207,15 +213,17 @@ def open_run(
     free: tuple[str, ...] = (),
     progress: OnProgress | None = None,
     weights: Mapping[str, Any] | None = None,
+    force: bool = False,
 ) -> Run:
     """A run from its first epoch, or from a checkpoint's state.
 
-    `free` are further keys that may differ from the checkpoint's configuration; `progress` is called while caches
-    are built. `weights` is the state of another run's checkpoint, of which a first epoch takes the model alone.
+    `free` are further keys that may differ from the checkpoint's configuration, and with `force` the data may, too;
+    `progress` is called while caches are built. `weights` is the state of another run's checkpoint, of which a first
+    epoch takes the model alone.
     """
     comparable = state is None or same_conditions(state["config"], config)
     if state is not None:
-        check_same(state["config"], config, rung > state["progress"]["rung"], free)
+        check_same(state["config"], config, rung > state["progress"]["rung"], (*free, *data_places(config.task)))
     device = decide_device(config.device)
     precision = decide_precision(config.training.precision, device)
     say(f"device {device}, precision {precision}")
@@ -223,14 +231,11 @@ def open_run(
     known = state or weights
     task = task_for(config, known["extras"] if known else None)
     loaders = Loaders(config, task, device, state["progress"]["epoch"] + 1 if state else 1, say, progress)
+    identity = checked_identity(loaders.rows, config, state, force, say)
     model = given(config.task, "build_model", task.build_model(weights=known is None), nn.Module).to(device)
     if state is None and weights is not None:
-        if weights["task"] != config.task:
-            what = f"a model of {weights['task']}, and this run is of {config.task}"
-            raise CheckpointError(f"checkpoint.weights holds {what}")
-        fill_model(model, weights, "checkpoint.weights holds another model")
-    parts = task.parts(model)
-    training = config.training
+        _start_from(weights, model, config)
+    parts, training = task.parts(model), config.training
     optimizer = build_optimizer(training.optimizer, parts)
     steps = steps_of(loaders, config)
     warmup = warmup_part(training.scheduler, steps, config.schedule_epochs)
@@ -247,6 +252,7 @@ def open_run(
         schedule=Schedule(training.scheduler, optimizer, config.schedule_epochs, warmup),
         stopping=EarlyStopping(training.early_stopping),
         loaders=loaders,
+        identity=identity,
         steps_per_epoch=steps,
         average=WeightAverage(model, training.ema_decay) if training.ema_decay is not None else None,
     )
@@ -261,36 +267,14 @@ def open_run(
     return run
 
 
+def _start_from(weights: Mapping[str, Any], model: nn.Module, config: RunConfig) -> None:
+    """Gives a model the weights of another run's checkpoint; `CheckpointError` where they are another model's."""
+    if weights["task"] != config.task:
+        what = f"a model of {weights['task']}, and this run is of {config.task}"
+        raise CheckpointError(f"checkpoint.weights holds {what}")
+    fill_model(model, weights, "checkpoint.weights holds another model")
+
+
 def steps_of(loaders: Loaders, config: RunConfig) -> int:
     """Optimizer steps of an epoch; the last may have fewer batches."""
     return -(-len(loaders.batches) // config.training.accumulate_grad_batches)
-
-
-def same_conditions(old: Mapping[str, Any], new: RunConfig) -> bool:
-    """Whether losses under two configurations of one run come from the same images at the same size."""
-    before, after = dotted(old), dotted(new.plain())
-    return all(before.get(key) == after.get(key) for key in conditions(new.task))
-
-
-def check_same(old: Mapping[str, Any], new: RunConfig, climbs: bool, free: tuple[str, ...] = ()) -> None:
-    """A checkpoint continues only the configuration that it was made with; `CheckpointError` lists what differs.
-
-    A run that climbs to a higher rung may change what a budget sets, too, and any run what begins like one of `free`.
-    """
-    before, after = dotted(old), dotted(new.plain())
-    for key, known in known_keys(new.task).items():  # a key that the older program did not have had no other value
-        if key in after:
-            before.setdefault(key, known.default)
-
-    def may_change(key: str) -> bool:
-        roles = roles_of(new.task, key)
-        return "resume" in roles or (climbs and "budget" in roles) or key.startswith(free)
-
-    word = partial(json.dumps, default=str)
-    different = [
-        f"{key}: {word(before.get(key))} in the checkpoint, {word(after.get(key))} now"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and not may_change(key)
-    ]
-    if different:
-        raise CheckpointError(f"the checkpoint belongs to another configuration:\n  {chr(10).join(different)}")

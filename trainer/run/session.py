@@ -41,14 +41,19 @@ class Session:
 
 
 def open_session(
-    config: RunConfig, hooks: Hooks, rung: int = 1, resume: bool = False, free: tuple[str, ...] = ()
+    config: RunConfig,
+    hooks: Hooks,
+    rung: int = 1,
+    resume: bool = False,
+    free: tuple[str, ...] = (),
+    force: bool = False,
 ) -> Session:
     """A run ready to train: from `checkpoint.resume`, with `resume` from its own folder, else from its first epoch,
     with fresh weights or those of `checkpoint.weights`.
 
     `rung` counts from 1 and is written beside each evaluation; on a higher one than the checkpoint's, subset and
-    size may differ. `free` are further keys that may differ from the
-    checkpoint's. A damaged checkpoint is reported through `hooks.say`, and the one before it is used.
+    size may differ. `free` are further keys that may differ from the checkpoint's; with `force` its data may be others,
+    too, which is said. A damaged checkpoint is reported through `hooks.say`, and the one before it is used.
     """
     from trainer.checkpoints.files import load_checkpoint, load_newest
     from trainer.run.resume import load_for_resume, taken_along
@@ -69,7 +74,7 @@ def open_session(
         hooks.say(f"warning: {line}")
     if state is not None:
         hooks.say(f"continues from {source} (epoch {state['progress']['epoch']})")
-    run = open_run(config, state, rung, hooks.say, free, hooks.preparing, weights)
+    run = open_run(config, state, rung, hooks.say, free, hooks.preparing, weights, force)
     along = taken_along(run, source, hooks.say) if source else {}
     writer = RunWriter(config, run.history, source, along)
     if writer.replaced:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from trainer.store.arrays import OnProgress
     from trainer.task.batches import Batch
+    from trainer.task.pictures import Census, DataPicture
 
 
 class FilesDefaults:
@@ -57,6 +58,23 @@ class TaskDefaults:
     def predict(self, model: nn.Module, folder: Path, device: Any) -> Iterable[Mapping[str, str | bytes]]:
         """`ConfigError`: this task does not predict."""
         raise ConfigError([Problem("predict", "this task predicts nothing for a folder: it has no predict of its own")])
+
+    def rows_to_show(self, progress: OnProgress | None = None) -> Rows:
+        """The rows of the run, for a person to look at: what only a model needs may be left out."""
+        rows: Rows = self.open_rows(progress=progress)  # type: ignore[attr-defined]
+        return rows
+
+    def pictures(self, batch: Batch) -> Sequence[DataPicture]:
+        """The images in a batch, each with what else there is of its sample; nothing where there are none."""
+        from trainer.task.pictures import pictures_of
+
+        return pictures_of(batch)
+
+    def census(self) -> Census:
+        """Nothing is counted."""
+        from trainer.task.pictures import Census
+
+        return Census({})
 
     def extras(self) -> dict[str, Any]:
         """The weights are enough."""

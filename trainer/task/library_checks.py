@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from trainer.errors import ConfigError, Problem
+from trainer.errors import ConfigError, DataError, Problem
 
-Check = tuple[object, Callable[[], object]]  # what its result depends on, as plain data; what raises a `ConfigError`
+Check = tuple[object, Callable[[], object]]  # what its result depends on, as plain data; what raises an error
 _LONG_SECONDS, _PATIENCE_SECONDS = 5.0, 300.0
 
 
@@ -49,11 +49,12 @@ def run_checks(checks: Iterable[Check]) -> None:
             try:
                 check()
                 VERDICTS.passed.add(key)
-            except ConfigError as error:
-                problems += error.problems
+            except (ConfigError, DataError) as error:
+                found = error.problems if isinstance(error, ConfigError) else (Problem("", str(error)),)
+                problems += found
                 now = monotonic()
                 if now - began > _LONG_SECONDS:
-                    VERDICTS.failed[key] = now, error.problems
+                    VERDICTS.failed[key] = now, found
     if problems:
         raise ConfigError(problems)
 

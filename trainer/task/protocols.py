@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from trainer.store.arrays import OnProgress
     from trainer.task.batches import Batch, RowSource
+    from trainer.task.data_identity import DataIdentity
+    from trainer.task.pictures import Census, DataPicture
 
 Direction = Literal["maximize", "minimize"]
 
@@ -113,7 +115,9 @@ class Rows:
     """The data of a run, ready to be batched.
 
     `cached`: every row comes from a store, so that loading processes would not help; `notes`: lines for the user;
-    `value_range`: the values of grey images of more than 8 bits that are black and white, which a checkpoint keeps.
+    `value_range`: the values of grey images of more than 8 bits that are black and white, which a checkpoint keeps;
+    `identity` finds what a checkpoint keeps of the data, to notice other data where a run continues; without it that is
+    the fingerprint of `TaskFiles.check`.
     """
 
     train: RowSource
@@ -121,6 +125,7 @@ class Rows:
     cached: bool = False
     notes: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
+    identity: Callable[[], DataIdentity] | None = None
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,18 @@ class Task(Protocol):
         """Rows of named cells, at least one for each image (or text, where images are made) of a folder, in the order
         of their names, which the first cell gives. A cell of `bytes` is a PNG, which is written beside the table. The
         row of a file that cannot be read may be its name alone."""
+        ...
+
+    def rows_to_show(self, progress: OnProgress | None = None) -> Rows:
+        """The rows as `open_rows` gives them, for a person to look at; what only a model needs may be left out."""
+        ...
+
+    def pictures(self, batch: Batch) -> Sequence[DataPicture]:
+        """The samples of a batch for a person to look at, in their order; nothing where they have no picture."""
+        ...
+
+    def census(self) -> Census:
+        """The numbers of what there is in the data; called after the rows are opened."""
         ...
 
     def extras(self) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from trainer.api import (
     open_session,
     prepare_data,
     resolve_config,
+    show_data,
     try_out,
 )
 from trainer.checkpoints.files import LAST, load_checkpoint, save_checkpoint
@@ -239,6 +240,11 @@ class TaskContract:
         save_checkpoint(run.state(), tmp_path / "x.pth")
         assert same(load_checkpoint(tmp_path / "x.pth"), run.state())
         run.close()
+
+    def test_its_data_can_be_shown(self, settings: Any, tmp_path: Path) -> None:
+        words = check_data(settings).words
+        assert words in show_data(settings, tmp_path / "data.html", lambda _done, _of: None)
+        assert "<h2>Validation</h2>" in (tmp_path / "data.html").read_text(encoding="utf-8")
 
     def test_stopping_and_going_on_equals_never_having_stopped(self, settings: Any, tmp_path: Path) -> None:
         states = []

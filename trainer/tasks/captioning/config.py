@@ -9,11 +9,14 @@ from pydantic import model_validator
 from trainer.config.data_settings import DataSettings
 from trainer.config.section import AbsolutePath, Section, setting
 from trainer.config.settings import CriterionSettings, RunConfig
+from trainer.data.datasets_folder import recognised
 
 
 class CaptioningData(DataSettings):
     ROLES = frozenset({"use"})
-    images_dir: AbsolutePath | None = setting(None, "folder of images")
+    images_dir: AbsolutePath | None = setting(
+        None, "folder of images; or, without caption_file, of the datasets library, with both in it"
+    )
     caption_file: AbsolutePath | None = setting(None, "CSV with header image,caption; an image may have many rows")
     vocab_path: AbsolutePath | None = setting(
         None,
@@ -34,7 +37,7 @@ class CaptioningData(DataSettings):
     @model_validator(mode="after")
     def _some_data(self) -> Self:
         named = [self.images_dir is not None, self.caption_file is not None]
-        if any(named) and not all(named):
+        if any(named) and not all(named) and not (named[0] and recognised(self.images_dir)):
             raise ValueError("images_dir and caption_file belong together; one of them is missing")
         if not any(named) and self.scenes is None:
             raise ValueError("name images_dir and caption_file, or a scenes section for the built-in data")

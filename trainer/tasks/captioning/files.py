@@ -13,6 +13,7 @@ from trainer.checkpoints.weight_files import require_start
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
 from trainer.data.captions import CaptionTable, read_captions
+from trainer.data.datasets_folder import captioned
 from trainer.data.image_contents import image_warnings, rendering_of
 from trainer.data.image_folders import left_out
 from trainer.data.scenes.spec import ScenesSpec
@@ -28,7 +29,7 @@ RESIZE_PART = 256 / 224  # images are resized to this much more than the crop
 
 def scenes_spec(config: CaptioningConfig) -> ScenesSpec | None:
     """The specification of the built-in data, where no files are named."""
-    return builtin_scenes.scenes_spec(config.data.scenes, config.data.caption_file is not None)
+    return builtin_scenes.scenes_spec(config.data.scenes, config.data.images_dir is not None)
 
 
 def read_table(config: CaptioningConfig, progress: OnProgress | None = None) -> CaptionTable:
@@ -40,8 +41,9 @@ def read_table(config: CaptioningConfig, progress: OnProgress | None = None) -> 
     if spec is not None:
         files = builtin_scenes.drawn_files(spec, progress)
         return read_captions(files.images_dir, files.caption_file, data.bad_samples)
-    assert data.images_dir is not None, "the configuration checks that one comes with the other"
-    assert data.caption_file is not None, "as above"
+    assert data.images_dir is not None, "the configuration checks it"
+    if data.caption_file is None:
+        return read_captions(*captioned(data.images_dir), data.bad_samples)
     return read_captions(data.images_dir, data.caption_file, data.bad_samples)
 
 
@@ -81,7 +83,8 @@ class CaptioningFiles:
             table = read_table(config)
             counts = np.array([len(captions) for captions in table.captions])
             skipped, stamp = table.skipped, table.fingerprint
-            description = f"{len(table.images)} images, {counts.sum()} captions from {config.data.caption_file}"
+            place = config.data.caption_file or config.data.images_dir
+            description = f"{len(table.images)} images, {counts.sum()} captions from {place}"
             seen = image_warnings(config.data, table.images)
         chosen = select(config, len(counts))
         warnings = (*_warnings(config, chosen, skipped), *seen)
@@ -89,12 +92,12 @@ class CaptioningFiles:
 
     @staticmethod
     def try_out(config: CaptioningConfig) -> None:
-        """`ConfigError` for weights that cannot be fetched; others are then in the library's cache, for all runs."""
+        """An error for weights that do not fit or cannot be fetched; others are then in the library's cache."""
         model, start = config.model, config.checkpoint
-        published = model.pretrained and model.weights is None and model.backbone != "resnet10_thin"
-        if published and start.resume is None and start.weights is None:
+        published = model.pretrained and model.backbone != "resnet10_thin"
+        if (published or model.weights is not None) and start.resume is None and start.weights is None:
             fetch = load("trainer.tasks.captioning.model:build_backbone")
-            run_checks([(["encoder", model.backbone], partial(fetch, model, True))])
+            run_checks([(["encoder", model.backbone, model.weights], partial(fetch, model, True))])
 
     @staticmethod
     def prepare(config: CaptioningConfig, progress: OnProgress) -> None:

@@ -15,10 +15,10 @@ from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock
 
 from trainer.checkpoints.weights import fetching, read_weights
-from trainer.errors import DataError, first_line
 from trainer.tasks.captioning.config import CaptioningModel
 
 THIN_WIDTHS = (16, 32, 64, 128)
+_CLASSIFIER = ("fc.", "9.")  # of a ResNet, by its name and by its number
 State = tuple[Tensor, Tensor]
 
 
@@ -67,15 +67,13 @@ def build_backbone(settings: CaptioningModel, weights: bool) -> tuple[nn.Module,
 
 
 def _load_into(resnet: nn.Module, path: Path) -> None:
-    """Loads a network from a file; a classifier in it (`fc.`) is ignored."""
-    state = {name: value for name, value in read_weights(path).items() if not name.startswith("fc.")}
-    try:
-        missing, strange = resnet.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise DataError(f"{path}: weights of another model ({first_line(error)})") from None
-    missing = [name for name in missing if not name.startswith("fc.")]
-    if missing or strange:
-        raise DataError(f"{path}: weights of another model: {len(missing)} missing, {len(strange)} unknown entries")
+    """Loads a network from a file, whose layers have torchvision's names or are numbered; its classifier is ignored."""
+    numbered = nn.Sequential(*resnet.children())  # the same layers, as captioners usually keep them
+    read = [(net, read_weights(path, net.state_dict())) for net in (resnet, numbered)]
+    net, found = max(read, key=lambda pair: len(pair[1].entries))
+    wanted = net.state_dict()
+    classifier = [name for name in wanted if name.startswith(_CLASSIFIER)]
+    net.load_state_dict(found.fitted(wanted, classifier), strict=False)
 
 
 class Encoder(nn.Module):
@@ -144,7 +142,7 @@ def _lstm_kernels(device: torch.device) -> Iterator[None]:
     if device.type != "cpu" or not torch.is_autocast_enabled("cpu") or torch.ops.mkldnn._is_mkldnn_bf16_supported():
         yield
         return
-    before, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
+    before, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False  # type: ignore[assignment]
     try:
         yield
     finally:

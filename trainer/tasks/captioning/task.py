@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainer.data.caption_counts import as_read, caption_census
 from trainer.data.image_contents import rendering_of
 from trainer.data.predicted import rows_of_images
 from trainer.data.splits import select
@@ -19,6 +22,9 @@ from trainer.learning.criterion import summed_loss, with_reduction
 from trainer.store.arrays import OnProgress
 from trainer.store.image_files import Pixels, decode
 from trainer.task.batches import Batch, part_sizes, whole_weight
+from trainer.task.data_identity import identity_of
+from trainer.task.defaults import TaskDefaults
+from trainer.task.pictures import Census, DataPicture, pixels_of
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
@@ -29,7 +35,7 @@ from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.rows import Crops, Seen, TrainRows, ValRows, parted
 
 
-class CaptioningTask:
+class CaptioningTask(TaskDefaults):
     """`Task` of captioning; without data its vocabulary comes from a checkpoint's `extras`."""
 
     def __init__(self, config: CaptioningConfig, extras: Mapping[str, Any] | None = None) -> None:
@@ -61,7 +67,9 @@ class CaptioningTask:
             images.cached,
             (images.note,),
             images.rendering.value_range,
-        )
+            identity=partial(identity_of, table.fingerprint, table.images, lambda: table.captions,
+                             chosen.train_split, chosen.val, ("data.vocab_path",)),
+        )  # fmt: skip
 
     def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
         assert isinstance(model, Captioner)
@@ -124,6 +132,20 @@ class CaptioningTask:
             return [[{"image": name, "caption": caption}] for name, caption in zip(names, captions, strict=True)]
 
         return rows_of_images(folder, self.config, read, found)
+
+    def pictures(self, batch: Batch) -> Sequence[DataPicture]:
+        """Images with their captions in the words of the vocabulary."""
+        numbers = batch["words"].tolist()
+        counts = batch["captions_per_image"].tolist() if "captions_per_image" in batch else [1] * len(numbers)
+        captions = iter([as_read(caption, self._words()) for caption in numbers])
+        texts = [list(itertools.islice(captions, count)) for count in counts]
+        for group, file in zip(texts, batch.get("files", ()), strict=False):
+            group.append(Path(file).name)
+        return [DataPicture(*each) for each in zip(pixels_of(batch["images"]), texts, strict=True)]
+
+    def census(self) -> Census:
+        table = read_table(self.config)
+        return caption_census(table, select(self.config, len(table.images)), self.vocabulary)
 
     def extras(self) -> dict[str, Any]:
         return dict(self._words().plain())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import timm
@@ -11,9 +12,9 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from trainer.checkpoints.weights import fetching, read_weights
+from trainer.checkpoints.weights import FoundWeights, fetching, read_weights
 from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
-from trainer.errors import ConfigError, DataError, Problem, explained, first_line
+from trainer.errors import ConfigError, Problem, explained, first_line
 from trainer.learning.randomness import untouched
 from trainer.tasks.classification.config import ClassificationModel
 from trainer.tasks.classification.rows import Statistics
@@ -49,8 +50,7 @@ def build_backbone(settings: ClassificationModel, classes: int, side_px: int, we
     with explained("model.backbone_name", what, "", TypeError, ValueError, RuntimeError, AssertionError):
         model = _made(settings, classes, side_px)
     if weights and (settings.pretrained or settings.weights is not None):
-        file = settings.weights
-        _fill(model, _published(settings) if file is None else read_weights(file, "classification"), settings)
+        model.load_state_dict(_weights_for(model, settings), strict=False)
     _try_out(model, settings, side_px)
     return model
 
@@ -58,8 +58,9 @@ def build_backbone(settings: ClassificationModel, classes: int, side_px: int, we
 def require_backbone(settings: ClassificationModel, sides_px: Sequence[int], weights: bool) -> None:
     """`ConfigError` where a backbone cannot be loaded, or cannot take images of these sizes, one after the other.
 
-    With `weights`, published ones must be available, too; they are in the library's cache from then on. Sizes are tried
-    without memory and arithmetic where the model can be; only what fails there is built in earnest.
+    With `weights`, those of a file must fit (else a `DataError`), and published ones be available; these are in the
+    library's cache from then on. Sizes are tried without memory and arithmetic where the model can be; only what fails
+    there is built in earnest.
     """
     if has_fixed_size(settings) and len(sides_px) > 1:
         raise other_size(settings, sides_px[0], sides_px[1])
@@ -67,10 +68,13 @@ def require_backbone(settings: ClassificationModel, sides_px: Sequence[int], wei
         for side_px in sides_px:
             try:
                 with torch.device("meta"):
-                    _try_out(_made(settings, _SOME_CLASSES, side_px), settings, side_px)
+                    model = _made(settings, _SOME_CLASSES, side_px)
+                    _try_out(model, settings, side_px)
             except Exception:  # noqa: BLE001 - a model may fail in any way on tensors without content; the next line reports it
-                build_backbone(settings, _SOME_CLASSES, side_px, weights=False)
-    if weights and settings.pretrained and settings.weights is None:
+                model = build_backbone(settings, _SOME_CLASSES, side_px, weights=False)
+    if weights and settings.weights is not None:
+        _weights_for(model, settings)
+    elif weights and settings.pretrained:
         _published(settings)
 
 
@@ -148,24 +152,19 @@ def _published(settings: ClassificationModel) -> Mapping[str, Tensor]:
         return state
 
 
-def _fill(model: nn.Module, state: Mapping[str, Tensor], settings: ClassificationModel) -> None:
-    """Loads all but the head, and the head where it fits; the first layer is adapted to the channels."""
-    own = model.state_dict()
-    named = {name: id(parameter) for name, parameter in model.named_parameters()}
-    head = {name for name, identity in named.items() if identity in head_of(model)}
-    first = f"{_first_convolution(model)[0]}.weight" if settings.in_channels != 3 else ""
-    given = {}
-    for name, value in state.items():
-        if name == first and value.shape[1] == 3:
-            value = adapt_input_conv(settings.in_channels, value)
-        if name in own and (name not in head or value.shape == own[name].shape):
-            given[name] = value
-    wrong = [name for name in own if name not in head and (name not in given or given[name].shape != own[name].shape)]
-    if wrong:
-        place = str(settings.weights) if settings.weights is not None else f"the weights of {settings.backbone_name}"
-        what = f"{len(wrong)} entries are missing or of another size, such as {wrong[0]}"
-        raise DataError(f"{place}: weights of another model, or for another size of images: {what}")
-    model.load_state_dict(given, strict=False)
+def _weights_for(model: nn.Module, settings: ClassificationModel) -> dict[str, Tensor]:
+    """All entries but the head's, and those where they fit; the first layer's are adapted to the channels."""
+    own, heads = model.state_dict(), head_of(model)
+    head = {name for name, parameter in model.named_parameters() if id(parameter) in heads}
+    if settings.weights is not None:
+        found = read_weights(settings.weights, own, "classification")
+    else:
+        found = FoundWeights(f"the weights of {settings.backbone_name}", _published(settings))
+    first = f"{_first_convolution(model)[0]}.weight"
+    entries = dict(found.entries)
+    if settings.in_channels != 3 and first in entries and entries[first].shape[1] == 3:
+        entries[first] = adapt_input_conv(settings.in_channels, entries[first])
+    return replace(found, entries=entries).fitted(own, head)
 
 
 @torch.no_grad()

@@ -55,14 +55,16 @@ class ClassificationData(DataSettings):
     ROLES = frozenset({"use"})
     images_dir: AbsolutePath | None = setting(
         None,
-        "one folder per class; or folders train and val with one folder per class each; or, with labels_file, the "
-        "folder that its file names are in",
+        "one folder per class; or folders train and val (training, validation, …) with one folder per class each; or, "
+        "with labels_file, the folder that its file names are in",
     )
     val_images_dir: AbsolutePath | None = setting(None, "the validation images, in the form of images_dir")
     labels_file: AbsolutePath | None = setting(
-        None, "CSV with header image,label; without images_dir its file names are relative to its own folder"
+        None,
+        "CSV with header image,label, or with other usual names, delimiters, and a column split; or JSON (lines) with "
+        "file_name and label; without images_dir its file names are relative to its own folder",
     )
-    val_labels_file: AbsolutePath | None = setting(None, "the validation images' own CSV")
+    val_labels_file: AbsolutePath | None = setting(None, "the validation images' own file of labels")
     label_separator: str = setting(
         ";", "between several labels of an image, with criterion.type bce or bce_with_logits", role="data", min_length=1
     )

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from trainer.checkpoints.weight_files import require_start
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
+from trainer.data.class_names import doubtful_classes
+from trainer.data.datasets_folder import recognised
 from trainer.data.image_contents import image_warnings
 from trainer.data.image_folders import SUFFIXES, fingerprint, left_out, stats_below, table_fingerprint
 from trainer.data.scenes.spec import KINDS, ScenesSpec
@@ -27,10 +29,13 @@ from trainer.tasks.classification.config import ClassificationConfig
 from trainer.tasks.classification.labels import (
     Reading,
     Source,
+    aside,
     classes_of,
+    labelled_tables,
     named_images,
     read_source,
     split_folders,
+    split_sources,
 )
 from trainer.tasks.classification.source_images import background_files, open_source_images, source_px, stamp_of
 from trainer.tasks.classification.transformlist import TRANSFORM_LISTS
@@ -76,15 +81,17 @@ def sources(config: ClassificationConfig, progress: OnProgress | None = None) ->
         return (Source("data.images_dir", builtin_scenes.drawn_files(spec, progress).classes_dir, None),)
     if data.labels_file is not None:
         images = data.images_dir or data.labels_file.parent
-        first = Source("data.labels_file", images, data.labels_file)
         if data.val_labels_file is None:
-            return (first,)
+            return split_sources("data.labels_file", images, data.labels_file)
+        first = Source("data.labels_file", images, data.labels_file)
         images = data.val_images_dir or data.images_dir or data.val_labels_file.parent
         return first, Source("data.val_labels_file", images, data.val_labels_file)
     assert data.images_dir is not None, "the configuration checks that there is one of them"
+    if recognised(data.images_dir):
+        return labelled_tables(data.images_dir)
     train, val = data.images_dir, data.val_images_dir
     if val is None:
-        inner, val = split_folders(train)
+        inner, val, _ = split_folders(train)
         train = inner or train
     first = Source("data.images_dir", train, None)
     return (first,) if val is None else (first, Source("data.val_images_dir", val, None))
@@ -171,7 +178,7 @@ class ClassificationFiles(FilesDefaults):
             skipped, stamp, targets = table.skipped, table.fingerprint, table.targets
             warnings = _warnings(config, table, chosen)
             description = f"{len(table.images)} images of {len(table.classes)} classes from "
-            description += " and ".join(str(source.labels_file or source.images_dir) for source in sources(config))
+            description += " and ".join(_places(config))
         behind = background_files(config)
         if behind:
             stamp = hashlib.sha256(f"{stamp} {stamp_of(behind)}".encode()).hexdigest()[:16]
@@ -214,6 +221,14 @@ def _require_apart(config: ClassificationConfig) -> None:
         raise DataError(f"{what}: keep the images in a folder of their own")
 
 
+def _places(config: ClassificationConfig) -> Iterable[str]:
+    """The files and folders that the images and their labels are in, as the configuration names them."""
+    data = config.data
+    if data.labels_file is None and recognised(data.images_dir):
+        return [str(data.images_dir)]
+    return dict.fromkeys(str(source.labels_file or source.images_dir) for source in sources(config))
+
+
 def _class_sizes(table: LabelTable, images: Iterable[int]) -> NDArray[np.int64]:
     """The number of images of each class, among these."""
     return np.bincount([label for image in images for label in table.labels[image]], minlength=len(table.classes))
@@ -231,9 +246,11 @@ def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection
             f"{what}; several labels of an image, separated by {mark!r}, need criterion.type=bce_with_logits"
         )
     warnings += left_out(table.skipped, "image", "row", "folder")
+    warnings += aside(config.data.images_dir, config.data.labels_file)
     if table.twice:
         warnings.append(f"{len(table.twice)} images are trained and validated on, such as {table.twice[0]}")
     everything = _class_sizes(table, range(len(table.images)))
+    warnings += doubtful_classes(dict(zip(table.classes, everything.tolist(), strict=True)))
     large, small = int(np.argmax(everything)), int(np.argmin(everything))
     if everything[large] > _UNEVEN * everything[small]:
         many, few = (f"{table.classes[place]} has {everything[place]}" for place in (large, small))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainer.data.datasets_folder import recognised, unpacked
 from trainer.data.image_folders import (
     OTHER_SUFFIXES,
     SUFFIXES,
@@ -16,23 +17,25 @@ from trainer.data.image_folders import (
     unreadable,
     with_nearest,
 )
-from trainer.errors import DataError, listed
-from trainer.store.csv_tables import csv_rows
+from trainer.data.split_names import TEST, TRAIN, VALIDATION, side_of
+from trainer.errors import DataError, counted, listed
+from trainer.tasks.classification.label_files import Entry, entries_of, sides_of
 
-HEADER = ("image", "label")
-TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing")
-_SIDES = (TRAIN, VALIDATION, TEST)
 _SKIP_HINT = "data.bad_samples=skip leaves them out"
 Labels = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A source of images: folders of classes, or a CSV of names in a folder. `key` names it."""
+    """A source of images: folders of classes, or a file of labels with the names of images in a folder.
+
+    `key` names it; `side` is that of the split that is read, all of it where it is empty.
+    """
 
     key: str
     images_dir: Path
     labels_file: Path | None
+    side: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,24 +58,56 @@ class LabelledImages:
     foreign: Sequence[str] = ()
 
 
-def split_folders(images_dir: Path) -> tuple[Path | None, Path | None]:
-    """The training and the validation folder inside, where the folder holds only these and perhaps a test folder.
+def split_folders(images_dir: Path) -> tuple[Path | None, Path | None, Sequence[Path]]:
+    """The training, the validation and the test folders inside, where the folder holds only such ones.
 
     Upper and lower case are equal. `DataError` where there are folders of such names and it is unclear which is which:
     classes are not called train and val.
     """
     if not images_dir.is_dir():
-        return None, None
+        return None, None, ()
     folders = sorted(path for path in images_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
-    train, held, test = ([path for path in folders if path.name.lower() in names] for names in _SIDES)
-    sides = [*train, *held, *test]
-    if len(sides) < 2:
-        return None, None
-    if len(train) == 1 and len(held) <= 1 and len(sides) == len(folders):
-        return train[0], held[0] if held else None
+    sides = {side: [path for path in folders if side_of(path.name) == side] for side in (TRAIN, VALIDATION, TEST)}
+    train, held, test = sides.values()
+    if len([*train, *held, *test]) < 2 or not (train or held):
+        return None, None, ()
+    if len(train) == 1 and len(held) <= 1 and len([*train, *held, *test]) == len(folders):
+        return train[0], held[0] if held else None, test
     named = listed([path.name for path in folders], "folder")
     advice = f"name them: data.images_dir={images_dir}/TRAIN data.val_images_dir={images_dir}/VAL"
     raise DataError(f"{images_dir}: {named}; which hold the images to train and to validate on? {advice}")
+
+
+def split_sources(key: str, images_dir: Path, labels_file: Path) -> tuple[Source, ...]:
+    """The source in a file of labels; two where its own split says what is validated on."""
+    sides = sides_of(labels_file) if labels_file.is_file() else frozenset()
+    if not sides & {TRAIN, VALIDATION, TEST}:
+        return (Source(key, images_dir, labels_file),)
+    if TRAIN not in sides:
+        raise DataError(f"{labels_file}: its split names no image to train on, only {', '.join(sorted(sides))}")
+    used = [side for side in (TRAIN, VALIDATION) if side in sides]
+    return tuple(Source(key, images_dir, labels_file, side) for side in used)
+
+
+def labelled_tables(folder: Path) -> tuple[Source, ...]:
+    """The source, or the two, in a folder of the `datasets` library."""
+    found = unpacked(folder)
+    if found.labels is None:
+        raise DataError(f"{folder}: its tables have {found.words}, but no label; data.labels_file can name some")
+    return split_sources("data.images_dir", found.images_dir, found.labels)
+
+
+def aside(images_dir: Path | None, labels_file: Path | None) -> list[str]:
+    """A warning on what is kept for a test, in folders or in the split of a file; nothing where there is none."""
+    if labels_file is None and images_dir is not None and recognised(images_dir):
+        test = unpacked(images_dir).left_out
+        kept = [f"{counted(test, 'image')} of the split test"] if test else []
+    elif labels_file is not None:
+        test = sum(entry.side == TEST for entry in entries_of(labels_file) if not entry.problem)
+        kept = [f"{counted(test, 'image')} of the split test"] if test else []
+    else:
+        kept = [f"the folder {path.name}" for path in split_folders(images_dir)[2]] if images_dir is not None else []
+    return [f"{' and '.join(kept)} left out: neither trained nor validated on"] if kept else []
 
 
 def read_source(source: Source, reading: Reading, stamp: str) -> LabelledImages:
@@ -118,25 +153,26 @@ def _in_folders(source: Source, reading: Reading) -> LabelledImages:
 
 
 def named_images(labels_file: Path) -> Iterator[str]:
-    """The images that a table names, usable or not."""
-    return (image_name(cells[0]) for _, cells in csv_rows(labels_file, HEADER))
+    """The images that a file of labels names, usable or not."""
+    return (entry.image for entry in entries_of(labels_file) if entry.image)
 
 
 def _in_table(source: Source, labels_file: Path, reading: Reading) -> LabelledImages:
     wrong: list[str] = []
     labels: dict[str, Labels] = {}
-    for row, cells in csv_rows(labels_file, HEADER):
-        name = image_name(cells[0], source.images_dir)
-        problem = _problem(name, cells, labels, reading)
-        if problem:
-            wrong.append(f"row {row}: {problem}")
+    for entry in entries_of(labels_file):
+        if source.side and (TRAIN if entry.problem else entry.side) != source.side:
             continue
-        text = cells[1]
-        split = text.split(reading.separator) if reading.separator else [text]
-        names = [label.strip() for label in split if label.strip()]
-        labels[name] = tuple(dict.fromkeys((*labels.get(name, ()), *names)))
+        entry = entry._replace(image=image_name(entry.image, source.images_dir))
+        problem = entry.problem or _problem(entry, labels, reading)
+        if problem:
+            wrong.append(f"{entry.where}: {problem}")
+            continue
+        names = [name for name in map(str.strip, _parts(entry, reading)) if name]
+        labels[entry.image] = tuple(dict.fromkeys((*labels.get(entry.image, ()), *names)))
     if wrong and not reading.skip:
-        raise DataError(f"{labels_file}: {listed(wrong, 'unusable row')}; {_SKIP_HINT}")
+        noun = wrong[0].split()[0]  # a row or an entry
+        raise DataError(f"{labels_file}: {listed(wrong, f'unusable {noun}')}; {_SKIP_HINT}")
     names, missing = existing(labels, source.images_dir)
     if missing and not reading.skip:
         near = with_nearest(missing, source.images_dir)
@@ -144,20 +180,24 @@ def _in_table(source: Source, labels_file: Path, reading: Reading) -> LabelledIm
     return LabelledImages({name: labels[name] for name in names}, len(wrong) + len(missing))
 
 
-def _problem(name: str, cells: Sequence[str], labels: Mapping[str, Labels], reading: Reading) -> str:
-    if len(cells) != len(HEADER):
-        return f"{len(cells)} cells instead of 2 (a label with commas needs quotes)"
-    label = cells[1].strip()
-    if not name:
-        return "no image name"
+def _parts(entry: Entry, reading: Reading) -> Sequence[str]:
+    """The labels of an entry, which in a text are separated where there may be several."""
+    if not isinstance(entry.label, str):
+        return entry.label
+    return entry.label.split(reading.separator) if reading.separator else [entry.label]
+
+
+def _problem(entry: Entry, labels: Mapping[str, Labels], reading: Reading) -> str:
     if reading.separator:
         return ""
-    if not label:
+    name, given = entry.image, _parts(entry, reading)
+    if not any(given):
         return f"no label of {name}"
-    if name in labels and labels[name] != (label,):
-        first = labels[name][0]
-        return f"{name} is {label}, but {first} before; several labels need criterion.type=bce_with_logits"
-    return ""
+    several = "several labels need criterion.type=bce_with_logits"
+    if len(given) > 1:
+        return f"{name} is {', '.join(given)}; {several}"
+    before = labels.get(name, ())
+    return f"{name} is {given[0]}, but {before[0]} before; {several}" if before and before != (given[0],) else ""
 
 
 def classes_of(sides: Sequence[LabelledImages]) -> tuple[str, ...]:

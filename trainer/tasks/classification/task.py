@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ from torch.nn import functional as F
 
 from trainer.data.image_contents import rendering_of
 from trainer.data.predicted import rows_of_images
-from trainer.data.splits import select
+from trainer.data.splits import Selection, select
 from trainer.errors import DataError
 from trainer.learning.criterion import summed_loss, with_reduction
 from trainer.learning.randomness import undisturbed, uniforms
 from trainer.store.arrays import OnProgress
 from trainer.store.image_files import decode
 from trainer.task.batches import Batch, part_sizes, parted, whole_weight
+from trainer.task.data_identity import DataIdentity, identity_of
 from trainer.task.defaults import TaskDefaults
+from trainer.task.pictures import Census, DataPicture, pixels_of
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.classification.backbones import (
     build_backbone,
@@ -35,7 +38,7 @@ from trainer.tasks.classification.files import LabelTable, checked_classes, read
 from trainer.tasks.classification.rows import VAL_STREAM, Labelled, TrainRows, ValRows
 from trainer.tasks.classification.scores import MOST_CLASSES, matrix_of, one_label_scores, several_label_scores
 from trainer.tasks.classification.source_images import open_source_images, source_px
-from trainer.tasks.classification.transforms import as_tensor, build_chains
+from trainer.tasks.classification.transforms import as_tensor, build_chains, normalisation_of
 
 
 class ClassificationTask(TaskDefaults):
@@ -71,7 +74,15 @@ class ClassificationTask(TaskDefaults):
             pictures.cached,
             pictures.notes,
             pictures.images.rendering.value_range,
+            identity=partial(self._identity, table, chosen),
         )
+
+    def _identity(self, table: LabelTable, chosen: Selection) -> DataIdentity:
+        def truth() -> Iterable[object]:
+            return ([table.classes[label] for label in labels] for labels in table.labels)
+
+        sides = chosen.train_split, chosen.val
+        return identity_of(table.fingerprint, table.images, truth, *sides, apart=("data.backgrounds_dir",))
 
     def build_model(self, weights: bool) -> nn.Module:
         assert self.classes, "rows are opened, or extras given, before anything else"
@@ -130,6 +141,34 @@ class ClassificationTask(TaskDefaults):
             return rows
 
         return rows_of_images(folder, config, read, found)
+
+    def pictures(self, batch: Batch) -> Sequence[DataPicture]:
+        """Images with their labels; of mixed ones, with the share of each."""
+        mean, std = normalisation_of(self.config.data.post_transforms) or (self.statistics.mean, self.statistics.std)
+        plain = not batch["images"].is_floating_point() or (batch["images"].min() >= 0 and batch["images"].max() <= 1)
+        pixels = pixels_of(batch["images"]) if plain else pixels_of(batch["images"], mean, std)
+        files = batch.get("files", [""] * len(pixels))
+        return [
+            DataPicture(image, [*self._named(labels), *([Path(file).name] if file else [])])
+            for image, labels, file in zip(pixels, batch["labels"], files, strict=True)
+        ]
+
+    def census(self) -> Census:
+        table = read_table(self.config)
+        chosen = select(self.config, len(table.images), table.held_out)
+        sides = [
+            np.bincount([label for image in side for label in table.labels[image]], minlength=len(table.classes))
+            for side in (chosen.train, chosen.val)
+        ]
+        counts = {name: (int(sides[0][n]), int(sides[1][n])) for n, name in enumerate(table.classes)}
+        return Census(counts, [table.images[image] for image in chosen.used.tolist()])
+
+    def _named(self, labels: Tensor) -> list[str]:
+        """The classes of one image, by name."""
+        if not labels.is_floating_point():
+            return [self.classes[int(labels)]]
+        shares = {self.classes[n]: float(labels[n]) for n in labels.nonzero().flatten().tolist()}
+        return [name if share == 1.0 else f"{name} ({share:.0%})" for name, share in shares.items()] or ["no label"]
 
     def extras(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "several": self.several, "built_px": self.built_px}

@@ -105,6 +105,12 @@ def build_chains(data: ClassificationData, side_px: int, source_px: int, channel
     return chains
 
 
+def normalisation_of(entries: Sequence[Any]) -> tuple[Sequence[float], Sequence[float]] | None:
+    """Mean and deviation by channel of the last `Normalize` in a list of transforms, if there is one."""
+    given = [arguments for name, arguments in map(parts_of_entry, entries) if name == "Normalize"]
+    return (given[-1]["mean"], given[-1]["std"]) if given else None
+
+
 def _described(image: Tensor) -> str:
     return f"{image.shape[0]} channels of {str(image.dtype).removeprefix('torch.')}"
 

@@ -15,6 +15,7 @@ from trainer.config.settings import (
     TrainingSettings,
     schedule_name,
 )
+from trainer.data.datasets_folder import recognised
 from trainer.tasks.detection.detectors import DETECTORS, strides_of
 from trainer.tasks.detection.model_settings import DetectionCriterion, DetectionModel
 
@@ -39,7 +40,10 @@ class DetectionData(DataSettings):
     image_size: int = setting(
         800, "square side in pixels; the budget's resolution sets it", ge=SMALLEST_PX, le=LARGEST_PX
     )
-    images_dir: AbsolutePath | None = setting(None, "folder that the annotations' file names are in")
+    images_dir: AbsolutePath | None = setting(
+        None,
+        "folder that the annotations' file names are in; or, without any, of the datasets library",
+    )
     val_images_dir: AbsolutePath | None = setting(None, "the validation images' own folder; null = images_dir")
     annotations: AbsolutePath | None = setting(None, "COCO JSON of all images, split by val_split")
     train_annotations: AbsolutePath | None = setting(None, "COCO JSON of the training images")
@@ -60,11 +64,11 @@ class DetectionData(DataSettings):
             raise ValueError("train_annotations and val_annotations belong together; one of them is missing")
         if all(pair) and self.annotations is not None:
             raise ValueError("give annotations, or train_annotations with val_annotations, not all three")
-        if named != (self.images_dir is not None):
+        if named != (self.images_dir is not None) and not (not named and recognised(self.images_dir)):
             raise ValueError("images_dir and annotations belong together; one of them is missing")
         if self.val_images_dir is not None and not all(pair):
             raise ValueError("val_images_dir belongs to val_annotations")
-        if not named and self.scenes is None:
+        if not named and self.images_dir is None and self.scenes is None:
             raise ValueError("name images_dir and annotations, or a scenes section for the built-in data")
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -14,6 +15,8 @@ import numpy as np
 from trainer.checkpoints.weight_files import require_model
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
+from trainer.data.class_names import doubtful_classes
+from trainer.data.datasets_folder import unpacked
 from trainer.data.image_contents import image_warnings, rendering_of
 from trainer.data.image_folders import left_out, table_fingerprint
 from trainer.data.scenes.spec import ScenesSpec
@@ -67,6 +70,8 @@ def sources(config: DetectionConfig, progress: OnProgress | None = None) -> tupl
         files = builtin_scenes.drawn_files(spec, progress)
         return (Source("data.annotations", files.annotations, files.images_dir),)
     assert data.images_dir is not None, "the configuration checks that it comes with the annotations"
+    if data.annotations is None and data.train_annotations is None:
+        return _of_tables(data.images_dir)
     if data.annotations is not None:
         return (Source("data.annotations", data.annotations, data.images_dir),)
     assert data.train_annotations is not None, "as above"
@@ -75,6 +80,14 @@ def sources(config: DetectionConfig, progress: OnProgress | None = None) -> tupl
         Source("data.train_annotations", data.train_annotations, data.images_dir),
         Source("data.val_annotations", data.val_annotations, data.val_images_dir or data.images_dir),
     )
+
+
+def _of_tables(folder: Path) -> tuple[Source, ...]:
+    """The boxes in a folder of the `datasets` library, with its split where it has one."""
+    found = unpacked(folder)
+    if not found.boxes:
+        raise DataError(f"{folder}: its tables have {found.words}, but no boxes")
+    return tuple(Source("data.images_dir", boxes, found.images_dir) for boxes in found.boxes)
 
 
 def read_table(config: DetectionConfig, progress: OnProgress | None = None) -> DetectionTable:
@@ -184,7 +197,11 @@ class DetectionFiles(FilesDefaults):
             warnings, targets = _warnings(config, table), f"boxes of {listed(table.classes, 'class')}"
             boxes = sum(len(objects) for objects in table.objects)
             description = f"{len(table.images)} images, {boxes} boxes of {len(table.classes)} classes from "
-            description += " and ".join(str(source.annotations) for source in sources(config))
+            named = sources(config)
+            inside = named[0].key == "data.images_dir"
+            description += " and ".join(
+                [str(config.data.images_dir)] if inside else [str(s.annotations) for s in named]
+            )
         warned = (*asked_too_much(config, chosen), *warnings)
         return chosen.summary(description, stamp, skipped, warned, targets=targets)
 
@@ -213,6 +230,8 @@ def _warnings(config: DetectionConfig, table: DetectionTable) -> tuple[str, ...]
     warnings = left_out(table.skipped, "image", "box")
     if table.twice:
         warnings.append(f"{len(table.twice)} images are trained and validated on, such as {table.twice[0]}")
+    boxes = Counter(table.classes[label] for objects in table.objects for label in objects.labels.tolist())
+    warnings += doubtful_classes({name: boxes[name] for name in table.classes})
     most = max(int((~objects.crowd).sum()) for objects in table.objects)
     if most > config.model.num_queries and not config.model.pretrained:
         warnings.append(

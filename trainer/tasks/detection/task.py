@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchvision.ops import box_convert
 from torchvision.transforms.v2.functional import normalize
 
 from trainer.data.image_contents import rendering_of
 from trainer.data.predicted import rows_of_images
-from trainer.data.splits import select
+from trainer.data.splits import Selection, select
 from trainer.data.tensors import IMAGENET_MEAN, IMAGENET_STD
 from trainer.errors import DataError
 from trainer.store.arrays import OnProgress
 from trainer.store.image_files import decode, header_of
 from trainer.task.batches import Batch, part_sizes
+from trainer.task.data_identity import DataIdentity, identity_of
 from trainer.task.defaults import TaskDefaults
+from trainer.task.pictures import Census, DataPicture, Marked, pixels_of
 from trainer.task.protocols import Parts, Rows, Scores
 from trainer.tasks.detection.augment import Picture, Sample, framed
 from trainer.tasks.detection.coco_map import coco_metrics
@@ -69,7 +73,15 @@ class DetectionTask(TaskDefaults):
             images.cached,
             (images.note,),
             images.rendering.value_range,
+            identity=partial(self._identity, table, chosen),
         )
+
+    def _identity(self, table: DetectionTable, chosen: Selection) -> DataIdentity:
+        def truth() -> Iterable[object]:
+            for one in table.objects:
+                yield [self.classes[label] for label in one.labels], one.boxes.tolist(), one.crowd.tolist()
+
+        return identity_of(table.fingerprint, table.images, truth, chosen.train_split, chosen.val)
 
     def build_model(self, weights: bool) -> nn.Module:
         if not weights and self.architecture:
@@ -140,6 +152,36 @@ class DetectionTask(TaskDefaults):
             return [self._lines(name, one.above(threshold)) for name, one in zip(names, predicted, strict=True)]
 
         return rows_of_images(folder, self.config, read, found)
+
+    def pictures(self, batch: Batch) -> Sequence[DataPicture]:
+        """Images with their boxes."""
+        counts = batch["counts"]
+        each = zip(
+            pixels_of(batch["images"]),
+            box_convert(batch["boxes"], "cxcywh", "xyxy").split(counts),
+            batch["labels"].split(counts),
+            batch.get("files", [""] * len(counts)),
+            strict=True,
+        )
+        shown = []
+        for pixels, boxes, labels, file in each:
+            named = zip(boxes.tolist(), labels.tolist(), strict=True)
+            marked = [Marked((box[0], box[1], box[2], box[3]), self.classes[label]) for box, label in named]
+            shown.append(DataPicture(pixels, [Path(file).name] if file else [], marked))
+        return shown
+
+    def census(self) -> Census:
+        """Boxes by class; crowds do not count."""
+        table = self._labelled(read_table(self.config))
+        chosen = select(self.config, len(table.images), table.held_out)
+        boxes: list[Counter[int]] = []
+        for side in (chosen.train, chosen.val):
+            boxes.append(Counter())
+            for image in side.tolist():
+                objects = table.objects[image]
+                boxes[-1].update(objects.labels[~objects.crowd].tolist())
+        counts = {name: (boxes[0][label], boxes[1][label]) for label, name in enumerate(self.classes)}
+        return Census(counts, [table.images[image] for image in chosen.used.tolist()])
 
     def extras(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "architecture": self.architecture}

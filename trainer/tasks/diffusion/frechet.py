@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from trainer.checkpoints.files import UNREADABLE
-from trainer.checkpoints.weights import content_of
+from trainer.checkpoints.weights import read_weights
 from trainer.data.splits import Indices
 from trainer.data.tensors import normalise
-from trainer.errors import ConfigError, DataError, Problem, explained, first_line
+from trainer.errors import ConfigError, Problem, explained
 from trainer.learning.randomness import untouched
 from trainer.store.image_cache import Images
 from trainer.task.batches import in_blocks
@@ -93,7 +92,6 @@ def _backbone(name: str, weights: Path | None) -> nn.Module:
 
 
 def _load(net: nn.Module, path: Path) -> None:
-    try:
-        net.load_state_dict(content_of(path))
-    except UNREADABLE as error:
-        raise DataError(f"{path}: no weights of metrics.frechet_backbone ({first_line(error)})") from None
+    wanted = net.state_dict()
+    unused = [name for name in wanted if name.split(".")[0] in _CLASSIFIER]
+    net.load_state_dict(read_weights(path, wanted, key="metrics.frechet_weights").fitted(wanted, unused), strict=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.data.captions import CaptionTable, Stamp, read_captions, usable_captions
+from trainer.data.datasets_folder import captioned, recognised
 from trainer.data.image_folders import SUFFIXES, files_below, fingerprint, stats_below, stats_of, table_fingerprint
 from trainer.errors import DataError, listed
 from trainer.tasks.diffusion.config import DiffusionData
@@ -21,6 +22,8 @@ def read_source(data: DiffusionData) -> CaptionTable:
     """The usable images of `data.dataset_path` with their captions; `DataError` says what is wrong and where."""
     if data.dataset_path is not None and not data.dataset_path.is_dir():
         raise DataError(f"{data.dataset_path}: no such folder (data.dataset_path)")
+    if _tables(data):
+        return read_captions(*captioned(_root(data)), data.bad_samples)
     place, read = _KINDS[data.dataset_name]
     images_dir, captions = place(data)
     if not images_dir.is_dir():
@@ -30,7 +33,12 @@ def read_source(data: DiffusionData) -> CaptionTable:
 
 def source_words(data: DiffusionData) -> str:
     """A description of where the captions are."""
-    return str(_KINDS[data.dataset_name][0](data)[1])
+    return str(_root(data) if _tables(data) else _KINDS[data.dataset_name][0](data)[1])
+
+
+def _tables(data: DiffusionData) -> bool:
+    """Whether images and captions are in the tables of a folder of the `datasets` library."""
+    return data.images_dir is None and data.caption_file is None and recognised(data.dataset_path)
 
 
 def _coco_place(data: DiffusionData) -> Place:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from trainer.data.caption_counts import as_read, caption_census
 from trainer.data.captions import CaptionTable
 from trainer.data.predicted import rows_of_prompts
 from trainer.data.splits import Indices, select
@@ -22,7 +24,9 @@ from trainer.learning.randomness import normals, uniforms
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images
 from trainer.task.batches import Batch, part_sizes, parted, to_device, whole_weight
+from trainer.task.data_identity import identity_of
 from trainer.task.defaults import TaskDefaults
+from trainer.task.pictures import Census, DataPicture, pixels_of
 from trainer.task.protocols import Rows, Scores
 from trainer.tasks.diffusion.config import DiffusionConfig
 from trainer.tasks.diffusion.files import open_images, prompt_in, read_table
@@ -53,6 +57,19 @@ class DiffusionTask(TaskDefaults):
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
+        return self._opened(everything, image_size, progress)
+
+    def rows_to_show(self, progress: OnProgress | None = None) -> Rows:
+        """Without an autoencoder that would first be trained on the images."""
+        return self._opened(progress=progress, frozen=False)
+
+    def _opened(
+        self,
+        everything: bool = False,
+        image_size: int | None = None,
+        progress: OnProgress | None = None,
+        frozen: bool = True,
+    ) -> Rows:
         config, data = self.config, self.config.data
         table = read_table(config)
         chosen = select(config, len(table.images))
@@ -63,10 +80,11 @@ class DiffusionTask(TaskDefaults):
         used = shown_images if everything else chosen.used
         self.side_px = image_size or data.image_size
         images = open_images(config, table, used, self.side_px, progress)
-        note = self.frozen.trained_on(
-            [table.images[n] for n in chosen.train_split.tolist()], progress, images.rendering
-        )
-        self._open_frechet(images, shown_images, table)
+        note = ""
+        if frozen:
+            trained_on = [table.images[n] for n in chosen.train_split.tolist()]
+            note = self.frozen.trained_on(trained_on, progress, images.rendering)
+            self._open_frechet(images, shown_images, table)
         levels, plain = config.diffusion.num_train_timesteps, config.training.overfit
         shown, texts = Shown(images), self._texts()
         return Rows(
@@ -76,6 +94,8 @@ class DiffusionTask(TaskDefaults):
             images.cached,
             (images.note, note),
             images.rendering.value_range,
+            identity=partial(identity_of, table.fingerprint, table.images, lambda: table.captions,
+                             chosen.train_split, chosen.val, ("data.vocab_path",)),
         )  # fmt: skip
 
     def precompute(self, model: nn.Module, rows: Rows, progress: OnProgress | None = None) -> Rows:
@@ -143,6 +163,20 @@ class DiffusionTask(TaskDefaults):
             ]
 
         return rows_of_prompts(folder, self.config, lambda name: prompt_in(folder / name), made)
+
+    def pictures(self, batch: Batch) -> Sequence[DataPicture]:
+        """Images with their caption, in the words of the vocabulary where there is one."""
+        if "words" in batch:
+            texts = [as_read(caption, self._words()) for caption in batch["words"].tolist()]
+        else:
+            texts = batch["captions"]
+        files = batch.get("files", [""] * len(texts))
+        each = zip(pixels_of(batch["images"]), texts, files, strict=True)
+        return [DataPicture(image, [text, *([Path(file).name] if file else [])]) for image, text, file in each]
+
+    def census(self) -> Census:
+        table = read_table(self.config)
+        return caption_census(table, select(self.config, len(table.images)), self.vocabulary)
 
     def extras(self) -> dict[str, Any]:
         return {"vocabulary": self.vocabulary and dict(self.vocabulary.plain()), **self.frozen.extras()}

@@ -1,0 +1,20 @@
+"""The usual names of the sides of a split, as folders and tables have them. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+
+TRAIN, VALIDATION, TEST = SIDES = "train", "val", "test"
+_NAMES = {
+    TRAIN: ("train", "training", "trn"),
+    VALIDATION: ("val", "valid", "validate", "validation", "dev", "eval", "evaluation"),
+    TEST: ("test", "testing", "tst"),
+}
+_SIDE = {name: side for side, names in _NAMES.items() for name in names}
+_AROUND = re.compile(r"[\s_-]*(set|split|data|images|imgs)?[\s_-]*((19|20)\d\d)?$")  # as in train_set, val2017
+
+
+def side_of(name: str) -> str:
+    """The side of the split that a folder, or a word in a table, stands for; empty for any other name."""
+    plain = name.strip().lower()
+    return _SIDE.get(plain) or _SIDE.get(_AROUND.sub("", plain), "")
