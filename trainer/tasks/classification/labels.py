@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer.data.image_folders import OTHER_SUFFIXES, SUFFIXES, existing, files_below, image_name, unreadable
 from trainer.errors import DataError, listed
-from trainer.store.csv_tables import csv_rows
+from trainer.store.csv_tables import csv_rows, swallowed
 
 HEADER = ("image", "label")
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing")
@@ -135,6 +135,8 @@ def _in_table(source: Source, labels_file: Path, reading: Reading) -> LabelledIm
 
 
 def _problem(cells: Sequence[str], labels: Mapping[str, Labels], reading: Reading) -> str:
+    if torn := swallowed(cells):
+        return torn
     if len(cells) != len(HEADER):
         return f"{len(cells)} cells instead of 2 (a label with commas needs quotes)"
     name, label = image_name(cells[0]), cells[1].strip()
