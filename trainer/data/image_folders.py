@@ -10,15 +10,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import compress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from joblib import Parallel, delayed
 from PIL import Image
 
 from trainer.errors import DataError, listed, plural
-from trainer.store.cache_folder import cache_dir
+from trainer.store.cache_folder import remembered
 from trainer.store.image_cache import undecodable
-from trainer.store.text import write_whole
 
 SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
@@ -80,10 +78,11 @@ def file_stats(folder: Path, prefix: str = "", above: frozenset[tuple[int, int]]
 def table_fingerprint(folder: Path, table: Path, named: Callable[[], Iterable[str]]) -> str:
     """A digest of the state of a table and of the images in `folder` that it names.
 
-    `named` reads their names from it, once for each content, because large tables take long to read.
+    `named` reads their names from it, once for each content and folder, because large tables take long to read.
     """
     digest = hashlib.sha256(table.read_bytes()).hexdigest()
-    names = _remembered("names", digest[:32], lambda: list(dict.fromkeys(named())))
+    key = hashlib.sha256(f"{digest} {folder}".encode()).hexdigest()[:32]
+    names = remembered("names", key, lambda: list(dict.fromkeys(named())))
     return fingerprint(stats_of(folder, names), digest)
 
 
@@ -128,25 +127,14 @@ def existing(names: Iterable[str], folder: Path) -> tuple[list[str], list[str]]:
 def unreadable(names: Sequence[str], folder: Path, fingerprint: str) -> frozenset[str]:
     """Files that do not decode, determined once for each state of the data and kept in the cache folder."""
     paths = (folder / name for name in names)
-    failing = _remembered("unreadable", fingerprint, lambda: sorted(compress(names, undecodable(paths, 16))))
+    failing = remembered("unreadable", fingerprint, lambda: sorted(compress(names, undecodable(paths, 16))))
     return frozenset(failing)
 
 
 def sizes(names: Sequence[str], folder: Path, fingerprint: str) -> dict[str, tuple[int, int]]:
     """Width and height of each file from its header, (0, 0) where it has none; kept in the cache folder, too."""
-    kept = _remembered("sizes", fingerprint, lambda: _measured(names, folder))
+    kept = remembered("sizes", fingerprint, lambda: _measured(names, folder))
     return {name: (width, height) for name, (width, height) in kept.items()}
-
-
-def _remembered(what: str, fingerprint: str, find: Callable[[], Any]) -> Any:
-    path = cache_dir() / what / f"{fingerprint}.json"
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
-    result = find()
-    with suppress(OSError):  # without a cache folder it is computed again next time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(result))
-    return result
 
 
 def _measured(names: Sequence[str], folder: Path) -> dict[str, tuple[int, int]]:
