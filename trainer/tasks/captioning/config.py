@@ -13,7 +13,11 @@ from trainer.config.settings import CriterionSettings, DataSettings, RunConfig
 class CaptioningData(DataSettings):
     ROLES = frozenset({"use"})
     images_dir: AbsolutePath | None = setting(None, "folder of images")
-    caption_file: AbsolutePath | None = setting(None, "CSV with header image,caption; an image may have many rows")
+    caption_file: AbsolutePath | None = setting(
+        None,
+        "the captions: a CSV (image,caption or such columns; commas, semicolons, tabs or bars), JSON, JSON lines, "
+        "COCO's or Karpathy's JSON, or tokens of Flickr8k; an image may have many",
+    )
     vocab_path: AbsolutePath | None = setting(
         None,
         "JSON with word_to_idx and freq_threshold: loaded where it exists, else built and saved there",
@@ -28,7 +32,7 @@ class CaptioningData(DataSettings):
         ge=0,
         le=100,
     )
-    freq_threshold: int = setting(5, "words seen less often become <UNK>", role="loss", search=(1, 100), ge=1)
+    freq_threshold: int = setting(5, "words seen less often become <UNK>", role=("loss", "data"), search=(1, 100), ge=1)
 
     @model_validator(mode="after")
     def _some_data(self) -> Self:
@@ -76,6 +80,13 @@ class CaptioningEvaluation(Section):
 class CaptioningMetrics(Section):
     bleu: bool = setting(True, "corpus BLEU; off, the validation loss is the metric")
     use_sacrebleu_if_available: bool = setting(True, "by sacrebleu, else by nltk")
+    bleu_tokenize: Literal["auto", "13a", "intl", "zh", "char", "ja-mecab", "ko-mecab"] = setting(
+        "auto",
+        "sacrebleu's tokenizer. auto: by the script of the captions, 13a for Latin, Cyrillic and Greek, zh for "
+        "Chinese, char for Japanese and other scripts without blanks, intl for the rest; ja-mecab and ko-mecab are "
+        "extras of sacrebleu",
+        role="study",
+    )
 
 
 class CaptioningConfig(RunConfig):

@@ -23,7 +23,7 @@ from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tasks.captioning.decode import beam_search
 from trainer.tasks.captioning.features import with_features
-from trainer.tasks.captioning.files import CaptioningFiles, open_images, read_table, resize_px
+from trainer.tasks.captioning.files import bleu_tokens, open_images, read_table, require_bleu, resize_px
 from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.rows import Crops, Seen, TrainRows, ValRows, parted
 
@@ -34,13 +34,16 @@ class CaptioningTask:
     def __init__(self, config: CaptioningConfig, extras: Mapping[str, Any] | None = None) -> None:
         self.config = config
         self.vocabulary = Vocabulary(dict(extras["word_to_idx"]), extras["freq_threshold"]) if extras else None
-        self.scored_by_bleu = CaptioningFiles.metric(config).name == "bleu"
+        self.scored_by_bleu = config.metrics.bleu
+        self.bleu_tokenizer: str | None = None  # of sacrebleu
 
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
         table = read_table(self.config)
-        chosen = select(self.config, len(table.images))
+        require_bleu(self.config)
+        self.bleu_tokenizer = bleu_tokens(self.config, table)
+        chosen = select(self.config, len(table.images), table.held_out)
         data = self.config.data
         if self.vocabulary is None:
             texts = [caption for image in chosen.train_split for caption in table.captions[image]]
@@ -103,7 +106,7 @@ class CaptioningTask:
         metrics = {"val_loss": float(total / weight)}
         if self.scored_by_bleu:
             use = self.config.metrics.use_sacrebleu_if_available
-            metrics["bleu"] = corpus_bleu(hypotheses, references, use)
+            metrics["bleu"] = corpus_bleu(hypotheses, references, use, self.bleu_tokenizer)
         shown = zip(files, references, hypotheses, strict=True)
         samples = [{"image": f, "references": r, "predictions": [h]} for f, r, h in shown]
         return Scores(metrics, samples[: self.config.evaluation.samples])

@@ -54,7 +54,7 @@ class DiffusionTask(TaskDefaults):
     ) -> Rows:
         config, data = self.config, self.config.data
         table = read_table(config)
-        chosen = select(config, len(table.images))
+        chosen = select(config, len(table.images), table.held_out)
         if config.text_encoder.type == "builtin" and self.vocabulary is None:
             captions = [caption for image in chosen.train_split for caption in table.captions[image]]
             self.vocabulary = vocabulary_for(captions, data.freq_threshold, data.vocab_path)
