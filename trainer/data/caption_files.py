@@ -218,7 +218,7 @@ def _of_text(path: Path, text: str, images_dir: Path) -> CaptionsFound:
             return _table(path, text, delimiter, names, columns)
     for delimiter, cells in headers.items():
         if len(cells) > 1 and len(cells[0]) <= _LONGEST_NAME and existing([image_name(cells[0])], images_dir)[0]:
-            numbered = len(cells) == 3 and cells[1].isdigit()
+            numbered = len(cells) > 2 and cells[1].isdigit()
             return _table(path, text, delimiter, ["image", "number", "caption"] if numbered else ["image", "caption"])
     found_first = first.strip()[:80] or "nothing"
     others = "or columns such as file_name,text; semicolons, tabs and bars will do, and JSON"
