@@ -179,5 +179,5 @@ def coverage(
     words = list(given.word_to_idx) if given is not None else []
     about = json.dumps([stamp, hashlib.sha256(train_split.tobytes()).hexdigest(), freq_threshold, RULES, words])
     key = hashlib.sha256(about.encode()).hexdigest()[:32]
-    counts = remembered("coverage", key, count) if stamp else count()
-    return Coverage(*counts, freq_threshold, vocab_path if given is not None else None)
+    known, unknown_share = remembered("coverage", key, count) if stamp else count()
+    return Coverage(known, unknown_share, freq_threshold, vocab_path if given is not None else None)
