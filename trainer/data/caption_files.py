@@ -97,7 +97,11 @@ def _raw(text: Any) -> Any:
 
 def _half_a_character(text: str) -> bool:
     """Whether a text holds half of a surrogate pair, as damaged JSON does, which no file can be written with."""
-    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def captions_in(path: Path, images_dir: Path) -> CaptionsFound:

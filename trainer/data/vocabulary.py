@@ -72,7 +72,10 @@ class Vocabulary:
 
 def build_vocabulary(captions: Iterable[str], freq_threshold: int) -> Vocabulary:
     """Words seen at least `freq_threshold` times, most frequent first, ties in the order of the alphabet."""
-    counts = Counter(word for caption in captions for word in tokenize(caption))
+    return _of_counts(Counter(word for caption in captions for word in tokenize(caption)), freq_threshold)
+
+
+def _of_counts(counts: Counter[str], freq_threshold: int) -> Vocabulary:
     kept = sorted((word for word, n in counts.items() if n >= freq_threshold), key=lambda w: (-counts[w], w))
     return Vocabulary({word: index for index, word in enumerate([*SPECIAL, *kept])}, freq_threshold)
 
@@ -171,10 +174,13 @@ def coverage(
     given = load_vocabulary(vocab_path, freq_threshold) if vocab_path is not None and vocab_path.exists() else None
 
     def count() -> tuple[int, float]:
-        texts = [caption for image in train_split.tolist() for caption in captions_of(image)]
-        vocabulary = given or build_vocabulary(texts, freq_threshold)
-        known = [word in vocabulary.word_to_idx for text in texts for word in vocabulary.split(text)]
-        return len(vocabulary) - len(SPECIAL), 1.0 - sum(known) / max(1, len(known))
+        split = given.split if given is not None else tokenize
+        seen = Counter(word for image in train_split.tolist() for text in captions_of(image) for word in split(text))
+        vocabulary = given or _of_counts(seen, freq_threshold)
+        known = sum(
+            n for word, n in seen.items() if all(part in vocabulary.word_to_idx for part in vocabulary.split(word))
+        )
+        return len(vocabulary) - len(SPECIAL), 1.0 - known / max(1, seen.total())
 
     words = list(given.word_to_idx) if given is not None else []
     about = json.dumps([stamp, hashlib.sha256(train_split.tobytes()).hexdigest(), freq_threshold, RULES, words])

@@ -6,6 +6,7 @@ Annex 44.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -21,7 +22,7 @@ _ALONE = (
 _EXTENDING = r"[\p{M}\u200c\u200d]"  # marks and zero-width joiners belong to the letter before them
 _IN_WORD = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200c\u200d]--{_ALONE}]"
 _IN_NUMBER = r"(?<=\p{Nd})[.,\u066b\u066c\uff0e\uff0c](?=\p{Nd})"  # 3.50 and 1,000 are one token, also in Arabic
-_PART = rf"(?:{_IN_WORD}|{_IN_NUMBER})+"
+_PART = rf"{_IN_WORD}+(?:{_IN_NUMBER}{_IN_WORD}+)*"
 # A stacked consonant of Khmer or Burmese stays with the one above it. What is neither letter nor number is a token for
 # itself, an emoji with all that it is made of.
 _TOKEN = regex.compile(
@@ -29,6 +30,9 @@ _TOKEN = regex.compile(
     rf"|{_ALONE}(?:[\u0e33\u0eb3]|{_EXTENDING}|(?<=[\u1039\u17d2]){_ALONE})*"
     rf"|(?!\s)\X{_EXTENDING}*"
 )
+# The same for ASCII, which is most of all captions, and several times as fast.
+_ASCII_PART = r"\w+(?:(?<=\d)[.,](?=\d)\w+)*"
+_ASCII_TOKEN = re.compile(rf"{_ASCII_PART}(?:['-]{_ASCII_PART})*|[^\w\s]", re.ASCII)
 # Signs of direction, soft hyphens and the like are not seen; of these only joiners and the letters of flags count.
 _UNSEEN = regex.compile(r"(?V1)[\p{Cf}--[\u200b\u200c\u200d\U000e0020-\U000e007f]]+")
 _BLANK = regex.compile(r"[\p{Cc}\p{Cs}\u200b]+")
@@ -50,7 +54,8 @@ def normal(caption: str) -> str:
 
 def tokenize(caption: str) -> list[str]:
     """Lower-case words, numbers and single marks; of scripts without blanks the characters with their marks."""
-    return [str(token) for token in _TOKEN.findall(normal(caption))]
+    text = normal(caption)
+    return _ASCII_TOKEN.findall(text) if text.isascii() else [str(token) for token in _TOKEN.findall(text)]
 
 
 def joined(words: Iterable[str]) -> str:
