@@ -52,6 +52,7 @@ FORMS: dict[str, tuple[str, str]] = {
     "CSV (filename, title)": ("a.csv", "id,title,Filename\n" + "".join(f"7,{quoted(t)},./{n}\n" for n, t in ROWS)),
     "CSV without a header": ("captions.txt", lines(",")),
     "semicolon-separated (image_path, description)": ("a.csv", lines(";", "image_path;description")),
+    "semicolon-separated (image, caption)": ("b.csv", f"sep=;\r\n{lines(';', 'Image;Caption')}"),
     "tab-separated (filepath, caption)": ("a.tsv", lines("\t", "filepath\tcaption")),
     "tab-separated without a header": ("a.tsv", lines("\t")),
     "Flickr8k's tokens": ("Flickr8k.token.txt", "".join(f"{n}#{k % 2}\t{t}\n" for k, (n, t) in enumerate(ROWS))),

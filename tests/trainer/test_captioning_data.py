@@ -58,7 +58,8 @@ def test_sound_data_are_counted(data: dict[str, Any]) -> None:
         (lambda raw: raw + b"3.png,caf\xe9\n", r"captions\.csv, row 22: not UTF-8"),
         (lambda raw: raw + b'3.png,"open\n', r"captions\.csv, line 22: not a readable CSV"),
         (lambda raw: raw + b'3.png,"open\n4.png,x\n', r"captions\.csv, line 22: not a readable CSV .*up to line 23"),
-        (lambda raw: raw + b'3.png,"open\n4.png,"x"\n5.png,y\n', r"captions\.csv, line 22: not a readable CSV"),
+        (lambda raw: raw + b'3.png,"open\n4.png,"x"\n5.png,y\n6.png,"a" b\n', r"2 unusable rows: row 22: its quotes "
+         "are wrong .* up to line 23.; .*, row 25: its quotes are wrong .*written twice"),
         (lambda raw: raw + b'3.png,"open\n4.png,x\n5.png,6"\n7.png,\n', "2 unusable rows: row 22: a cell in "
          "quotes goes on over 3 lines; close the quote .*, row 25: empty caption of 7.png; data.bad_samples=skip"),
         (lambda raw: raw + b'3.png,"two\nlines"\n', "row 22: a cell in quotes goes on over 2 lines; .*in one line"),

@@ -36,6 +36,7 @@ _CAPTIONS = (
 _SPLIT = "split"
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _LONGEST_NAME = 255
+_EXCEL_HINT = re.compile(r"\Asep=[,;\t|](?=[\r\n])")  # Excel's own first line, of which an empty one is left
 _FLICKR_TOKENS = re.compile(r"[^\t]+#\d+\t")
 _EXPECTED = (
     "expected COCO captions, a mapping with lists of images and annotations, or Karpathy's JSON, or a list or lines of "
@@ -206,6 +207,7 @@ def _columns(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def _of_text(path: Path, text: str, images_dir: Path) -> CaptionsFound:
+    text = _EXCEL_HINT.sub("", text)
     first = next((line for line in _lines(text) if line.strip()), "")
     if _FLICKR_TOKENS.match(first):
         found = CaptionsFound("Flickr8k's tokens")
@@ -232,10 +234,9 @@ def _of_text(path: Path, text: str, images_dir: Path) -> CaptionsFound:
 def _first_cells(path: Path, line: str, delimiter: str) -> list[str]:
     """The cells of a table's first line, stripped."""
     try:
-        rows = list(cells_by_line(path, line, delimiter))
-    except DataError:
+        return [cell.strip() for _, cells in cells_by_line(path, line, delimiter) for cell in cells]
+    except DataError:  # its quotes are of another kind of table
         return []
-    return [cell.strip() for cell in rows[0][1]] if rows else []
 
 
 def _table(
@@ -263,9 +264,8 @@ def _table(
 
 
 def _torn(cells: Sequence[str], columns: int, delimiter: str) -> str:
-    if len(cells) != columns:
-        return swallowed(cells) or f"{len(cells)} cells instead of {columns} (a caption with {delimiter}s needs quotes)"
-    return swallowed(cells)
+    advice = f"a caption with {delimiter}s needs quotes"
+    return swallowed(cells) or ("" if len(cells) == columns else f"{len(cells)} cells instead of {columns} ({advice})")
 
 
 def _lines(text: str) -> list[str]:

@@ -27,28 +27,44 @@ def csv_rows(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]
     yield from rows
 
 
+class TornRow(list[str]):
+    """What is left of a row whose quotes are wrong: nothing but the mistake in it."""
+
+    def __init__(self, mistake: str) -> None:
+        super().__init__([""])
+        self.mistake = mistake
+
+
 def cells_by_line(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The cells of each row of a text that is not blank, header included, with the number of its first line.
 
-    `DataError` where a row's quotes are wrong; it names the row's first line.
+    A row with wrong quotes is a `TornRow`. `DataError` where a quote stays open to the end of the text.
     """
     rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    first = 1
-    try:
-        for cells in rows:
-            if cells:
-                yield first, cells
-            first = rows.line_num + 1
-    except csv.Error as error:
-        to = f" up to line {rows.line_num}" if rows.line_num > first else ""
-        raise DataError(f"{path}, line {first}: not a readable CSV ({error}{to}); is a quote missing?") from None
+    while True:
+        first = rows.line_num + 1
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            to = f" up to line {rows.line_num}" if rows.line_num > first else ""
+            if "unexpected end" in str(error):
+                raise DataError(
+                    f"{path}, line {first}: not a readable CSV ({error}{to}); is a quote missing?"
+                ) from None
+            cells = TornRow(f"its quotes are wrong ({error}{to}); a quote in a cell is written twice")
+        if cells:
+            yield first, cells
 
 
-def swallowed(cells: Iterable[str]) -> str:
-    """What is wrong with a row in which a cell holds a line end; empty for any other.
+def swallowed(cells: Sequence[str]) -> str:
+    """What is wrong with the quotes of a row, or with a line end in a cell; empty for any other.
 
     A quote that is not closed makes its cell go on over the rows that follow.
     """
+    if isinstance(cells, TornRow):
+        return cells.mistake
     lines = sum(cell.count("\n") or cell.count("\r") for cell in cells)
     if not lines:
         return ""
