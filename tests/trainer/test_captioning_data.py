@@ -75,6 +75,12 @@ def test_a_fault_is_named(change: Callable[[bytes], bytes], words: str, data: di
     assert str(path.parent) in str(caught.value)
 
 
+def test_captions_longer_than_any_that_is_written_are_warned_of(data: dict[str, Any]) -> None:
+    assert check_data(config_of(data, evaluation__max_length=8)).warnings == ()
+    (said,) = check_data(config_of(data, evaluation__max_length=7)).warnings
+    assert said == "100% of the training captions have more words than evaluation.max_length=7: raise it"
+
+
 def test_faults_of_both_kinds_are_said_at_once(data: dict[str, Any]) -> None:
     rewrite(data, lambda raw: raw + b"3.png,\na.png,x\n")
     words = r"1 unusable row: row 22: empty caption of 3\.png; .*: 1 missing image: a\.png; data\.bad_samples=skip"

@@ -129,10 +129,11 @@ def load_vocabulary(path: Path, freq_threshold: int) -> Vocabulary:
 @dataclass(frozen=True)
 class Coverage:
     """How much of a training split's captions a vocabulary knows: its number of words, without the special ones, and
-    the share of unknown words in the captions."""
+    the share of unknown words in the captions. `lengths[n]` captions have n words."""
 
     known: int
     unknown_share: float
+    lengths: Sequence[int]
     freq_threshold: int
     vocab_path: Path | None  # where the vocabulary was given
 
@@ -141,6 +142,10 @@ class Coverage:
         """The coverage in words."""
         size = counted(self.known, "word")
         return f"a vocabulary of {size}, to which {self.unknown_share:.1%} of the training captions' words are unknown"
+
+    def longer_than(self, words: int) -> float:
+        """The share of captions with more words."""
+        return sum(self.lengths[words + 1 :]) / max(1, sum(self.lengths))
 
     @property
     def warnings(self) -> list[str]:
@@ -173,17 +178,23 @@ def coverage(
     """
     given = load_vocabulary(vocab_path, freq_threshold) if vocab_path is not None and vocab_path.exists() else None
 
-    def count() -> tuple[int, float]:
+    def count() -> tuple[int, float, list[int]]:
         split = given.split if given is not None else tokenize
-        seen = Counter(word for image in train_split.tolist() for text in captions_of(image) for word in split(text))
+        seen, lengths = Counter[str](), Counter[int]()
+        for image in train_split.tolist():
+            for text in captions_of(image):
+                words = split(text)
+                seen.update(words)
+                lengths[len(words)] += 1
         vocabulary = given or _of_counts(seen, freq_threshold)
         known = sum(
             n for word, n in seen.items() if all(part in vocabulary.word_to_idx for part in vocabulary.split(word))
         )
-        return len(vocabulary) - len(SPECIAL), 1.0 - known / max(1, seen.total())
+        by_length = [lengths[n] for n in range(max(lengths, default=0) + 1)]
+        return len(vocabulary) - len(SPECIAL), 1.0 - known / max(1, seen.total()), by_length
 
-    words = list(given.word_to_idx) if given is not None else []
-    about = json.dumps([stamp, hashlib.sha256(train_split.tobytes()).hexdigest(), freq_threshold, RULES, words])
+    given_words = list(given.word_to_idx) if given is not None else []
+    about = json.dumps([stamp, hashlib.sha256(train_split.tobytes()).hexdigest(), freq_threshold, RULES, given_words])
     key = hashlib.sha256(about.encode()).hexdigest()[:32]
-    known, unknown_share = remembered("coverage", key, count) if stamp else count()
-    return Coverage(known, unknown_share, freq_threshold, vocab_path if given is not None else None)
+    known, unknown_share, lengths = remembered("coverage", key, count) if stamp else count()
+    return Coverage(known, unknown_share, lengths, freq_threshold, vocab_path if given is not None else None)

@@ -73,7 +73,7 @@ class CaptioningCriterion(CriterionSettings):
 
 class CaptioningEvaluation(Section):
     beam_size: int = setting(3, "beams in decoding; 1 is greedy (a search decodes greedily)", ge=1, le=50)
-    max_length: int = setting(40, "longest caption in words", ge=1, le=500)
+    max_length: int = setting(40, "longest caption in words; in scripts without blanks, in characters", ge=1, le=500)
     samples: int = setting(6, "validation images whose captions are kept for the report", ge=0, le=100)
 
 

