@@ -21,11 +21,15 @@ from trainer.api import (
 
 
 class DataChecks:
-    """The checks of one study. `full` describes the data of the base; it is None where `mistake` says what is wrong."""
+    """The checks of one study. `full` describes the data of the base; it is None where `mistake` says what is wrong.
+
+    `warnings` are those about the data of trials that the base does not have.
+    """
 
     def __init__(self, base: RunConfig) -> None:
         self.full: DataSummary | None = None
         self.mistake = ""
+        self.warnings: list[str] = []
         self._base = base.plain()
         self._keys = [key for key in known_keys(base.task) if reads_data(base.task, key)]
         try:
@@ -40,7 +44,10 @@ class DataChecks:
         values = self._values(config)
         if values not in self._results:
             try:
-                self._results[values] = self._other_targets(check_data(config))
+                summary = check_data(config)
+                known = (*self.warnings, *(self.full.warnings if self.full is not None else ()))
+                self.warnings += [warning for warning in summary.warnings if warning not in known]
+                self._results[values] = self._other_targets(summary)
             except DataError as error:
                 self._results[values] = str(error)
         if self._results[values] not in ("", self.mistake):

@@ -102,7 +102,8 @@ def make_plan(request: Request) -> tuple[Plan, DataSummary]:
         full_steps_per_epoch=-(-full.train_rows // group),
         full_images=full.train_images,
     )
-    notes = (*start.assumed, *plan_notes(plan, given.budget, strategy, full, summary))
+    of_trials = [f"warning: in some trials, {warning}" for warning in (checks.warnings if checks is not None else ())]
+    notes = (*start.assumed, *plan_notes(plan, given.budget, strategy, full, summary), *of_trials)
     return replace(plan, notes=notes), summary
 
 

@@ -166,7 +166,7 @@ def test_every_kind_of_unusable_data_is_said_before_anything_runs(box: NewBox) -
     captions = Path(data["data.caption_file"])
     whole = captions.read_text(encoding="utf-8")
     cases = {
-        whole.replace("image,caption", "file,text", 1): "the header must be image,caption",
+        whole.replace("image,caption", "id,words", 1): "the header must be image,caption",
         whole + "999.png,gone\n998.png,gone too\n": "2 missing images: 999.png, 998.png",
         whole + "000.png,\n": "empty caption of 000.png",
         "image,caption\n": "no usable caption",

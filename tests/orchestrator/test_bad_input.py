@@ -283,9 +283,9 @@ GOOD = "".join(f"{number}.jpg,a red square\n" for number in range(4))
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (GOOD, "captions.csv: the header must be image,caption; found 0.jpg,a red square"),
+        ("9.jpg,a red square\n" + GOOD, "captions.csv: the header must be image,caption; found 9.jpg,a red square"),
         ("", "the header must be image,caption; found nothing"),
-        ("image,text\n" + GOOD, "the header must be image,caption; found image,text"),
+        ("id,words\n" + GOOD, "the header must be image,caption; found id,words"),
         ("image,caption\n", "captions.csv: no usable caption in it"),
         ("image,caption\n" + GOOD + "7.jpg,x\n8.jpg,x\n", "2 missing images: 7.jpg, 8.jpg; data.bad_samples=skip"),
         ("image,caption\n" + "".join(f"{n},x\n" for n in range(10, 20)), "10 missing images: 10, 11, 12, 13, 14 and 5"),
@@ -326,7 +326,7 @@ def test_no_such_file_of_weights(refused: Command, captions: Path) -> None:
 
 
 def test_mistakes_in_data_and_trials_together(refused: Command, captions: Path) -> None:
-    captions.write_text(GOOD, encoding="utf-8")
+    captions.write_text("id,words\n" + GOOD, encoding="utf-8")
     trials_file(captions.parent, [{"model.droput": 1}])
     said = refused("trials.json", *DATA).stderr
     assert "the header must be" in said

@@ -280,6 +280,15 @@ def test_a_metric_of_its_own_outlives_another_loss(make: Make) -> None:
     assert any(LOSS_NOTE in note for note in make({"trials": trials}, "metrics.bleu=false").notes)
 
 
+def test_warnings_about_the_data_of_a_trial_are_shown_once(make: Make) -> None:
+    trials = [{"data.freq_threshold": n} for n in (1, 5000, 5000)] + [{LR: 0.1}]
+    said = [note for note in make({"trials": trials}).notes if "freq_threshold" in note]
+    (only,) = said
+    assert only.startswith(
+        "warning: in some trials, no word of the training captions is frequent enough for data.freq_thr"
+    )
+
+
 def test_the_price_counts_trials_epochs_and_repeats(make: Make) -> None:
     plan = make({"trials": [{LR: 0.1}, {LR: 0.2}, {LR: 0.1}], "promote": {"top": 2, "seeds": 2}})
     lines = list(price_words(plan, price_of(plan, {})))

@@ -48,8 +48,7 @@ def test_sound_data_are_counted(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda raw: raw.split(b"\n", 1)[1], r"header must be image,caption; found 0\.png"),
-        (lambda raw: raw.replace(b"image,caption", b"caption,image", 1), "header must be image,caption; found caption"),
+        (lambda raw: raw.replace(b"image,caption", b"id,words", 1), "header must be image,caption; found id,words"),
         (lambda _raw: b"", "found nothing"),
         (lambda raw: raw + b"image,caption\n", "1 unusable row: row 22: the header a second time"),
         (lambda raw: raw + b"3.png,   \n", r"row 22: empty caption of 3\.png"),
@@ -58,15 +57,28 @@ def test_sound_data_are_counted(data: dict[str, Any]) -> None:
         (lambda raw: raw + b"3.png\n", "row 22: 1 cells instead of 2"),
         (lambda raw: raw + b"3.png,caf\xe9\n", r"captions\.csv, row 22: not UTF-8"),
         (lambda raw: raw + b'3.png,"open\n', r"captions\.csv, line 22: not a readable CSV"),
+        (lambda raw: raw + b'3.png,"open\n4.png,x\n', r"captions\.csv, line 22: not a readable CSV .*up to line 23"),
+        (lambda raw: raw + b'3.png,"open\n4.png,"x"\n5.png,y\n6.png,"a" b\n', r"2 unusable rows: row 22: its quotes "
+         "are wrong .* up to line 23.; .*, row 25: its quotes are wrong .*written twice"),
+        (lambda raw: raw + b'3.png,"open\n4.png,x\n5.png,6"\n7.png,\n', "2 unusable rows: row 22: a cell in "
+         "quotes goes on over 3 lines; close the quote .*, row 25: empty caption of 7.png; data.bad_samples=skip"),
+        (lambda raw: raw + b'3.png,"two\nlines"\n', "row 22: a cell in quotes goes on over 2 lines; .*in one line"),
+        (lambda raw: raw.decode().encode("utf-16")[2:], r"captions\.csv, row 1: not UTF-8 text"),
         (lambda raw: raw + b"a.png,x\nb.png,y\n", r"2 missing images: a\.png, b\.png; data\.bad_samples=skip"),
         (lambda raw: raw.split(b"\n", 1)[0] + b"\n", "no usable caption"),
     ],
-)
+)  # fmt: skip
 def test_a_fault_is_named(change: Callable[[bytes], bytes], words: str, data: dict[str, Any]) -> None:
     path = rewrite(data, change)
     with pytest.raises(DataError, match=words) as caught:
         check_data(config_of(data))
     assert str(path.parent) in str(caught.value)
+
+
+def test_captions_longer_than_any_that_is_written_are_warned_of(data: dict[str, Any]) -> None:
+    assert check_data(config_of(data, evaluation__max_length=8)).warnings == ()
+    (said,) = check_data(config_of(data, evaluation__max_length=7)).warnings
+    assert said == "100% of the training captions have more words than evaluation.max_length=7: raise it"
 
 
 def test_faults_of_both_kinds_are_said_at_once(data: dict[str, Any]) -> None:
@@ -144,7 +156,7 @@ def test_a_byte_order_mark_blank_lines_and_folders_are_fine(data: dict[str, Any]
     deep = Path(data["data.images_dir"], "deep")
     deep.mkdir()
     shutil.copy(Path(data["data.images_dir"], "0.png"), deep / "x.png")
-    rewrite(data, lambda raw: b"\xef\xbb\xbf" + raw.replace(b"\r\n", b"\n") + b'\n\ndeep/x.png,"one,\n two"\n\n')
+    rewrite(data, lambda raw: b"\xef\xbb\xbf" + raw.replace(b"\r\n", b"\n") + b'\n\ndeep/x.png,"one,  two"\n\n')
     table = read_table(config_of(data))
     assert table.images[-1] == deep / "x.png"
     assert table.captions[-1] == ("one, two",)

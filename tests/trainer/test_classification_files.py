@@ -224,6 +224,8 @@ def test_several_labels_take_a_separator_or_several_rows(tmp_path: Path) -> None
             "0.png is b, but a before; several labels need criterion.type=bce_with_logits",
         ),
         ([("0.png", "a", "more"), ("1.png", "b")], "row 2: 3 cells instead of 2"),
+        ([("0.png", '"a'), ("1.png", "b"), ("2.png", 'a"')], "row 2: a cell in quotes goes on over 3 lines; close the"),
+        ([("0.png", '"a" b'), ("1.png", "b")], "row 2: its quotes are wrong"),
     ],
 )
 def test_a_bad_row_is_named_or_left_out(rows: list[tuple[str, ...]], words: str, tmp_path: Path) -> None:

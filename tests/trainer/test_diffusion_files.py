@@ -84,7 +84,7 @@ def spoilt_json(content: Any) -> Callable[[Path], None]:
 
 GOOD = coco_captions([(f"{n}.png", "a thing") for n in range(10)])
 BAD: dict[str, tuple[str, Callable[[Path], Any], str]] = {
-    "no json": ("coco", spoilt_json("{"), "not readable as JSON"),
+    "no json": ("coco", spoilt_json("{"), "captions.json, line 1, column 2: not JSON"),
     "a list": ("coco", spoilt_json([]), "expected COCO captions, a mapping with lists of images and annotations"),
     "boxes": ("coco", spoilt_json({**GOOD, "annotations": [{"image_id": 100, "bbox": [1, 2, 3, 4]}]}),
               "annotation at position 0 has no caption (boxes are another file)"),

@@ -43,6 +43,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "safetensors": ("trainer.checkpoints.weights",),
     "wandb": ("trainer.run.trackers",),
     "pytest": ("trainer.testing",),
+    "regex": ("trainer.data.words",),
     "sacrebleu": ("trainer.tasks.captioning.bleu",),
     "nltk": ("trainer.tasks.captioning.bleu",),
     "faster_coco_eval": ("trainer.tasks.detection.coco_map",),

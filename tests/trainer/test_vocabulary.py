@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,8 +21,10 @@ from trainer.data.vocabulary import (
     SPECIAL,
     START,
     UNKNOWN,
+    Coverage,
     Vocabulary,
     build_vocabulary,
+    coverage,
     load_vocabulary,
     tokenize,
     vocabulary_for,
@@ -58,8 +61,8 @@ def test_known_words_survive_the_round_trip(words: list[str]) -> None:
     numbers = vocabulary.encode(" ".join(words))
     assert numbers[0] == vocabulary.word_to_idx[START]
     assert numbers[-1] == vocabulary.word_to_idx[END]
-    assert vocabulary.decode(numbers) == " ".join(words)
-    assert vocabulary.decode([*numbers, *numbers]) == " ".join(words), "what follows the end does not count"
+    assert tokenize(vocabulary.decode(numbers)) == tokenize(" ".join(words))
+    assert vocabulary.decode([*numbers, *numbers]) == vocabulary.decode(numbers), "what follows the end does not count"
 
 
 def test_special_words_are_left_out_of_a_caption() -> None:
@@ -109,6 +112,63 @@ def test_a_pickle_is_refused_unopened(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="looks like a pickle"):
         vocabulary_for(CAPTIONS, 1, path)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["words.pkl", "words.pickle", "words.txt"])
+def test_json_is_read_whatever_its_name(name: str, tmp_path: Path) -> None:
+    """The first run of a study writes the file, and all others read it."""
+    built = vocabulary_for(CAPTIONS, 1, tmp_path / name)
+    assert vocabulary_for(["other captions"], 1, tmp_path / name) == built
+
+
+OLDER: dict[str, tuple[str, list[str]]] = {  # what an older version took for the words of a caption
+    "decimals": ("It costs 3.50!", ["it", "costs", "3", ".", "50", "!"]),
+    "marks": ("क्या", ["क", "्", "य", "ा"]),
+    "decomposed": ("cafe\u0301 noir", ["cafe", "\u0301", "noir"]),
+    "no blanks": ("猫在垫子上。", ["猫在垫子上", "。"]),
+    "emoji": ("👍🏽 hi", ["👍", "🏽", "hi"]),
+}
+
+
+@pytest.mark.parametrize("case", sorted(OLDER))
+def test_an_older_vocabulary_splits_captions_as_it_did(case: str) -> None:
+    caption, words = OLDER[case]
+    vocabulary = Vocabulary({word: index for index, word in enumerate([*SPECIAL, *words])}, 1)
+    assert vocabulary.encode(caption) == [1, *range(4, 4 + len(words)), 2]
+
+
+def test_a_vocabulary_of_ones_own_is_used_by_the_rules_of_today() -> None:
+    words = {word: index for index, word in enumerate([*SPECIAL, "क्या", "3.50", "猫"])}
+    assert Vocabulary(words, 1).encode("क्या 3.50 猫 4.50") == [1, 4, 5, 6, 3, 2]
+
+
+def known_of(captions: list[str], threshold: int, path: Path | None = None, stamp: str = "") -> Coverage:
+    return coverage(stamp, np.arange(len(captions)), lambda image: [captions[image]], threshold, path)
+
+
+def test_what_a_vocabulary_does_not_know_is_said(tmp_path: Path) -> None:
+    found = known_of(CAPTIONS, 2)
+    assert (found.known, round(found.unknown_share, 3)) == (3, round(6 / 13, 3))
+    assert found.words == "a vocabulary of 3 words, to which 46.2% of the training captions' words are unknown"
+    (said,) = found.warnings
+    assert said.startswith("46% of the words in the training captions are seen too seldom for data.freq_threshold=2")
+    assert known_of(CAPTIONS, 1).warnings == []
+    (said,) = known_of(CAPTIONS, 5).warnings
+    assert said.startswith("no word of the training captions is frequent enough for data.freq_threshold=5: lower it")
+    vocabulary_for(["rouge bleu"], 1, tmp_path / "words.json")
+    (said,) = known_of(CAPTIONS, 1, tmp_path / "words.json").warnings
+    assert said.startswith(
+        f"100% of the words in the training captions are not in {tmp_path / 'words.json'}: name anoth"
+    )
+    assert known_of(CAPTIONS, 1, tmp_path / "new.json").warnings == []
+    assert not (tmp_path / "new.json").exists(), "a check writes nothing of the user's"
+
+
+def test_it_is_counted_once_for_each_state_of_the_data() -> None:
+    first = known_of(CAPTIONS, 2, stamp="a state")
+    assert known_of(["never read"] * 4, 2, stamp="a state") == first
+    assert known_of(CAPTIONS, 1, stamp="a state") != first
+    assert known_of(CAPTIONS[:3], 2, stamp="a state") != first
 
 
 GOOD = {word: index for index, word in enumerate([*SPECIAL, "red"])}

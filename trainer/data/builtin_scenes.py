@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from trainer.config.data_settings import ScenesSettings
+from trainer.data.scenes.content import scene_at
 from trainer.data.scenes.files import ensure_scenes
+from trainer.data.scenes.grammar import captions_at
 from trainer.data.scenes.spec import SceneFiles, ScenesSpec
 from trainer.store.arrays import OnProgress
 from trainer.store.cache_folder import cache_dir
@@ -25,6 +29,12 @@ def scenes_spec(scenes: ScenesSettings | None, named_files: bool) -> ScenesSpec 
 def drawn_files(spec: ScenesSpec, progress: OnProgress | None = None) -> SceneFiles:
     """The files of the scenes, which are drawn if they are missing; `DataError` where they cannot be written."""
     return ensure_scenes(spec, cache_dir(), progress)
+
+
+@lru_cache(maxsize=10_000)
+def scene_captions(spec: ScenesSpec, index: int) -> list[str]:
+    """The captions of a scene, known before it is drawn."""
+    return captions_at(spec.seed, index, scene_at(spec.seed, index, spec.simple), spec.captions_per_image)
 
 
 def scenes_words(spec: ScenesSpec, keys: str) -> str:

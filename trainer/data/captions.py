@@ -1,28 +1,35 @@
-"""Captions in files: a folder of images and a CSV with the header image,caption. Imports no torch."""
+"""Images in a folder with captions in a file, checked. Imports no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from trainer.data.image_folders import existing, image_name, table_fingerprint, unreadable, with_nearest
-from trainer.errors import DataError, listed
-from trainer.store.csv_tables import csv_rows
-
-HEADER = ["image", "caption"]
+from trainer.data.caption_files import TRAIN, VALIDATION, CaptionsFound, captions_in
+from trainer.data.image_folders import existing, table_fingerprint, unreadable, with_nearest
+from trainer.errors import DataError, counted, listed
 
 
 @dataclass(frozen=True)
 class CaptionTable:
-    """Usable images in the order in which their file first names them, each with its captions."""
+    """Usable images in the order in which their file first names them, each with its captions.
+
+    Where the file says which are for validation, these `held_out` stand last. `form` says as what it was read.
+    """
 
     images: tuple[Path, ...]
     captions: tuple[tuple[str, ...], ...]
     skipped: int
     fingerprint: str
+    held_out: int = 0
+    form: str = ""
+
+    @property
+    def words(self) -> str:
+        """The number of images and captions."""
+        return f"{len(self.images)} images, {sum(map(len, self.captions))} captions"
 
 
 @dataclass(frozen=True)
@@ -36,48 +43,31 @@ class Stamp:
 
 
 def read_captions(images_dir: Path, caption_file: Path, policy: Literal["error", "skip"]) -> CaptionTable:
-    """The usable images with their captions; `DataError` names what is wrong by file and row."""
+    """The usable images with their captions, from a file of any form; `DataError` says what is wrong, and where."""
     if not caption_file.is_file():
         raise DataError(f"{caption_file}: no such caption file (data.caption_file)")
     if not images_dir.is_dir():
         raise DataError(f"{images_dir}: no such folder of images (data.images_dir)")
-    state = table_fingerprint(images_dir, caption_file, lambda: _rows(caption_file)[0])
+    state = table_fingerprint(images_dir, caption_file, lambda: captions_in(caption_file, images_dir).used())
     return _read(Stamp(images_dir, caption_file, policy, state))
 
 
 @lru_cache(maxsize=8)
 def _read(stamp: Stamp) -> CaptionTable:
-    by_image, wrong = _rows(stamp.caption_file)
-    return usable_captions(by_image, wrong, stamp, "unusable row")
+    return usable_captions(captions_in(stamp.caption_file, stamp.images_dir), stamp)
 
 
-def _rows(caption_file: Path) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
-    """Captions by the name of their image, and a line on each unusable row."""
-    wrong: list[str] = []
-    by_image: dict[str, list[str]] = {}
-    for row, cells in csv_rows(caption_file, HEADER):
-        problem = _problem(cells)
-        if problem:
-            wrong.append(f"row {row}: {problem}")
-        else:
-            by_image.setdefault(image_name(cells[0]), []).append(" ".join(cells[1].split()))
-    return by_image, wrong
-
-
-def usable_captions(
-    by_image: Mapping[str, Sequence[str]], wrong: Sequence[str], stamp: Stamp, noun: str
-) -> CaptionTable:
+def usable_captions(found: CaptionsFound, stamp: Stamp) -> CaptionTable:
     """The existing images with their captions, whatever kind of file these were read from.
 
-    `by_image`: names in the images' folder; `wrong`: what could not be used, each a `noun`. `DataError` says both,
-    unless they are skipped; then images that do not decode are left out too.
+    `DataError` says what could not be used and which images are missing, unless they are skipped; then images that do
+    not decode are left out too.
     """
     skip = stamp.policy == "skip"
-    captions: dict[str, list[str]] = {}
-    for name, texts in by_image.items():
-        captions.setdefault(image_name(name, stamp.images_dir), []).extend(texts)
-    names, missing = existing(captions, stamp.images_dir)
-    faults = [f"{stamp.caption_file}: {listed(wrong, noun)}"] if wrong else []
+    found = found.named_in(stamp.images_dir)
+    by_image = found.used()
+    names, missing = existing(by_image, stamp.images_dir)
+    faults = [f"{stamp.caption_file}: {listed(found.wrong, f'unusable {found.noun}')}"] if found.wrong else []
     if (faults or missing) and not skip:
         if missing:
             faults += [f"{stamp.images_dir}: {listed(with_nearest(missing, stamp.images_dir), 'missing image')}"]
@@ -86,21 +76,29 @@ def usable_captions(
         bad = unreadable(names, stamp.images_dir, stamp.fingerprint)
         names = [name for name in names if name not in bad]
         missing += sorted(bad)
+    left_out = len(found.wrong) + len(missing)
     if not names:
-        raise DataError(f"{stamp.caption_file}: no usable caption in it ({len(wrong) + len(missing)} left out)")
+        raise DataError(f"{stamp.caption_file}: no usable caption in it ({left_out} left out)")
+    train = [name for name in names if found.splits.get(name, TRAIN) == TRAIN]
+    held = [name for name in names if found.splits.get(name) == VALIDATION]
+    if not train:
+        raise DataError(f"{stamp.caption_file}: no usable image to train on in it; its splits leave none")
     return CaptionTable(
-        tuple(stamp.images_dir / name for name in names),
-        tuple(tuple(captions[name]) for name in names),
-        len(wrong) + len(missing),
+        tuple(stamp.images_dir / name for name in [*train, *held]),
+        tuple(tuple(by_image[name]) for name in [*train, *held]),
+        left_out,
         stamp.fingerprint,
+        len(held),
+        _form(found, len(train), len(held)),
     )
 
 
-def _problem(cells: Sequence[str]) -> str:
-    if len(cells) != len(HEADER):
-        return f"{len(cells)} cells instead of 2 (a caption with commas needs quotes)"
-    if [cell.strip() for cell in cells] == HEADER:
-        return "the header a second time"
-    if not cells[0].strip():
-        return "no image name"
-    return "" if cells[1].strip() else f"empty caption of {cells[0]}"
+def _form(found: CaptionsFound, train: int, held: int) -> str:
+    """As what a file was read, and what was made of its splits."""
+    if not found.splits:
+        return found.form
+    tested = counted(len(found.captions) - len(found.used()), "test image")
+    by = (
+        f"its own split of {train} and {held}" if held else "no validation images of its own: data.val_split draws them"
+    )
+    return f"{found.form}, {by}, {tested} left out"

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import ImageColor
 
 from trainer.config.data_settings import DataSettings
-from trainer.data.image_folders import headers, remembered, state_of
+from trainer.data.image_folders import headers, state_of
 from trainer.errors import DataError
+from trainer.store.cache_folder import remembered
 from trainer.store.image_cache import on_all_cores
 from trainer.store.image_files import TRANSFORM, Rendering, decode, extremes
 

@@ -18,10 +18,9 @@ from urllib.parse import unquote
 import PIL
 
 from trainer.errors import DataError, listed, plural
-from trainer.store.cache_folder import cache_dir
+from trainer.store.cache_folder import remembered
 from trainer.store.image_cache import file_stamp, on_all_cores, undecodable
 from trainer.store.image_files import TRANSFORM, Header, header_of
-from trainer.store.text import write_whole
 
 SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
@@ -83,10 +82,11 @@ def file_stats(folder: Path, prefix: str = "", above: frozenset[tuple[int, int]]
 def table_fingerprint(folder: Path, table: Path, named: Callable[[], Iterable[str]]) -> str:
     """A digest of the state of a table and of the images in `folder` that it names.
 
-    `named` reads their names from it, once for each content, because large tables take long to read.
+    `named` reads their names from it, once for each content and folder, because large tables take long to read.
     """
     digest = hashlib.sha256(table.read_bytes()).hexdigest()
-    names = remembered("names", digest[:32], lambda: list(dict.fromkeys(named())))
+    key = hashlib.sha256(f"{digest} {folder}".encode()).hexdigest()[:32]
+    names = remembered("names", key, lambda: list(dict.fromkeys(named())))
     return fingerprint(stats_of(folder, (image_name(name, folder) for name in names)), digest)
 
 
@@ -196,18 +196,6 @@ def state_of(paths: Iterable[Path], *more: Any) -> str:
     """A digest of the states of files, and of plain data beside them."""
     content = [PIL.__version__, more, [file_stamp(path) for path in paths]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
-
-
-def remembered(what: str, key: str, find: Callable[[], Any]) -> Any:
-    """A result in plain data, found once for each key and kept in the cache folder."""
-    path = cache_dir() / what / f"{key}.json"
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
-    result = find()
-    with suppress(OSError):  # without a cache folder it is computed again next time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(result))
-    return result
 
 
 def _header(path: Path) -> Header:

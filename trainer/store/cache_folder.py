@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,3 +55,15 @@ class Hints:
 def hint_key(about: Mapping[str, Any]) -> str:
     """A key for everything that a result depends on, given as plain data."""
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def remembered(what: str, key: str, find: Callable[[], Any]) -> Any:
+    """What `find` gives, as plain data, found once for each key and kept in the cache folder under `what`."""
+    path = cache_dir() / what / f"{key}.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    result = find()
+    with suppress(OSError):  # without a cache folder it is computed again next time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(result))
+    return result

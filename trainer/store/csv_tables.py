@@ -9,32 +9,69 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from trainer.errors import DataError
+from trainer.store.text import read_text
 
 # A spreadsheet reads a cell that begins with one of these as a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_rows(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV table, each with its number (the header is row 1).
+    """The rows of a CSV table, each with the number of its first line in the file (the header is in line 1).
 
     `DataError` where encoding, header or quotes are wrong.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, row {line}: not UTF-8 text") from None
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        names = [cell.strip() for cell in next(rows, [])]
-        if names != list(header):
-            first = ",".join(names)[:80] or "nothing"
-            raise DataError(f"{path}: the header must be {','.join(header)}; found {first}")
-        for row, cells in enumerate(rows, start=2):
-            if cells:
-                yield row, cells
-    except csv.Error as error:
-        raise DataError(f"{path}, line {rows.line_num}: not a readable CSV ({error})") from None
+    rows = cells_by_line(path, read_text(path, "row"), ",")
+    names = [cell.strip() for cell in next(rows, (1, []))[1]]
+    if names != list(header):
+        first = ",".join(names)[:80] or "nothing"
+        raise DataError(f"{path}: the header must be {','.join(header)}; found {first}")
+    yield from rows
+
+
+class TornRow(list[str]):
+    """What is left of a row whose quotes are wrong: nothing but the mistake in it."""
+
+    def __init__(self, mistake: str) -> None:
+        super().__init__([""])
+        self.mistake = mistake
+
+
+def cells_by_line(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each row of a text that is not blank, header included, with the number of its first line.
+
+    A row with wrong quotes is a `TornRow`. `DataError` where a quote stays open to the end of the text.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    while True:
+        first = rows.line_num + 1
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            to = f" up to line {rows.line_num}" if rows.line_num > first else ""
+            if "unexpected end" in str(error):
+                raise DataError(
+                    f"{path}, line {first}: not a readable CSV ({error}{to}); is a quote missing?"
+                ) from None
+            cells = TornRow(f"its quotes are wrong ({error}{to}); a quote in a cell is written twice")
+        if cells:
+            yield first, cells
+
+
+def swallowed(cells: Sequence[str]) -> str:
+    """What is wrong with the quotes of a row, or with a line end in a cell; empty for any other.
+
+    A quote that is not closed makes its cell go on over the rows that follow.
+    """
+    if isinstance(cells, TornRow):
+        return cells.mistake
+    lines = sum(cell.count("\n") or cell.count("\r") for cell in cells)
+    if not lines:
+        return ""
+    return (
+        f"a cell in quotes goes on over {lines + 1} lines; close the quote that is open, or write the cell in one line"
+    )
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import DataError
+from trainer.store.text import read_text
 
 
 def json_content(path: Path) -> Any:
@@ -14,13 +15,7 @@ def json_content(path: Path) -> Any:
 
     `DataError` names the line of a mistake. A file of one line is the value in it. Source: RFC 8259; jsonlines.org.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8 text") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    text = read_text(path)
     if text.lstrip()[:1] not in ("{", "["):
         return None
     try:

@@ -1,11 +1,14 @@
-"""The small text files of a run: `metrics.jsonl`, samples. Imports no torch."""
+"""Text files: the user's, as they were saved, and the small ones of a run (`metrics.jsonl`). Imports no torch."""
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from pathlib import Path
 from typing import Any
+
+from trainer.errors import DataError
 
 METRICS, SAMPLES = "metrics.jsonl", "samples"
 
@@ -21,6 +24,28 @@ def write_whole(path: Path, content: str | bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)  # of a write that failed
+
+
+def read_text(path: Path, unit: str = "line") -> str:
+    """A text in UTF-8, or in UTF-16 where its byte order mark says so, without that mark and with its own line ends.
+
+    `DataError` names the first line, as a `unit`, that is not.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = raw.decode("utf-16" if wide else "utf-8-sig")
+        end = text.find("\0")  # UTF-16 without its mark, UTF-32
+    except UnicodeDecodeError as error:
+        text = error.object[: error.start].decode("utf-16" if wide else "utf-8", "replace")
+        end = len(text)
+    if end >= 0:
+        line = text.count("\n", 0, end) + 1
+        raise DataError(f"{path}, {unit} {line}: not UTF-{16 if wide else 8} text; save the file as UTF-8")
+    return text
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -17,7 +17,11 @@ class CaptioningData(DataSettings):
     images_dir: AbsolutePath | None = setting(
         None, "folder of images; or, without caption_file, of the datasets library, with both in it"
     )
-    caption_file: AbsolutePath | None = setting(None, "CSV with header image,caption; an image may have many rows")
+    caption_file: AbsolutePath | None = setting(
+        None,
+        "the captions: a CSV (image,caption or such columns; commas, semicolons, tabs or bars), JSON, JSON lines, "
+        "COCO's or Karpathy's JSON, or tokens of Flickr8k; an image may have many",
+    )
     vocab_path: AbsolutePath | None = setting(
         None,
         "JSON with word_to_idx and freq_threshold: loaded where it exists, else built and saved there",
@@ -32,7 +36,7 @@ class CaptioningData(DataSettings):
         ge=0,
         le=100,
     )
-    freq_threshold: int = setting(5, "words seen less often become <UNK>", role="loss", search=(1, 100), ge=1)
+    freq_threshold: int = setting(5, "words seen less often become <UNK>", role=("loss", "data"), search=(1, 100), ge=1)
 
     @model_validator(mode="after")
     def _some_data(self) -> Self:
@@ -73,13 +77,20 @@ class CaptioningCriterion(CriterionSettings):
 
 class CaptioningEvaluation(Section):
     beam_size: int = setting(3, "beams in decoding; 1 is greedy (a search decodes greedily)", ge=1, le=50)
-    max_length: int = setting(40, "longest caption in words", ge=1, le=500)
+    max_length: int = setting(40, "longest caption in words; in scripts without blanks, in characters", ge=1, le=500)
     samples: int = setting(6, "validation images whose captions are kept for the report", ge=0, le=100)
 
 
 class CaptioningMetrics(Section):
     bleu: bool = setting(True, "corpus BLEU; off, the validation loss is the metric")
     use_sacrebleu_if_available: bool = setting(True, "by sacrebleu, else by nltk")
+    bleu_tokenize: Literal["auto", "13a", "intl", "zh", "char", "ja-mecab", "ko-mecab"] = setting(
+        "auto",
+        "sacrebleu's tokenizer. auto: by the script of the captions, 13a for Latin, Cyrillic and Greek, zh for "
+        "Chinese, char for Japanese and other scripts without blanks, intl for the rest; ja-mecab and ko-mecab are "
+        "extras of sacrebleu",
+        role="study",
+    )
 
 
 class CaptioningConfig(RunConfig):

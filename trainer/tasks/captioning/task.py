@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from trainer.data.caption_counts import as_read, caption_census
 from trainer.data.image_contents import rendering_of
 from trainer.data.predicted import rows_of_images
-from trainer.data.splits import select
 from trainer.data.tensors import normalise
 from trainer.data.vocabulary import PAD, Vocabulary, vocabulary_for
 from trainer.learning.criterion import summed_loss, with_reduction
@@ -30,7 +29,7 @@ from trainer.tasks.captioning.bleu import corpus_bleu
 from trainer.tasks.captioning.config import CaptioningConfig
 from trainer.tasks.captioning.decode import beam_search
 from trainer.tasks.captioning.features import with_features
-from trainer.tasks.captioning.files import CaptioningFiles, open_images, read_table, resize_px
+from trainer.tasks.captioning.files import bleu_tokens, open_images, read_table, require_bleu, resize_px, split_of
 from trainer.tasks.captioning.model import Captioner
 from trainer.tasks.captioning.rows import Crops, Seen, TrainRows, ValRows, parted
 
@@ -41,13 +40,16 @@ class CaptioningTask(TaskDefaults):
     def __init__(self, config: CaptioningConfig, extras: Mapping[str, Any] | None = None) -> None:
         self.config = config
         self.vocabulary = Vocabulary(dict(extras["word_to_idx"]), extras["freq_threshold"]) if extras else None
-        self.scored_by_bleu = CaptioningFiles.metric(config).name == "bleu"
+        self.scored_by_bleu = config.metrics.bleu
+        self.bleu_tokenizer: str | None = None  # of sacrebleu
 
     def open_rows(
         self, everything: bool = False, image_size: int | None = None, progress: OnProgress | None = None
     ) -> Rows:
         table = read_table(self.config)
-        chosen = select(self.config, len(table.images))
+        require_bleu(self.config)
+        self.bleu_tokenizer = bleu_tokens(self.config, table)
+        chosen = split_of(self.config, table)
         data = self.config.data
         if self.vocabulary is None:
             texts = [caption for image in chosen.train_split for caption in table.captions[image]]
@@ -113,7 +115,7 @@ class CaptioningTask(TaskDefaults):
         metrics = {"val_loss": float(total / weight)}
         if self.scored_by_bleu:
             use = self.config.metrics.use_sacrebleu_if_available
-            metrics["bleu"] = corpus_bleu(hypotheses, references, use)
+            metrics["bleu"] = corpus_bleu(hypotheses, references, use, self.bleu_tokenizer)
         shown = zip(files, references, hypotheses, strict=True)
         samples = [{"image": f, "references": r, "predictions": [h]} for f, r, h in shown]
         return Scores(metrics, samples[: self.config.evaluation.samples])
@@ -145,7 +147,7 @@ class CaptioningTask(TaskDefaults):
 
     def census(self) -> Census:
         table = read_table(self.config)
-        return caption_census(table, select(self.config, len(table.images)), self.vocabulary)
+        return caption_census(table, split_of(self.config, table), self.vocabulary)
 
     def extras(self) -> dict[str, Any]:
         return dict(self._words().plain())

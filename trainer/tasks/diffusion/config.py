@@ -50,18 +50,20 @@ class DiffusionData(DataSettings):
         "coco",
         "how dataset_path is laid out. coco: captions*.json, also in annotations/, and a folder of images; cub: "
         "images/ and text_c10/ or text/ with a text file beside each image's name, a caption a line; custom: "
-        "captions.csv with header image,caption, and images/",
+        "captions.csv (image,caption) or another file of captions as in captioning, and images/",
         role="data",
     )
     dataset_path: AbsolutePath | None = setting(None, "folder of the data set; null = the built-in scenes")
     images_dir: AbsolutePath | None = setting(None, "the folder of images where it is not in dataset_path")
     caption_file: AbsolutePath | None = setting(
-        None, "the captions (coco: JSON, custom: CSV, cub: folder of texts) where they are not in dataset_path"
+        None, "the captions (a file of any form; cub: folder of texts) where they are not in dataset_path"
     )
     vocab_path: AbsolutePath | None = setting(
         None, "built-in text encoder: JSON with word_to_idx and freq_threshold, loaded or built and saved there"
     )
-    freq_threshold: int = setting(5, "built-in text encoder: words seen less often become <UNK>", search=(1, 100), ge=1)
+    freq_threshold: int = setting(
+        5, "built-in text encoder: words seen less often become <UNK>", role="data", search=(1, 100), ge=1
+    )
 
     @model_validator(mode="after")
     def _some_data(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,9 +15,11 @@ from trainer.data.image_contents import image_warnings, rendering_of
 from trainer.data.image_folders import left_out
 from trainer.data.scenes.spec import ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
+from trainer.data.vocabulary import coverage
 from trainer.errors import DataError
 from trainer.store.arrays import OnProgress
 from trainer.store.image_cache import Images, shared_images
+from trainer.store.text import read_text
 from trainer.task.library_checks import Check, run_checks, section
 from trainer.task.protocols import LOSS, DataSummary, Metric
 from trainer.tasks.diffusion.config import DiffusionConfig
@@ -52,8 +54,8 @@ def open_images(
 def prompt_in(path: Path) -> str:
     """The text of a prompt's file on one line; `DataError` where it holds no readable words."""
     try:
-        words = path.read_text(encoding="utf-8-sig").split()
-    except (OSError, UnicodeDecodeError):
+        words = read_text(path).split()
+    except DataError:
         words = []
     if not words:
         raise DataError(f"{path}: no readable words in it (UTF-8 text)")
@@ -77,22 +79,28 @@ class DiffusionFiles:
     @staticmethod
     def check(config: DiffusionConfig) -> DataSummary:
         _require_parts(config)
-        spec = scenes_spec(config)
+        spec, data = scenes_spec(config), config.data
+        captions_of: Callable[[int], Sequence[str]]
         if spec is not None:  # known before they are drawn
-            images, skipped, stamp = spec.images, 0, spec.key
+            skipped, stamp, chosen = 0, spec.key, select(config, spec.images)
+            captions_of = partial(builtin_scenes.scene_captions, spec)
             description = builtin_scenes.scenes_words(spec, "data.dataset_path")
             seen: list[str] = []
         else:
             table = read_table(config)
-            images, skipped, stamp = len(table.images), table.skipped, table.fingerprint
-            captions = sum(len(texts) for texts in table.captions)
-            description = f"{images} images, {captions} captions from {source_words(config.data)}"
-            seen = image_warnings(config.data, table.images)
-        chosen = select(config, images)
+            skipped, stamp, captions_of = table.skipped, table.fingerprint, table.captions.__getitem__
+            chosen = select(config, len(table.images), table.held_out)
+            description = f"{table.words} from {source_words(data)} as {table.form}"
+            seen = image_warnings(data, table.images)
+        warnings = [*_warnings(config, chosen, skipped), *seen]
+        if config.text_encoder.type == "builtin":
+            state = f"{stamp} {data.bad_samples}" if spec is None else ""
+            words = coverage(state, chosen.train_split, captions_of, data.freq_threshold, data.vocab_path)
+            description, warnings = f"{description}; {words.words}", [*warnings, *words.warnings]
         if config.metrics.frechet_backbone and len(chosen.val) < _FEWEST_IMAGES:
             what = f"metrics.frechet_backbone needs {_FEWEST_IMAGES} validation images, and there is {len(chosen.val)}"
             raise DataError(f"{what}: raise data.val_split or data.val_subset_size, or leave it out")
-        return chosen.summary(description, stamp, skipped, (*_warnings(config, chosen, skipped), *seen))
+        return chosen.summary(description, stamp, skipped, warnings)
 
     @staticmethod
     def try_out(config: DiffusionConfig) -> None:
@@ -110,7 +118,9 @@ class DiffusionFiles:
     @staticmethod
     def prepare(config: DiffusionConfig, progress: OnProgress) -> None:
         table = read_table(config, progress)
-        open_images(config, table, select(config, len(table.images)).used, config.data.image_size, progress)
+        open_images(
+            config, table, select(config, len(table.images), table.held_out).used, config.data.image_size, progress
+        )
 
 
 def _require_parts(config: DiffusionConfig) -> None:

@@ -1,21 +1,24 @@
-"""Image-text data sets as they are published: COCO's captions, CUB's texts, a CSV. Imports no torch."""
+"""Image-text data sets as they are published: COCO's captions, CUB's texts, a file of captions. Imports no torch."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from trainer.data.caption_files import CaptionsFound, NoCaptionsError, captions_in
 from trainer.data.captions import CaptionTable, Stamp, read_captions, usable_captions
 from trainer.data.datasets_folder import captioned, recognised
-from trainer.data.image_folders import SUFFIXES, files_below, fingerprint, stats_below, stats_of, table_fingerprint
+from trainer.data.image_folders import SUFFIXES, files_below, fingerprint, stats_below, stats_of
 from trainer.errors import DataError, listed
+from trainer.store.text import read_text
 from trainer.tasks.diffusion.config import DiffusionData
 
 Policy = Literal["error", "skip"]
 Place = tuple[Path, Path]  # folder of images, captions
+_CAPTION_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".token"})
 
 
 def read_source(data: DiffusionData) -> CaptionTable:
@@ -32,8 +35,15 @@ def read_source(data: DiffusionData) -> CaptionTable:
 
 
 def source_words(data: DiffusionData) -> str:
-    """A description of where the captions are."""
-    return str(_root(data) if _tables(data) else _KINDS[data.dataset_name][0](data)[1])
+    """A description of where the captions are, and of which other files might have held them."""
+    if _tables(data):
+        return str(_root(data))
+    captions = _KINDS[data.dataset_name][0](data)[1]
+    others: list[str] = []
+    if data.dataset_name == "custom" and data.caption_file is None:
+        others = [path.name for path in _candidates(_root(data)) if path != captions and "caption" in path.stem.lower()]
+    beside = f" (its name was chosen before {', '.join(others)}; data.caption_file names another)" if others else ""
+    return f"{captions}{beside}"
 
 
 def _tables(data: DiffusionData) -> bool:
@@ -50,8 +60,59 @@ def _coco_place(data: DiffusionData) -> Place:
 
 
 def _custom_place(data: DiffusionData) -> Place:
-    captions = data.caption_file or _only(_root(data), ("captions.csv", "*.csv"), "captions")
-    return data.images_dir or _root(data) / "images", captions
+    root = _root(data)
+    captions = data.caption_file or _custom_captions(root)
+    if data.images_dir is not None:
+        return data.images_dir, captions
+    folders = sorted(path for path in root.iterdir() if path.name.lower() == "images" and path.is_dir())
+    return (folders or [root if _relative_to(root, captions) else root / "images"])[0], captions
+
+
+def _relative_to(root: Path, captions: Path) -> bool:
+    """Whether a file names images by their place in this folder."""
+    if not captions.is_file():
+        return False
+    return any((root / name).is_file() for name in islice(captions_in(captions, root).captions, 10))
+
+
+def _custom_captions(root: Path) -> Path:
+    """The file of captions in a folder: `captions.csv`, or the one whose content is captions, first by their names."""
+    if (root / "captions.csv").is_file():
+        return root / "captions.csv"
+    candidates = _candidates(root)
+    by_name = [path for path in candidates if "caption" in path.stem.lower()]
+    rest = [path for path in candidates if path not in by_name]
+    for group in (by_name, rest):
+        holding = [path for path in group if len(candidates) == 1 or _holds_captions(path, root, group is by_name)]
+        if len(holding) == 1:
+            return holding[0]
+        if holding:
+            names = listed([path.name for path in holding], "such file")
+            raise DataError(f"{root}: which of the captions? {names}; name one with data.caption_file")
+    kinds = "no captions.csv or *.csv in it, nor another file of captions (JSON, JSON lines, TSV, text)"
+    raise DataError(f"{root}: {kinds}; data.caption_file can name the captions")
+
+
+def _candidates(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.suffix.lower() in _CAPTION_SUFFIXES and path.is_file())
+
+
+def _holds_captions(path: Path, root: Path, must: bool) -> bool:
+    """Whether captions can be read from a file; damage is an error where they must be, by the file's name."""
+    stat = path.stat()
+    try:
+        return _has_captions(path, root, (stat.st_size, stat.st_mtime_ns))
+    except NoCaptionsError:
+        return False
+    except DataError:
+        if must:
+            raise
+        return False
+
+
+@lru_cache(maxsize=64)
+def _has_captions(path: Path, root: Path, _state: tuple[int, int]) -> bool:
+    return bool(captions_in(path, root / "images" if (root / "images").is_dir() else root).captions)
 
 
 def _cub_place(data: DiffusionData) -> Place:
@@ -88,61 +149,6 @@ def _only(root: Path, patterns: tuple[str, ...], preferred: str) -> Path:
     raise DataError(f"{root}: no {' or '.join(patterns)} in it; data.caption_file can name the captions")
 
 
-def _read_coco(images_dir: Path, captions: Path, policy: Policy) -> CaptionTable:
-    if not captions.is_file():
-        raise DataError(f"{captions}: no such caption file (data.caption_file)")
-    state = table_fingerprint(images_dir, captions, lambda: _entries(captions)[0])
-    return _coco(Stamp(images_dir, captions, policy, state))
-
-
-@lru_cache(maxsize=4)
-def _coco(stamp: Stamp) -> CaptionTable:
-    described, wrong = _entries(stamp.caption_file)
-    return usable_captions(described, wrong, stamp, "unusable entry")
-
-
-def _entries(captions_file: Path) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
-    """Captions by the name of their image, and the unusable entries."""
-    content = _json(captions_file)
-    wrong: list[str] = []
-    names: dict[Any, str] = {}
-    for position, image in enumerate(content["images"]):
-        name = image.get("file_name") if isinstance(image, dict) else None
-        if not isinstance(name, str) or not name or not isinstance(image.get("id"), int | str):
-            wrong.append(f"image at position {position} has no id or file_name")
-        elif image["id"] in names:
-            wrong.append(f"image at position {position} has the id {image['id']!r} of another ({names[image['id']]})")
-        else:
-            names[image["id"]] = name
-    captions: dict[str, list[str]] = {name: [] for name in names.values()}
-    for position, entry in enumerate(content["annotations"]):
-        what = _unusable(entry, names)
-        if what:
-            wrong.append(f"annotation at position {position} {what}")
-        else:
-            captions[names[entry["image_id"]]].append(" ".join(entry["caption"].split()))
-    return {name: texts for name, texts in captions.items() if texts}, wrong
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error})") from None
-    lists = ("images", "annotations")
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in lists):
-        raise DataError(f"{path}: expected COCO captions, a mapping with lists of images and annotations")
-    return content
-
-
-def _unusable(entry: Any, names: Mapping[Any, str]) -> str:
-    if not isinstance(entry, dict) or not isinstance(entry.get("caption"), str):
-        return "has no caption (boxes are another file)"
-    if not isinstance(entry.get("image_id"), int | str) or entry["image_id"] not in names:
-        return f"is of no known image ({entry.get('image_id')!r})"
-    return "" if entry["caption"].strip() else "has an empty caption"
-
-
 def _read_cub(images_dir: Path, texts: Path, policy: Policy) -> CaptionTable:
     if not texts.is_dir():
         raise DataError(f"{texts}: no such folder of texts (data.caption_file names another)")
@@ -154,28 +160,27 @@ def _read_cub(images_dir: Path, texts: Path, policy: Policy) -> CaptionTable:
 @lru_cache(maxsize=4)
 def _cub(stamp: Stamp, names: Sequence[str]) -> CaptionTable:
     """An image `class/name.jpg` has its captions in `class/name.txt`, a line each."""
-    wrong: list[str] = []
-    described: dict[str, list[str]] = {}
+    found = CaptionsFound("a text file beside each image", "text")
     for name in names:
         path = (stamp.caption_file / name).with_suffix(".txt")
+        relative = path.relative_to(stamp.caption_file)
+        if not path.is_file():
+            found.wrong.append(f"{relative} is missing")
+            continue
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except FileNotFoundError:
-            wrong.append(f"{path.relative_to(stamp.caption_file)} is missing")
+            lines = [line for line in read_text(path).splitlines() if line.strip()]
+        except DataError as error:
+            found.wrong.append(f"{relative} cannot be read ({error})")
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            wrong.append(f"{path.relative_to(stamp.caption_file)} cannot be read ({error})")
-            continue
-        captions = [" ".join(line.split()) for line in lines if line.strip()]
-        if captions:
-            described[name] = captions
+        if lines:
+            found.add(str(relative), name, lines)
         else:
-            wrong.append(f"{path.relative_to(stamp.caption_file)} is empty")
-    return usable_captions(described, wrong, stamp, "unusable text")
+            found.wrong.append(f"{relative} is empty")
+    return usable_captions(found, stamp)
 
 
 _KINDS: dict[str, tuple[Callable[[DiffusionData], Place], Callable[[Path, Path, Policy], CaptionTable]]] = {
-    "coco": (_coco_place, _read_coco),
+    "coco": (_coco_place, read_captions),
     "cub": (_cub_place, _read_cub),
     "custom": (_custom_place, read_captions),
 }

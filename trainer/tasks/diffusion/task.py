@@ -72,7 +72,7 @@ class DiffusionTask(TaskDefaults):
     ) -> Rows:
         config, data = self.config, self.config.data
         table = read_table(config)
-        chosen = select(config, len(table.images))
+        chosen = select(config, len(table.images), table.held_out)
         if config.text_encoder.type == "builtin" and self.vocabulary is None:
             captions = [caption for image in chosen.train_split for caption in table.captions[image]]
             self.vocabulary = vocabulary_for(captions, data.freq_threshold, data.vocab_path)
@@ -176,7 +176,7 @@ class DiffusionTask(TaskDefaults):
 
     def census(self) -> Census:
         table = read_table(self.config)
-        return caption_census(table, select(self.config, len(table.images)), self.vocabulary)
+        return caption_census(table, select(self.config, len(table.images), table.held_out), self.vocabulary)
 
     def extras(self) -> dict[str, Any]:
         return {"vocabulary": self.vocabulary and dict(self.vocabulary.plain()), **self.frozen.extras()}
