@@ -16,8 +16,9 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from trainer.checkpoints.files import FORMAT, check_extras, fill_model
-from trainer.config.keys import conditions, dotted, roles_of
+from trainer.config.keys import conditions, roles_of
 from trainer.config.registry import find_task, load
+from trainer.config.resolve import as_now
 from trainer.config.settings import RunConfig
 from trainer.data.loaders import Loaders
 from trainer.errors import CheckpointError
@@ -163,6 +164,7 @@ class Run:
             self.steps_per_epoch = steps_of(self.loaders, config)
             settings = config.training.scheduler
             self.schedule.warmup = warmup_part(settings, self.steps_per_epoch, config.schedule_epochs)
+            self.schedule.steps_per_epoch = self.steps_per_epoch
             randomness.restore(random)
         self.enter_rung(rung, comparable)
 
@@ -226,7 +228,7 @@ def open_run(
         parameters=[*parts.main, *parts.pretrained],
         optimizer=optimizer,
         scaler=precision.scaler(),
-        schedule=Schedule(training.scheduler, optimizer, config.schedule_epochs, warmup),
+        schedule=Schedule(training.scheduler, optimizer, config.schedule_epochs, warmup, steps),
         stopping=EarlyStopping(training.early_stopping),
         loaders=loaders,
         steps_per_epoch=steps,
@@ -250,7 +252,7 @@ def steps_of(loaders: Loaders, config: RunConfig) -> int:
 
 def same_conditions(old: Mapping[str, Any], new: RunConfig) -> bool:
     """Whether losses under two configurations of one run come from the same images at the same size."""
-    before, after = dotted(old), dotted(new.plain())
+    before, after = as_now(old, new)
     return all(before.get(key) == after.get(key) for key in conditions(new.task))
 
 
@@ -259,7 +261,7 @@ def check_same(old: Mapping[str, Any], new: RunConfig, climbs: bool, free: tuple
 
     A run that climbs to a higher rung may change what a budget sets, too, and any run what begins like one of `free`.
     """
-    before, after = dotted(old), dotted(new.plain())
+    before, after = as_now(old, new)
 
     def may_change(key: str) -> bool:
         roles = roles_of(new.task, key)
