@@ -186,6 +186,11 @@ def test_a_table_of_labels_may_stand_for_the_folder(tmp_path: Path) -> None:
     assert (config.data.images_dir, config.data.labels_file) == (None, tmp_path / "labels.csv")
 
 
+def test_a_list_with_nothing_behind_its_name_is_empty(tmp_path: Path) -> None:
+    config = tiny_classification(tmp_path, {"dataset": {"val_augmentations": None, "augmentation_p_schedule": None}})
+    assert config.data.val_augmentations == ()
+
+
 def test_pictures_beside_images_are_backgrounds() -> None:
     images = {"dataset.images_dir": "photos", "directories.images": "scenery"}
     both = {"data.images_dir": "photos", "data.backgrounds_dir": "scenery"}

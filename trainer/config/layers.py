@@ -91,6 +91,8 @@ def _of_kind(key: Key, value: Any) -> tuple[str, Any]:
     them."""
     if key.kind == "str" and key.path in READ:
         value = READ[key.path](value)
+    if value is None and key.kind == "list" and key.default == ():
+        value = ()  # a list with nothing behind its name
     if value is None:
         return ("" if key.nullable else f"must be {_kind_text(key)}, not null"), None
     if any(value is single for single in key.also) or type(value) is _USUAL.get(key.kind):
