@@ -11,6 +11,7 @@ RunConfig, TaskDefaults, …      what a task of one's own is made of (docs/own-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from trainer.config.resolve import (
     resolve_config,
     task_of,
 )
+from trainer.config.schedule_checks import schedule_warnings
 from trainer.config.section import AbsolutePath, Section, setting
 from trainer.config.settings import CriterionSettings, RunConfig, TrainingSettings
 from trainer.config.yaml import dump_yaml, parse_yaml, read_yaml
@@ -137,8 +139,12 @@ def metric_of(config: RunConfig) -> Metric:
 
 
 def check_data(config: RunConfig) -> DataSummary:
-    """Checks every file that the run would read and counts what is in them; `DataError` names what is wrong."""
-    return given(config.task, "check", _files(config).check(config), DataSummary)
+    """Checks every file that the run would read and counts what is in them; `DataError` names what is wrong.
+
+    The warnings are also about what the schedule cannot do in the steps that these data give.
+    """
+    summary: DataSummary = given(config.task, "check", _files(config).check(config), DataSummary)
+    return replace(summary, warnings=(*summary.warnings, *schedule_warnings(config, summary.train_rows)))
 
 
 def prepare_data(config: RunConfig, progress: Callable[[int, int], None]) -> None:

@@ -78,7 +78,8 @@ class Hooks:
 
     `should_stop` is asked after every optimizer step, `should_rest` at the end of every epoch; on True the run
     writes a checkpoint and returns. `preparing`
-    gets how much is done, and of how much, while a cache is built before training; `say` gets lines for the user.
+    gets how much is done, and of how much, while a cache is built before training; `say` gets lines for the user;
+    `stepped` gets the running loss and rate after every `logging.every_n_steps` optimizer steps.
     """
 
     report: Callable[[Evaluation], None] = _ignore
@@ -87,3 +88,4 @@ class Hooks:
     say: Callable[[str], None] = _ignore
     preparing: Callable[[int, int], None] = _ignore
     should_rest: Callable[[], bool] = _never
+    stepped: Callable[[int, Mapping[str, float]], None] = _ignore

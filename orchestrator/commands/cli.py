@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from orchestrator.commands.flags import Debug, Start, StudyDir, ViewName, request_parameters
+from orchestrator.commands.flags import Debug, RequestCommand, Start, StudyDir, ViewName, request_parameters
 from orchestrator.planning.arguments import Request
 from trainer.api import ConfigError, Problem, guarded
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     add_completion=False,
+    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Budgeted hyperparameter search: python -m orchestrator run trials.json --budget-epochs 5",
@@ -48,7 +49,8 @@ def _command(work: Callable[..., int | None]) -> None:
     parameters.append(inspect.Parameter("debug", keyword, default=False, annotation=Debug))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    app.command(work.__name__, help=work.__doc__)(command)
+    kind = RequestCommand if takes_request else None
+    app.command(work.__name__, help=work.__doc__, cls=kind)(command)
 
 
 def _begin_slots() -> None:

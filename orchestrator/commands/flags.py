@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from orchestrator.planning.arguments import FIELDS, Option, Request, flag
 
@@ -25,6 +27,26 @@ ViewName = Annotated[
         ),
     ),
 ]
+
+
+class RequestCommand(TyperCommand):
+    """A command whose first argument, the trials file, may also be an option, `--trials-file FILE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_trials_first(args)))
+
+
+def _trials_first(args: Sequence[str]) -> Iterator[str]:
+    """The arguments with the value of `--trials-file` in front of the others, and without the option."""
+    rest: list[str] = []
+    words = iter(args)
+    for word in words:
+        name, sign, value = word.partition("=")
+        if name.replace("_", "-") != "--trials-file":
+            rest.append(word)
+        elif file := value if sign else next(words, ""):
+            yield file
+    yield from rest
 
 
 class Start(StrEnum):

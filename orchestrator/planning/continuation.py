@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.study.ladder import ladder_words
-from orchestrator.study.plan import Plan, dotted
+from orchestrator.study.plan import Plan, dotted, with_values
 from orchestrator.study.space import as_json
 from orchestrator.study.text import counted
 from trainer.api import ConfigError, Problem, known_keys
 
 _DIFFERENCES_SHOWN = 12
+_SINCE = "training.scheduler.cycle_momentum"
 
 
 def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
@@ -20,6 +21,7 @@ def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
 
     `ConfigError` lists everything else that differs, because results would no longer be comparable.
     """
+    new = replace(new, base=with_values(new.base, _kept(old, new)))
     different = _differences(old, new, force_data)
     problems = [
         Problem(f"study {old.name}", f"{what}: {before} in the study, {now} now")
@@ -59,6 +61,12 @@ def merge(old: Plan, new: Plan, force_data: bool = False) -> Plan:
     )
 
 
+def _kept(old: Plan, new: Plan) -> dict[str, Any]:
+    """What a study goes on with that was begun before there was a choice, unless the request makes it."""
+    before, now = (dotted(plan.base, _SINCE) for plan in (old, new))
+    return {_SINCE: before} if before is not None and now is None else {}
+
+
 def _differences(old: Plan, new: Plan, force_data: bool) -> list[tuple[str, Any, Any]]:
     """What differs, the study's own settings before the keys of its base configuration."""
     plans = old, new
@@ -84,7 +92,12 @@ def _differences(old: Plan, new: Plan, force_data: bool) -> list[tuple[str, Any,
 def _base_differences(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
     """The keys in which the base configurations differ, except those that only say where a run keeps its files."""
     keys = known_keys(new.base["task"])
-    values = {key: (dotted(old.base, key), dotted(new.base, key)) for key in keys if "place" not in keys[key].roles}
+    # An older study has the default of a key that came later.
+    values = {
+        key: (dotted(old.base, key, keys[key].default), dotted(new.base, key))
+        for key in keys
+        if "place" not in keys[key].roles
+    }
     return [
         (key, as_json(before), as_json(now))
         for key, (before, now) in sorted(values.items(), key=lambda item: (item[0] != "task", item[0]))

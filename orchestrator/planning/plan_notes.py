@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from orchestrator.planning.strategy import Strategy
 from orchestrator.policies.table import policy_kind
-from orchestrator.study.ladder import Budget, ladder_words
+from orchestrator.study.ladder import LONGEST_WARMUP, Budget, ladder_words
 from orchestrator.study.plan import Plan
 from orchestrator.study.space import as_json, varies
 from trainer.api import LOSS, DataSummary, redefines_loss
@@ -15,8 +16,11 @@ from trainer.api import LOSS, DataSummary, redefines_loss
 def plan_notes(plan: Plan, budget: Budget, strategy: Strategy, full: DataSummary, top: DataSummary) -> Iterator[str]:
     """One line each; the report repeats those that begin with `warning:`."""
     yield top.words
+    yield from top.notes
     yield from (f"warning: {warning}" for warning in top.warnings)
+    yield from (f"warning: in full training: {warning}" for warning in full.warnings if warning not in top.warnings)
     yield from _budget_notes(plan, budget, strategy, full)
+    yield from _schedule_notes(plan, budget)
     yield from _trial_notes(plan, strategy)
     yield from _loss_notes(plan)
     threshold = plan.threshold
@@ -41,6 +45,20 @@ def _budget_notes(plan: Plan, budget: Budget, strategy: Strategy, full: DataSumm
     if top.epochs > plan.base_config.training.epochs:
         epochs = plan.base_config.training.epochs
         yield f"warning: the budget's {top.epochs} epochs are more than full training's {epochs}"
+
+
+def _schedule_notes(plan: Plan, budget: Budget) -> Iterator[str]:
+    """What of the base's schedules is another in the search."""
+    if plan.base_config.training.resize_schedule is not None:
+        size = "the size of its rung" if len(plan.rungs) > 1 else f"{plan.top.size} px"
+        what = "training.resize_schedule is off during the search, where every trial has images of"
+        yield f"{what} {size}; promoted runs follow it"
+    full, warmup = plan.full_steps_per_epoch, plan.warmup({})
+    steps = plan.top.epochs * math.ceil(full * plan.images(plan.top) / plan.full_images)
+    if warmup is not None and plan.warmup_steps >= steps and not budget.is_full:
+        share = f"a trial has its share of full training, {min(warmup, LONGEST_WARMUP):.3g} of the progress"
+        what = f"training.scheduler.warmup_steps={plan.warmup_steps} would never end in the {steps} steps of a trial"
+        yield f"{what}: {share}"
 
 
 def _trial_notes(plan: Plan, strategy: Strategy) -> Iterator[str]:

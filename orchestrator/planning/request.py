@@ -136,26 +136,28 @@ def _base(request: Request, file: TrialsFile, mistakes: Mistakes) -> _Base:
     if source is None or task is None:
         return _Base()
     layers = {str(path): source, f"{file.path}: overrides": file.overrides, "command line": assignments}
-    merged: dict[str, Any] = {"task": task}
-    canonical: dict[str, Any] = {}
+    given: set[str] = set()
+    fixed: Collection[str] = ()
     for where, layer in layers.items():
-        canonical = {}
+        fixed = ()
         with mistakes.collected(where):
-            canonical = canonical_overrides(layer, task, whole_file=layer is source)
-            merged.update(canonical)
+            fixed = canonical_overrides(layer, task, whole_file=layer is source)
+            given |= set(fixed)
     if len(mistakes.problems) > before:
-        return _Base(task, fixed=canonical)
+        return _Base(task, fixed=fixed)
     config = None
-    with mistakes.collected("base configuration"):
-        config = resolve_config(merged)
-    return _Base(task, config, merged, canonical, assumptions(source, task, file.overrides, assignments))
+    with mistakes.collected():
+        config = resolve_config(*layers.values(), names=[*layers])
+    assumed = assumptions(source, task, file.overrides, assignments, block=True)
+    return _Base(task, config, given, fixed, assumed)
 
 
 def _budgeted_data(base: RunConfig, strategy: Strategy) -> DataSummary:
-    """The data of a trial on the top rung."""
-    top = strategy.rungs[-1]
+    """The data of a trial on the top rung; what a warm-up is there, the notes of the plan say."""
+    top, no_warmup = strategy.rungs[-1], {"training.scheduler.warmup_steps": 0}
     try:
-        return check_data(resolve_config(base.plain(), {SUBSET: top.subset, VAL_SUBSET: top.val_subset}))
+        overrides = {SUBSET: top.subset, VAL_SUBSET: top.val_subset, **no_warmup}
+        return check_data(resolve_config(base.plain(), overrides))
     except DataError as error:
         raise ConfigError([Problem("data", str(error))]) from None
 
@@ -201,7 +203,7 @@ def _trials(file: TrialsFile, base: _Base, checks: DataChecks | None, mistakes: 
                 mistakes.add(f"{where}: {key}", "is set by the trial and on the command line; set it once")
         if checks is not None and len(mistakes.problems) == before:
             with mistakes.collected(where):
-                checks.try_out(overrides)
+                checks.try_out(trial)  # as it is spelt, for the errors
         trials.append({key: list(v) if isinstance(v, tuple) else v for key, v in overrides.items()})
     return trials
 

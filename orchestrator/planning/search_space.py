@@ -52,12 +52,12 @@ def read_space(
             mistakes.add(place, f"must be a mapping such as {{type: float, low: 0.1, high: 1.0}}, not {spec!r}")
         if len(mistakes.problems) > before:
             continue
+        if isinstance(spec.get("choices"), list | tuple):
+            spec = {**spec, "choices": [_canonical_value(str(name), value, task) for value in spec["choices"]]}
         for problem in _form(spec, known[key]):
             mistakes.add(place, problem)
         when = _when(spec.get("when", {}), str(name), earlier, specs, task, place, mistakes)
         if len(mistakes.problems) == before:
-            if "choices" in spec:
-                spec = {**spec, "choices": [_canonical_value(str(name), value, task) for value in spec["choices"]]}
             dimension = Dimension(key, _shape(spec, known[key]), when)
             earlier[key] = dimension
             if try_out is not None:

@@ -13,7 +13,16 @@ from orchestrator.study.draws import NO_DRAWS, Draws
 from orchestrator.study.folder import StudyFolder
 from orchestrator.study.ladder import Budget, Rung, rung_overrides, single_rung
 from orchestrator.study.space import Shape, Space, as_json, space_from_plain
-from trainer.api import ConfigError, Metric, Problem, RunConfig, cheap_evaluation, metric_of, resolve_config
+from trainer.api import (
+    ConfigError,
+    Metric,
+    Problem,
+    RunConfig,
+    canonical_overrides,
+    cheap_evaluation,
+    metric_of,
+    resolve_config,
+)
 
 FORMAT = 1
 _REMEMBERED = 8
@@ -225,7 +234,7 @@ def plan_from_plain(plain: Mapping[str, Any], folder: Path) -> Plan:
         return Plan(
             name=plain["name"],
             folder=folder,
-            base=plain["base"],
+            base=_in_todays_keys(plain["base"]),
             rungs=tuple(Rung(**rung) for rung in plain["rungs"]),
             trials=tuple(plain["trials"]),
             shapes=plain["shapes"],
@@ -245,12 +254,21 @@ def plan_from_plain(plain: Mapping[str, Any], folder: Path) -> Plan:
         raise ConfigError([Problem(str(StudyFolder(folder).plan), f"not a plan of this version ({error})")]) from None
 
 
-def dotted(tree: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path of a nested mapping; None where a section of the path is missing or null."""
+def _in_todays_keys(base: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The base configuration of a study, perhaps of an earlier version."""
+    return with_values({}, canonical_overrides(base, base["task"], frozen=True))
+
+
+def dotted(tree: Mapping[str, Any], path: str, missing: Any = None) -> Any:
+    """The value at a dotted path of a nested mapping; None where a section of the path is missing or null.
+
+    `missing` where only the last key is not there.
+    """
+    *sections, name = path.split(".")
     node: Any = tree
-    for part in path.split("."):
+    for part in sections:
         node = node.get(part) if isinstance(node, Mapping) else None
-    return node
+    return node.get(name, missing) if isinstance(node, Mapping) else None
 
 
 def with_values(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,5 +276,5 @@ def with_values(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str,
     copy = dict(tree)
     for path, value in values.items():
         section, _, rest = path.partition(".")
-        copy[section] = with_values(copy[section], {rest: value}) if rest else value
+        copy[section] = with_values(copy.get(section) or {}, {rest: value}) if rest else value
     return copy

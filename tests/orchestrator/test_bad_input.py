@@ -168,7 +168,7 @@ def test_a_key_set_by_trial_and_command_line(refused: Command, tmp_path: Path) -
         (("training.batch_sise=4",), "command line: training.batch_sise: unknown key; did you mean training.batch_siz"),
         (("training.batch_size",), "training.batch_size: expected key=value"),
         (("training.batch_size=1", "training.batch_size=2"), "training.batch_size: is set twice on the command line"),
-        (("training.batch_size=0",), "base configuration: training.batch_size: input should be greater"),
+        (("training.batch_size=0",), "command line: training.batch_size: input should be greater"),
         (("task=sculpture",), "unknown task 'sculpture'"),
         (("--base-config", "none.yaml"), "none.yaml: no such file"),
         (("--budget-epochs", "0"), "--budget-epochs: must be a whole number of at least 1, not 0"),
@@ -256,10 +256,30 @@ def test_all_mistakes_at_once(refused: Command, tmp_path: Path) -> None:
     assert said.count("\n") == 12
 
 
+def test_a_mistake_is_blamed_on_the_layer_that_made_it(refused: Command, tmp_path: Path) -> None:
+    base = tmp_path / "older.yaml"
+    base.write_text("task: captioning\noptimizer: {type: SGD, momentum: 0.9}\ndata: {scenes: {}}\n")
+    trials_file(tmp_path, {"trials": ONE, "base_config": "older.yaml", "overrides": {"training.max_grad_norm": 1}})
+    assert refused("trials.json", "optimizer.type=Adam").stderr.splitlines()[0] == (
+        "error: command line: optimizer.type: adam does not take momentum"
+    )
+    trials_file(tmp_path, {"trials": ONE, "base_config": "older.yaml", "overrides": {"training.max_grad_norm": -1}})
+    said = refused("trials.json", "training.batch_size=8").stderr
+    assert "trials.json: overrides: training.max_grad_norm: input should be greater than or equal to 0" in said
+    base.write_text("task: captioning\noptimizer: {type: Adam, momentum: 0.9}\ndata: {train_split: 1.0, scenes: {}}\n")
+    trials_file(tmp_path, {"trials": ONE, "base_config": "older.yaml"})
+    said = refused("--trials-file", "trials.json", "training.batch_size=8").stderr
+    assert "older.yaml: optimizer.momentum: adam does not take momentum" in said
+    assert "older.yaml: data.train_split: must be above 0 and below 1" in said
+    assert "command line" not in said
+    trials_file(tmp_path, [{"training.lr": -1}])
+    assert "trials.json, trial 1: training.lr: input should be greater than 0, not -1" in refused("trials.json").stderr
+
+
 def test_trials_are_checked_although_the_base_is_wrong(refused: Command, tmp_path: Path) -> None:
     trials_file(tmp_path, [{"training.epochs": 1}, {"model.droput": 1}])
     said = refused("trials.json", "model.dropout=7").stderr
-    assert "base configuration: model.dropout" in said
+    assert "command line: model.dropout" in said
     assert "trial 1: training.epochs: belongs to the budget" in said
     assert "trial 2: model.droput: unknown key" in said
 

@@ -49,6 +49,20 @@ def test_plan_says_what_it_will_cost_and_creates_nothing(command: Command, tmp_p
     assert list(tmp_path.iterdir()) == [tmp_path / "tiny.json"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--trials-file", "tiny.json", "--budget_epochs", "2", "training.batch_size=9"),
+        ("training.batch_size=9", "--budget-epochs=2", "--trials_file=tiny.json"),
+    ],
+)
+def test_options_by_the_names_of_other_programs(command: Command, tmp_path: Path, words: tuple[str, ...]) -> None:
+    write_trials(tmp_path / "tiny.json", [{LR: 0.1}])
+    found = command("plan", *words)
+    assert found.stdout == command("plan", "tiny.json", "--budget-epochs", "2", "training.batch_size=9").stdout
+    assert found.exit_code == 0, found.stderr
+
+
 def test_plan_as_json(command: Command, tmp_path: Path) -> None:
     write_trials(tmp_path / "tiny.json", [{LR: 0.1}])
     found = json.loads(command("plan", "tiny.json", "--json").stdout)

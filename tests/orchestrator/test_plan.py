@@ -222,10 +222,44 @@ def test_a_damaged_plan_is_said(make: Make, damage: str) -> None:
         ({}, {"early_stop_threshold": 0.5}, "warning: BLEU is on a scale of 0 to 100; a threshold of 0.5"),
         ({}, {"budget_subset": 5000}, "warning: subset of 5000 images asked for"),
         ({}, {}, "built-in shapes scenes (60 images of 48 px)"),
+        (
+            {"overrides": {**TINY, "training.scheduler.warmup_steps": 60}},
+            {},
+            "warning: in full training: training.scheduler.warmup_steps=60, and the run has 48 optimizer steps: the",
+        ),
+        (
+            {"overrides": {**TINY, "lr_scheduler.warmup_steps": 20}},
+            {},
+            "training.scheduler.warmup_steps=20 would never end in the 15 steps of a trial: a trial has its share of",
+        ),
+        (
+            {"overrides": {**TINY, "training.resize_schedule": [[1, 32], [3, 48]]}},
+            {},
+            "training.resize_schedule is off during the search, where every trial has images of 32 px; promoted runs",
+        ),
     ],
 )
 def test_notes(make: Make, sections: dict[str, Any], flags: dict[str, Any], words: str) -> None:
     assert any(words in note for note in make(sections, **flags).notes)
+
+
+def test_an_older_base_says_in_one_block_what_it_leaves_open(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "older.yaml").write_text("dataset: {image_size: 32}\ndata: {scenes: {images: 60}}\n")
+    base = {"base_config": "older.yaml", "overrides": {"task": "classification", "training.epochs": 6}}
+    notes = make({**base, "budget": {"epochs": 1}}).notes
+    start = notes.index("this file is of an older layout; what it leaves open is decided so:")
+    block = notes[start + 1 : notes.index("  training.early_stopping.enabled = false") + 1]
+    assert all(line.startswith("  ") for line in block)
+    assert "  training.optimizer.type = adam" in block
+    assert not any(line.startswith("  training.epochs") for line in block), "the trials file says it"
+    both = "model.library is not given, and both torchvision and timm have resnet18: torchvision's is taken"
+    assert both in notes
+
+
+def test_names_of_classes_are_values_of_trials_too(make: Make) -> None:
+    plan = make({"trials": [{"optimizer.type": "AdamW"}, {"training.optimizer.type": "SGD"}]})
+    assert [trial["training.optimizer.type"] for trial in plan.trials] == ["adamw", "sgd"]
+    assert make({"trials": [{"optimizer.type": "AdamW"}, {"optimizer.type": "adamw"}]}).repeats == 1
 
 
 def test_no_needless_notes(make: Make) -> None:

@@ -15,7 +15,7 @@ from orchestrator_parts import LR, TINY, write_trials
 from orchestrator.planning.arguments import Request
 from orchestrator.planning.continuation import merge
 from orchestrator.planning.request import make_plan
-from orchestrator.study.plan import Limits, Places, Plan
+from orchestrator.study.plan import Limits, Places, Plan, plan_from_plain
 from trainer.api import ConfigError
 
 A, B, C, D = ({LR: n / 10} for n in range(1, 5))
@@ -42,6 +42,35 @@ def refused(old: Plan, new: Plan) -> str:
 def test_the_same_plan_stays_the_same(make: Make) -> None:
     plan = make([A, B])
     assert merge(plan, make([A, B])).plain() == plan.plain()
+
+
+def test_a_study_from_before_a_key_goes_on_as_it_began(make: Make) -> None:
+    cycle = {"overrides": {**TINY, "training.scheduler.type": "one_cycle", "training.scheduler.warmup_steps": 0}}
+    plain = make([A], cycle).plain()
+    scheduler, optimizer = (plain["base"]["training"][name] for name in ("scheduler", "optimizer"))
+    for key in ("cycle_momentum", "base_momentum", "max_momentum", "three_phase"):
+        del scheduler[key]
+    del optimizer["decay_norm_and_bias"]
+    old = plan_from_plain(plain, Path("/somewhere"))
+    assert not old.base_config.training.scheduler.cycles, "a promotion trains as the search did"
+    assert not merge(old, make([A, B], cycle)).base_config.training.scheduler.cycles
+    asked = {"overrides": {**cycle["overrides"], "training.scheduler.cycle_momentum": True}}
+    assert "training.scheduler.cycle_momentum: false in the study, true now" in refused(old, make([A], asked))
+    again = plan_from_plain(merge(old, make([A], cycle)).plain(), Path("/somewhere"))
+    assert not merge(again, make([A], cycle)).base_config.training.scheduler.cycles
+    assert make([A], cycle).base_config.training.scheduler.cycles
+
+
+def test_a_study_from_before_a_name_is_the_same_study(make: Make, tmp_path: Path) -> None:
+    small = {"data.image_size": 32, "model.library": "timm", "model.backbone_name": "test_resnet"}
+    said = {"overrides": {"task": "classification", "data.scenes.images": 60, **small}, "base_config": "base.yaml"}
+    (tmp_path / "base.yaml").write_text("training: {epochs: 6}\n")
+    plain = make([A], said).plain()
+    model = plain["base"]["model"]
+    model["load_from"] = model.pop("library")
+    old = plan_from_plain(plain, Path("/somewhere"))
+    assert old.base_config.model.library == "timm"  # type: ignore[attr-defined]
+    assert merge(old, make([A], said)).trials == (A,)
 
 
 @pytest.mark.parametrize(

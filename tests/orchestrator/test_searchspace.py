@@ -44,6 +44,26 @@ def space_of(said: Mapping[str, Any]) -> Space:
 # what it may say
 
 
+def test_choices_are_values_in_any_spelling() -> None:
+    said = {
+        "optimizer.type": {"type": "categorical", "choices": ["AdamW", "SGD"]},
+        "training.precision": {"type": "categorical", "choices": [32, "bf16-mixed"]},
+        MOMENTUM: {**HALF, "when": {"optimizer.type": "Sgd"}},
+    }
+    optimizer, precision, momentum = space_of(said)
+    assert (optimizer.shape["choices"], precision.shape["choices"]) == (["adamw", "sgd"], ["fp32", "bf16"])
+    assert momentum.when == {TYPE: ("sgd",)}
+
+
+@pytest.mark.parametrize(
+    ("key", "choices", "twice"),
+    [(TYPE, ["adam", "Adam"], "adam"), ("training.precision", ["16-mixed", 16], "fp16"), (LR, ["1e-3", 0.001], 0.001)],
+)
+def test_one_value_in_two_spellings_is_listed_twice(key: str, choices: list[Any], twice: Any) -> None:
+    _, problems = read({key: {"type": "categorical", "choices": choices}})
+    assert problems == [f"space.{key}: the choice {json.dumps(twice)} is listed twice"]
+
+
 def test_dimensions_in_the_order_of_the_file() -> None:
     said = {
         LR: {"type": "float", "low": 1e-5, "high": 0.1, "log": True},

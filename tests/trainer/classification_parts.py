@@ -18,7 +18,7 @@ TINY_CLASSIFICATION: dict[str, Any] = {
     "seed": 3,
     "device": "cpu",
     "data": {"scenes": {"images": 40, "size": 32, "captions_per_image": 1}, "image_size": 32, "num_workers": 0},
-    "model": {"load_from": "timm", "backbone_name": "test_resnet"},
+    "model": {"library": "timm", "backbone_name": "test_resnet"},
     "training": {
         "epochs": 3,
         "schedule_epochs": 3,

@@ -14,12 +14,22 @@ import torchvision
 from classification_parts import tiny_classification
 from torchvision.transforms import v2
 
-from trainer.api import ConfigError, known_keys, metric_of, parse_assignments, resolve_config
+from trainer.api import (
+    ConfigError,
+    DataError,
+    canonical_overrides,
+    check_data,
+    known_keys,
+    metric_of,
+    parse_assignments,
+    resolve_config,
+)
+from trainer.config.resolve import as_now
 from trainer.data.library_models import backbone_names, transform_arguments, unfit
 from trainer.tasks.classification.config import AugmentationSchedule
 
 ROOT = Path(__file__).resolve().parents[2]
-TORCHVISION = {"model__load_from": "torchvision"}
+TORCHVISION = {"model__library": "torchvision"}
 LISTS = ("pre_transforms", "train_augmentations", "val_augmentations", "post_transforms")
 
 
@@ -109,10 +119,11 @@ def test_a_list_comes_from_the_command_line(tmp_path: Path) -> None:
         ({"model__backbone_name": "test_resnett"}, "timm has no classification model test_resnett; did you mean test_"),
         ({"model__backbone_name": "test_resnet."}, r"timm has no classification model test_resnet\.; did you mean"),
         ({**TORCHVISION, "model__backbone_name": "resnet19"}, "no classification model resnet19; did you mean"),
-        ({**TORCHVISION, "model__backbone_name": "resnet10t"}, "is a model of timm: set model.load_from=timm"),
+        ({**TORCHVISION, "model__backbone_name": "resnet10t"}, "is a model of timm: set model.library=timm"),
         ({**TORCHVISION, "model__backbone_name": "resnet18.tag"}, "resnet18.tag is a model of timm"),
-        ({"model__load_from": "here"}, r"model\.load_from: must be one of torchvision, timm"),
-        ({"model__in_channels": 5}, r"model\.in_channels: .*less than or equal to 4"),
+        ({"model__library": "here"}, r"model\.library: must be one of torchvision, timm or null"),
+        ({"model__library": None, "model__backbone_name": "resnet19"}, "torchvision has no .* resnet19; .*timm has no"),
+        ({"model__in_channels": 0}, r"model\.in_channels: .*greater than or equal to 1"),
         ({"data__insert_background_p": 0.5}, r"insert_background_p=0\.5 needs backgrounds_dir"),
         ({"data__val_labels_file": "v.csv"}, "val_labels_file belongs to labels_file"),
         ({"data__val_images_dir": "v"}, "val_images_dir belongs to images_dir"),
@@ -128,6 +139,64 @@ def test_a_list_comes_from_the_command_line(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_said(settings: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=words):
         tiny_classification(tmp_path, **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "said"),
+    [
+        ("resnet18", "torchvision", True), ("resnet10t", "timm", False), ("resnet18.a1_in1k", "timm", False),
+        ("squeezenet1_1", "torchvision", False),
+    ],
+)  # fmt: skip
+def test_the_library_is_found_from_the_name(name: str, package: str, said: bool, tmp_path: Path) -> None:
+    config = tiny_classification(tmp_path, model__library=None, model__backbone_name=name)
+    assert config.model.package == package
+    notes = check_data(config).notes
+    assert [f"both torchvision and timm have {name}: torchvision's is taken" in note for note in notes] == [True] * said
+    chosen = tiny_classification(tmp_path, model__library=package, model__backbone_name=name)
+    assert not check_data(chosen).notes
+
+
+def test_more_channels_than_image_files_have_are_an_error_of_the_data(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"model\.in_channels=6: image files have at most 4 channels"):
+        check_data(tiny_classification(tmp_path, model__in_channels=6))
+
+
+def test_load_from_is_a_path_and_in_earlier_files_of_this_project_a_library(tmp_path: Path) -> None:
+    for library in ("timm", "torchvision"):
+        older = {"model": {"load_from": library, "backbone_name": "resnet18"}}
+        assert canonical_overrides(older, "classification")["model.library"] == library
+    weights = tmp_path / "timm"
+    weights.touch()
+    assert canonical_overrides({"model.load_from": str(weights)}, "classification") == {"model.weights": str(weights)}
+    assert canonical_overrides({"model.load_from": None}, "classification") == {"model.weights": None}
+    frozen = tiny_classification(tmp_path).plain()
+    frozen["model"] = {"load_from": "timm", "backbone_name": "test_resnet"}
+    frozen["training"]["optimizer"].pop("decay_norm_and_bias")
+    now = tiny_classification(tmp_path, model__library="timm", training__scheduler__cycle_momentum=False)
+    for key in ("cycle_momentum", "base_momentum", "max_momentum", "three_phase"):
+        frozen["training"]["scheduler"].pop(key)
+    before, after = as_now(frozen, now)
+    assert before == after, "an earlier version's configuration, and the same one now"
+    assert resolve_config(frozen).training.early_stopping == now.training.early_stopping
+
+
+def test_a_table_of_labels_may_stand_for_the_folder(tmp_path: Path) -> None:
+    config = tiny_classification(tmp_path, data__images_dir=str(tmp_path / "labels.csv"))
+    assert (config.data.images_dir, config.data.labels_file) == (None, tmp_path / "labels.csv")
+
+
+def test_a_list_with_nothing_behind_its_name_is_empty(tmp_path: Path) -> None:
+    config = tiny_classification(tmp_path, {"dataset": {"val_augmentations": None, "augmentation_p_schedule": None}})
+    assert config.data.val_augmentations == ()
+
+
+def test_pictures_beside_images_are_backgrounds() -> None:
+    images = {"dataset.images_dir": "photos", "directories.images": "scenery"}
+    both = {"data.images_dir": "photos", "data.backgrounds_dir": "scenery"}
+    assert canonical_overrides(images, "classification") == both
+    alone = canonical_overrides({"directories": {"images": "photos"}}, "classification")
+    assert alone == {"data.images_dir": "photos"}
 
 
 def test_timm_takes_a_tag(tmp_path: Path) -> None:

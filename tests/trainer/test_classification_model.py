@@ -37,15 +37,15 @@ MODELS = [
 ]
 
 
-def settings_of(load_from: str, name: str, **more: Any) -> ClassificationModel:
-    return ClassificationModel(load_from=load_from, backbone_name=name, **more)
+def settings_of(library: str, name: str, **more: Any) -> ClassificationModel:
+    return ClassificationModel(library=library, backbone_name=name, **more)
 
 
 @pytest.mark.core
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize(("load_from", "name", "side"), MODELS)
-def test_any_backbone_takes_channels_and_gives_classes(load_from: str, name: str, side: int, channels: int) -> None:
-    model = build_backbone(settings_of(load_from, name, in_channels=channels), 7, side, weights=True)
+@pytest.mark.parametrize(("library", "name", "side"), MODELS)
+def test_any_backbone_takes_channels_and_gives_classes(library: str, name: str, side: int, channels: int) -> None:
+    model = build_backbone(settings_of(library, name, in_channels=channels), 7, side, weights=True)
     images = torch.rand(2, channels, side, side)
     with torch.no_grad():
         assert model.eval()(images).shape == (2, 7)
@@ -56,26 +56,29 @@ def test_any_backbone_takes_channels_and_gives_classes(load_from: str, name: str
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize(("load_from", "name"), [("torchvision", "shufflenet_v2_x0_5"), ("timm", "test_resnet")])
-def test_weights_come_from_a_file(load_from: str, name: str, suffix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("library", "name"), [("torchvision", "shufflenet_v2_x0_5"), ("timm", "test_resnet")])
+def test_weights_come_from_a_file(library: str, name: str, suffix: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    source = get_model(name) if load_from == "torchvision" else timm.create_model(name)
+    source = get_model(name) if library == "torchvision" else timm.create_model(name)
     path = tmp_path / f"weights{suffix}"
     if suffix == ".pth":
         torch.save({"state_dict": source.state_dict()}, path)
     else:
         save_file(source.state_dict(), path)
     torch.manual_seed(2)
-    model = build_backbone(settings_of(load_from, name, weights=path), 5, 32, weights=True)
+    model = build_backbone(settings_of(library, name, weights=path), 5, 32, weights=True)
     head = head_of(model)
     for key, value in model.named_parameters():
         if id(value) not in head:
             assert torch.equal(value, source.state_dict()[key]), key
-    grey = build_backbone(settings_of(load_from, name, weights=path, in_channels=1), 5, 32, weights=True)
+    grey = build_backbone(settings_of(library, name, weights=path, in_channels=1), 5, 32, weights=True)
     first = next(name for name, part in grey.named_modules() if isinstance(part, torch.nn.Conv2d))
     expected = source.get_submodule(first).weight.sum(1, keepdim=True)
     assert torch.allclose(grey.get_submodule(first).weight, expected, atol=1e-6)
-    bare = build_backbone(settings_of(load_from, name, weights=path), 5, 32, weights=False)
+    many = build_backbone(settings_of(library, name, weights=path, in_channels=6), 5, 32, weights=True)
+    expected = source.get_submodule(first).weight.repeat(1, 2, 1, 1) / 2.0
+    assert torch.allclose(many.get_submodule(first).weight, expected, atol=1e-6), "repeated, and as bright"
+    bare = build_backbone(settings_of(library, name, weights=path), 5, 32, weights=False)
     assert not torch.equal(next(bare.parameters()), next(source.parameters())), "a checkpoint follows"
 
 
@@ -123,12 +126,12 @@ def test_a_run_on_other_classes_starts_from_another_run(tmp_path: Path) -> None:
         trained(tiny_classification(tmp_path / "third", other, whole))
 
 
-@pytest.mark.parametrize("load_from", ["timm", "torchvision"])
-def test_weights_that_cannot_be_fetched_name_the_way_out(load_from: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_weights_that_cannot_be_fetched_name_the_way_out(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any, **__: Any) -> Any:
         raise OSError("no network here")
 
-    settings = settings_of(load_from, "resnet18", pretrained=True)
+    settings = settings_of(library, "resnet18", pretrained=True)
     made = backbones._made(settings, 5, 32)
     monkeypatch.setattr(backbones, "_made", lambda *_: made)
     monkeypatch.setattr(backbones.timm, "create_model", refused)
@@ -155,12 +158,12 @@ def test_the_last_layer_has_its_own_rate(tmp_path: Path) -> None:
     assert sizes[0] < 1000 < sizes[1]
 
 
-@pytest.mark.parametrize(("load_from", "name"), [("torchvision", "vit_b_16"), ("timm", "test_vit")])
-def test_a_transformer_of_one_size_says_so(load_from: str, name: str, tmp_path: Path) -> None:
-    overrides = {"model__load_from": load_from, "model__backbone_name": name}
+@pytest.mark.parametrize(("library", "name"), [("torchvision", "vit_b_16"), ("timm", "test_vit")])
+def test_a_transformer_of_one_size_says_so(library: str, name: str, tmp_path: Path) -> None:
+    overrides = {"model__library": library, "model__backbone_name": name}
     with pytest.raises(ConfigError, match=rf"model\.backbone_name: {name} .*40 px"):
-        build_backbone(settings_of(load_from, name), 5, 40, weights=True)
-    if load_from == "torchvision":
+        build_backbone(settings_of(library, name), 5, 40, weights=True)
+    if library == "torchvision":
         return
     task = task_for(tiny_classification(tmp_path, **overrides))
     task.open_rows()

@@ -119,6 +119,13 @@ def test_the_noise_of_an_older_file_is_not_its_learning_rate() -> None:
         "training.scheduler.type": "cosine", "training.scheduler.warmup_steps": 7,
     }  # fmt: skip
     assert canonical_overrides({"scheduler.type": "StepLR"}, "diffusion") == {"training.scheduler.type": "step"}
+    noise = ("DDPM", "ddim", "DDIMScheduler", "ddpm_scheduler", "PNDMScheduler", "EulerDiscreteScheduler", "DPM-Solver")
+    for name in (*noise, "DPMSolverMultistepScheduler"):
+        assert canonical_overrides({"scheduler.type": name}, "diffusion") == {}
+    for name, rate in (("cosine", "cosine"), ("OneCycleLR", "one_cycle"), ("constant", "constant")):
+        assert canonical_overrides({"scheduler.type": name}, "diffusion") == {"training.scheduler.type": rate}
+    with pytest.raises(ConfigError, match=r"scheduler\.type: must be one of reduce_on_plateau"):
+        canonical_overrides({"scheduler.type": "DDPM"}, "captioning")
     with pytest.raises(ConfigError, match=r"scheduler\.beta_start: unknown key"):
         canonical_overrides({"scheduler.beta_start": 1e-4}, "captioning")
 

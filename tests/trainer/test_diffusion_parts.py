@@ -20,7 +20,14 @@ from trainer.checkpoints.files import LAST
 from trainer.learning import randomness
 from trainer.run.run import task_for
 from trainer.tasks.diffusion import published_parts, tinyvae
-from trainer.tasks.diffusion.autoencoder import SCALE_1, STABLE_DIFFUSION_1, Autoencoder, pretrained_autoencoder
+from trainer.tasks.diffusion.autoencoder import (
+    SCALE_1,
+    STABLE_DIFFUSION_1,
+    Autoencoder,
+    _place,
+    pretrained_autoencoder,
+)
+from trainer.tasks.diffusion.config_parts import VaeSettings
 from trainer.tasks.diffusion.files import read_table
 from trainer.tasks.diffusion.text import FrozenText, pretrained_text
 
@@ -240,6 +247,8 @@ def test_a_text_is_zero_behind_its_end_and_cut_at_its_length(published: dict[str
 def test_withdrawn_repositories_are_found_at_their_mirrors() -> None:
     assert STABLE_DIFFUSION_1["runwayml/stable-diffusion-v1-5"] == "stable-diffusion-v1-5/stable-diffusion-v1-5"
     assert SCALE_1 == 0.18215
+    repacked = VaeSettings(pretrained_model_name="stabilityai/sd-vae-ft-mse-original")
+    assert _place(repacked) == ("stabilityai/sd-vae-ft-mse", {})
 
 
 def test_a_mirror_is_asked_in_place_of_what_was_withdrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from trainer.api import ConfigError, load_config, parse_yaml, resolve_config, tasks
 from trainer.cli import commands as cli
+from trainer.config.renames import RENAMES, TASK_RENAMES
+from trainer.tasks.classification.transformlist import TRANSFORM_LISTS
 
 OLDER = Path(__file__).parent / "older"
 FILES = sorted(path.stem for path in OLDER.glob("*.yaml"))
@@ -27,7 +29,8 @@ MEANT: dict[str, dict[str, Any]] = {
         },
         "training": {
             "epochs": 50, "batch_size": 32, "accumulate_grad_batches": 2, "grad_clip": 5.0, "precision": "auto",
-            "optimizer": {"type": "adam", "lr": 1e-4, "encoder_lr": 1e-5, "weight_decay": 0.0, "betas": [0.9, 0.999]},
+            "optimizer": {"type": "adam", "lr": 1e-4, "encoder_lr": 1e-5, "weight_decay": 0.0, "betas": [0.9, 0.999],
+                          "eps": 1e-8},
             "scheduler": {"type": "reduce_on_plateau", "factor": 0.5, "patience": 2, "min_lr": 1e-7},
             "early_stopping": {
                 "enabled": True, "patience": 5, "min_delta": 1e-4, "track_overfitting": True,
@@ -42,7 +45,11 @@ MEANT: dict[str, dict[str, Any]] = {
         "training": {
             "epochs": 50, "batch_size": 4, "precision": "auto", "grad_clip": 0.1, "ema_decay": 0.9997,
             "compile": False, "resize_schedule": [[1, 640], [20, 800]],
-            "optimizer": {"type": "adamw", "lr": 1e-4, "encoder_lr": 1e-5, "weight_decay": 1e-4},
+            "optimizer": {
+                "type": "rmsprop", "lr": 1e-4, "encoder_lr": 1e-5, "weight_decay": 1e-4, "alpha": 0.95,
+                "centered": True, "momentum": 0.9,
+            },
+            "early_stopping": {"enabled": False},
             "scheduler": {"type": "step", "warmup_steps": 1000, "step_size": 40, "gamma": 0.1},
         },
         "checkpoint": {"dir": "outputs/detr_coco", "every_n_epochs": 1, "resume": None},
@@ -53,13 +60,21 @@ MEANT: dict[str, dict[str, Any]] = {
         "data": {
             "images_dir": "images", "backgrounds_dir": "backgrounds", "image_size": 224, "val_split": 0.2,
             "data_fraction": 1.0, "insert_background_p": 0.5, "background_max_ratio": 2.0,
+            "pre_transforms": [{"name": "Resize", "size": [224, 224]}],
+            "train_augmentations": ["RandomHorizontalFlip", {"RandomRotation": {"degrees": 10}}],
+            "val_augmentations": [],
+            "augmentation_p_schedule": {"start_p": 0.2, "end_p": 0.9, "exponent_factor": 2.0},
         },
-        "model": {"backbone_name": "resnet34", "pretrained": True, "in_channels": 3, "n_classes": 10},
+        "model": {"weights": None, "backbone_name": "resnet34", "pretrained": True, "in_channels": 3, "n_classes": 10},
         "training": {
             "epochs": 30, "batch_size": 64, "val_batch_size": 128, "precision": "fp16",
             "mixing": {"strategy": "mixup", "p": 0.5, "alpha": 0.2},
             "optimizer": {"type": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True},
-            "scheduler": {"type": "one_cycle"},
+            "scheduler": {
+                "type": "one_cycle", "anneal_strategy": "linear", "pct_start": 0.25, "div_factor": 20.0,
+                "final_div_factor": 1000.0,
+            },
+            "early_stopping": {"enabled": False},
         },
         "criterion": {"type": "cross_entropy"},
         "checkpoint": {"dir": "models"},
@@ -68,7 +83,7 @@ MEANT: dict[str, dict[str, Any]] = {
         "experiment_name": "dit_coco_256",
         "data": {"dataset_name": "coco", "dataset_path": "coco", "image_size": 256, "val_split": 0.1, "num_workers": 8},
         "model": {"hidden_size": 768, "num_layers": 16, "num_heads": 12, "patch_size": 2},
-        "vae": {"pretrained_model_name": "stabilityai/sd-vae-ft-mse", "use_slicing": False},
+        "vae": {"pretrained_model_name": "stabilityai/sd-vae-ft-mse-original", "use_slicing": False},
         "text_encoder": {"pretrained_model_name": "openai/clip-vit-large-patch14"},
         "diffusion": {
             "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
@@ -77,6 +92,7 @@ MEANT: dict[str, dict[str, Any]] = {
         "training": {
             "epochs": 1000, "batch_size": 96, "precision": "bf16", "grad_clip": 1.0, "ema_decay": 0.9999,
             "optimizer": {"lr": 1e-4}, "scheduler": {"type": "cosine", "warmup_steps": 500},
+            "early_stopping": {"enabled": False},
         },
         "checkpoint": {"every_n_epochs": 10, "every_n_steps": 500},
         "logging": {"every_n_steps": 50},
@@ -103,6 +119,58 @@ def test_the_canonical_form_says_the_same(name: str) -> None:
     assert said({"task": name, **MEANT[name]}, canonical)
     assert resolve_config(canonical) == load_config(OLDER / f"{name}.yaml", {"task": name})
     assert (f"# {SPLIT}\n" in result.stdout) == (name == "detection")
+
+
+def spelt(tree: dict[str, Any], prefix: str = "") -> set[str]:
+    """Every dotted key of a file as it is spelt."""
+    below = [spelt(v, f"{prefix}{k}.") if isinstance(v, dict) else {f"{prefix}{k}"} for k, v in tree.items()]
+    return set().union(*below)
+
+
+# Beside those of the table: names with a meaning together, and the sections whose keys have moved as they are.
+MORE_SPELLINGS = {
+    "training.use_ema", "training.lr_mode", "optimizer.lr_type", "lr_scheduler.type", "lr_scheduler.warmup_steps",
+    "dataset.image_size", "dataset.data_fraction", "dataset.insert_background_p", "dataset.background_max_ratio",
+    *(f"dataset.{name}" for name in TRANSFORM_LISTS), "wandb.project", "wandb.entity",
+    *(f"dataset.augmentation_p_schedule.{name}" for name in ("start_p", "end_p", "exponent_factor")),
+    *(f"optimizer.{name}" for name in ("type", "lr", "weight_decay", "betas", "eps", "momentum", "nesterov")),
+    *(f"optimizer.{name}" for name in ("alpha", "centered")),
+    *(f"scheduler.{name}" for name in ("type", "factor", "patience", "min_lr", "step_size", "gamma")),
+    *(f"scheduler.{name}" for name in ("anneal_strategy", "pct_start", "div_factor", "final_div_factor")),
+    *(f"early_stopping.{name}" for name in ("enabled", "patience", "min_delta", "track_overfitting")),
+    *(f"early_stopping.{name}" for name in ("overfitting_gap_threshold", "overfitting_patience")),
+}  # fmt: skip
+
+
+def test_every_accepted_spelling_stands_in_one_of_the_files() -> None:
+    found = set().union(*(spelt(parse_yaml((OLDER / f"{name}.yaml").read_text(), name)) for name in FILES))
+    known = {*RENAMES, *MORE_SPELLINGS, *(old for table in TASK_RENAMES.values() for old in table)}
+    assert known - found == set()
+
+
+@pytest.mark.parametrize("name", ["classification", "detection", "diffusion"])
+def test_what_a_file_leaves_open_is_said_in_one_block(name: str) -> None:
+    head = [line for line in printed(name, f"task={name}").stdout.splitlines() if line.startswith("#")]
+    start = head.index("# this file is of an older layout; what it leaves open is decided so:")
+    said = head[start + 1 :]
+    assert all(line.startswith("#   ") for line in said)
+    own = {"detection": "metrics.map = true", "classification": "seed = 42", "diffusion": "seed = 42"}
+    assert {f"#   {line}" for line in (own[name], "training.early_stopping.enabled = false")} <= set(said)
+    assert not [line for line in said if "training.epochs" in line], "the file says it"
+
+
+def test_of_a_file_that_leaves_nothing_open_nothing_is_said() -> None:
+    assert "#" not in printed("captioning", "task=captioning").stdout
+
+
+def test_early_stopping_that_is_asked_for_over_an_older_file_is_on() -> None:
+    name = "detection"
+    assert not load_config(OLDER / f"{name}.yaml", {"task": name}).training.early_stopping.enabled
+    asked = load_config(OLDER / f"{name}.yaml", {"task": name, "early_stopping.patience": 3})
+    assert (asked.training.early_stopping.enabled, asked.training.early_stopping.patience) == (True, 3)
+    today = {"task": name, "data": {"scenes": {}}, "training": {"optimizer": {"type": "AdamW"}}}
+    assert resolve_config(today).training.early_stopping.enabled, "not an older layout"
+    assert not resolve_config({**today, "training": {"lr": 1e-3}}).training.early_stopping.enabled
 
 
 @pytest.mark.parametrize("name", FILES)

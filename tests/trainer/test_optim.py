@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import lr_scheduler
-from trainer_parts import session_of, tiny, trained
+from trainer_parts import same, session_of, stop_after, tiny, trained, training_state
 
-from trainer.api import Hooks
+from trainer.api import CheckpointError, Hooks
+from trainer.checkpoints.files import LAST, load_checkpoint, save_checkpoint
 from trainer.config.settings import OptimizerSettings, SchedulerSettings
 from trainer.learning.optim import Schedule, build_optimizer, warmup_part
 from trainer.task.protocols import Parts
@@ -37,11 +38,11 @@ def theirs(cls: Any, n: int, lr: float = 0.1, **arguments: Any) -> list[float]:
     """The first `n` rates of one of PyTorch's schedulers."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=lr)
     scheduler = cls(optimizer, **arguments)
-    rates = []
-    for _ in range(n):
-        rates.append(float(optimizer.param_groups[0]["lr"]))
+    rates = [float(optimizer.param_groups[0]["lr"])]
+    for _ in range(n - 1):
         optimizer.step()
         scheduler.step()
+        rates.append(float(optimizer.param_groups[0]["lr"]))
     return rates
 
 
@@ -72,20 +73,89 @@ def test_cosine_is_pytorchs_cosine_annealing() -> None:
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
-@pytest.mark.parametrize("anneal", ["cos", "linear"])
-@pytest.mark.parametrize("pct_start", [0.1, 0.3, 0.6])
-def test_one_cycle_is_pytorchs_one_cycle(anneal: str, pct_start: float) -> None:
-    total = EPOCHS * STEPS
-    course = schedule(type="one_cycle", anneal_strategy=anneal, pct_start=pct_start, div_factor=10.0)
-    expected = theirs(
-        lr_scheduler.OneCycleLR, total, max_lr=0.1, total_steps=total, pct_start=pct_start, div_factor=10.0,
-        anneal_strategy=anneal, cycle_momentum=False,
-    )  # fmt: skip
-    # Theirs ends each phase one step early, so that the last of the steps has the last rate.
-    assert ours(course, [step / total for step in range(total)]) == pytest.approx(
-        expected, abs=0.1 * 2.0 / (0.1 * total)
-    )
-    assert ours(course, [0.0, pct_start, 1.0]) == pytest.approx([0.01, 0.1, 0.01 / 1e4])
+CYCLES: list[dict[str, Any]] = [
+    {},
+    {"anneal_strategy": "linear"},
+    {"pct_start": 0.05, "div_factor": 1.0, "final_div_factor": 1.0},
+    {"pct_start": 0.61, "div_factor": 10.0, "final_div_factor": 7.0, "anneal_strategy": "linear"},
+    {"three_phase": True},
+    {"three_phase": True, "pct_start": 0.45, "anneal_strategy": "linear"},
+    {"base_momentum": 0.6, "max_momentum": 0.99},
+    {"cycle_momentum": False},
+]
+
+
+def inertia(optimizer: torch.optim.Optimizer) -> float:
+    """The momentum, or what Adam has in its place."""
+    group = optimizer.param_groups[0]
+    return float(group["betas"][0] if "betas" in group else group["momentum"])
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 10, 97, 1000])
+@pytest.mark.parametrize("cycle", CYCLES, ids=str)
+def test_one_cycle_is_pytorchs_at_every_step(cycle: dict[str, Any], total: int) -> None:
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+        "adamw": (torch.optim.AdamW, {"betas": (0.8, 0.99)}), "sgd": (torch.optim.SGD, {"momentum": 0.5}),
+    }  # fmt: skip
+    for kind, (cls, given) in kinds.items():
+        ours, reference = (cls([nn.Parameter(torch.ones(1))], lr=0.1, **given) for _ in range(2))
+        other = lr_scheduler.OneCycleLR(reference, max_lr=0.1, total_steps=total, **cycle)
+        course = Schedule(SchedulerSettings(type="one_cycle", **cycle), ours, 1, 0.0, total)
+        for step in range(total):
+            course.before_step(step / total)
+            assert rate(course) == pytest.approx(reference.param_groups[0]["lr"], rel=1e-9), (kind, step)
+            assert inertia(ours) == pytest.approx(inertia(reference), rel=1e-9), (kind, step)
+            reference.step()
+            if step < total - 1:
+                other.step()
+
+
+@pytest.mark.parametrize("spans", [(1, 12), (3, 4), (12, 1)])
+def test_one_cycle_is_the_same_over_any_number_of_epochs(spans: tuple[int, int]) -> None:
+    epochs, steps = spans
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
+    course = Schedule(SchedulerSettings(type="one_cycle"), optimizer, epochs, 0.0, steps)
+    found = ours(course, [(epoch + done / steps) / epochs for epoch in range(epochs) for done in range(steps)])
+    expected = theirs(lr_scheduler.OneCycleLR, 12, max_lr=0.1, total_steps=12, cycle_momentum=False)
+    assert found == pytest.approx(expected)
+
+
+def test_a_run_begun_without_cycling_momentum_goes_on_without() -> None:
+    course = schedule(type="one_cycle")
+    assert course.cycles
+    course.load_state_dict({"rates": [0.1], "best": math.inf, "stale": 0})
+    course.before_step(0.3)
+    assert inertia(course.optimizer) == 0.0
+    assert not course.state_dict()["cycles"], "and so does what continues from its next checkpoint"
+
+
+def test_an_earlier_versions_checkpoint_continues_as_it_was_begun(tmp_path: Path) -> None:
+    cycle = {"training__scheduler__type": "one_cycle", "training__scheduler__warmup_steps": 0, "training__epochs": 2}
+    trained(tiny(tmp_path, **cycle), until=1)
+    state = load_checkpoint(tmp_path / LAST)
+    for key in ("cycle_momentum", "base_momentum", "max_momentum", "three_phase"):
+        del state["config"]["training"]["scheduler"][key]
+    del state["config"]["training"]["optimizer"]["decay_norm_and_bias"], state["schedule"]["cycles"]
+    for group in state["optimizer"]["param_groups"]:
+        group["betas"] = (0.9, 0.999)
+    save_checkpoint(state, tmp_path / "earlier.pth")
+    resumed = {"checkpoint__resume": str(tmp_path / "earlier.pth"), "checkpoint__dir": str(tmp_path / "on")}
+    with session_of(tiny(tmp_path, **cycle, **resumed)) as session:
+        session.train(2, Hooks())
+        assert session.run.optimizer.param_groups[0]["betas"] == (0.9, 0.999)
+    with pytest.raises(CheckpointError, match=r"training\.scheduler\.cycle_momentum: false in the check.*, true now"):
+        trained(tiny(tmp_path, **cycle, **resumed, training__scheduler__cycle_momentum=True))
+
+
+def test_a_cycle_that_is_interrupted_ends_as_a_straight_one(tmp_path: Path) -> None:
+    cycle = {"training__scheduler__type": "one_cycle", "training__scheduler__warmup_steps": 0, "training__epochs": 2}
+    for kind in ("adam", "sgd"):
+        config = tiny(tmp_path / kind / "straight", **cycle, training__optimizer__type=kind)
+        trained(config)
+        halves = tiny(tmp_path / kind / "halves", **cycle, training__optimizer__type=kind)
+        assert trained(halves, hooks=Hooks(should_stop=stop_after(5))).ending == "interrupted"
+        trained(halves, resume=True)
+        assert same(*(training_state(tmp_path / kind / name) for name in ("straight", "halves")))
 
 
 LOSSES = [3.0, 2.0, 2.0, 2.0, 2.0, 1.9, 1.95, 1.95, 1.95, 1.95, 1.95, 1.95, 1.8, 1.9, 1.9, 1.9, 1.9, 1.9, 1.9, 1.9]
@@ -145,7 +215,7 @@ TOTAL = EPOCH_STEPS * RUN_EPOCHS
         (
             {"type": "one_cycle", "anneal_strategy": "linear"},
             lr_scheduler.OneCycleLR,
-            {"max_lr": 5e-3, "total_steps": TOTAL + 1, "anneal_strategy": "linear", "cycle_momentum": False},
+            {"max_lr": 5e-3, "total_steps": TOTAL, "anneal_strategy": "linear", "cycle_momentum": False},
             1,
         ),
     ],
@@ -160,8 +230,7 @@ def test_a_run_follows_the_curve(
         groups = session.run.optimizer.param_groups
         session.train(RUN_EPOCHS, Hooks(heartbeat=lambda _beat: seen.append(groups[0]["lr"])))
     expected = theirs(cls, TOTAL // every, lr=5e-3, **arguments)
-    tolerance = 5e-3 / EPOCH_STEPS if settings["type"] == "one_cycle" else 1e-12
-    assert seen == pytest.approx([rate for rate in expected for _ in range(every)], rel=1e-6, abs=tolerance)
+    assert seen == pytest.approx([rate for rate in expected for _ in range(every)], rel=1e-6, abs=1e-12)
 
 
 def test_a_run_on_a_plateau_follows_the_rule(tmp_path: Path) -> None:
@@ -222,6 +291,23 @@ def test_what_is_not_said_is_pytorchs_default(settings: dict[str, Any], cls: typ
     optimizer = build_optimizer(OptimizerSettings(**settings), parts())
     assert type(optimizer) is cls
     assert {name: optimizer.defaults[name] for name in expected} == expected
+
+
+def test_biases_and_norms_may_be_spared_weight_decay() -> None:
+    def groups(**settings: Any) -> list[tuple[float, float, int]]:
+        weights = Parts([nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(3))], [nn.Parameter(torch.ones(4))])
+        optimizer = build_optimizer(OptimizerSettings(type="adamw", lr=1e-2, **settings), weights)
+        return [(g["lr"], g["weight_decay"], sum(p.numel() for p in g["params"])) for g in optimizer.param_groups]
+
+    assert groups() == [(1e-2, 0.01, 9), (1e-2, 0.01, 4)]
+    spared = groups(decay_norm_and_bias=False, weight_decay=0.1, encoder_lr=1e-3)
+    assert spared == [(1e-2, 0.1, 6), (1e-2, 0.0, 3), (1e-3, 0.0, 4)]
+
+
+def test_a_run_that_spares_biases_continues(tmp_path: Path) -> None:
+    config = tiny(tmp_path, training__optimizer__decay_norm_and_bias=False, training__epochs=2)
+    trained(config, until=1)
+    assert trained(config, resume=True).ending == "finished"
 
 
 def test_the_pretrained_part_has_a_rate_of_its_own() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from trainer_parts import tiny, trained
 
-from trainer.api import ConfigError
+from trainer.api import ConfigError, Hooks
 
 
 def test_tensorboard_gets_every_metric_once(tmp_path: Path) -> None:
@@ -36,6 +36,15 @@ def test_between_evaluations_tensorboard_gets_the_running_loss(tmp_path: Path) -
     for evaluation in outcome.evaluations:
         assert running[evaluation.step] == pytest.approx(evaluation.metrics["train_loss"], rel=1e-6)
     assert [event.step for event in events.Scalars("running_lr")] == [4, 8, 12, 16]
+
+
+def test_steps_are_counted_over_epochs_and_reported(tmp_path: Path) -> None:
+    """Epochs of 8 steps: the tenth and the twentieth are in the second and the third."""
+    seen: dict[int, float] = {}
+    hooks = Hooks(stepped=lambda step, numbers: seen.update({step: numbers["running_lr"]}))
+    config = tiny(tmp_path, training__epochs=3, logging__every_n_steps=10, training__scheduler__type="constant")
+    trained(config, hooks=hooks)
+    assert seen == {10: 5e-3, 20: 5e-3}
 
 
 @pytest.mark.slow

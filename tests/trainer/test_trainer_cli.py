@@ -71,6 +71,21 @@ def test_options_are_keys_and_a_resumed_run_is_a_straight_one(config_file: Path,
     assert load_checkpoint(tmp_path / "run" / LAST)["config"]["training"]["overfit"] is True
 
 
+@pytest.mark.parametrize("words", [["--config_filename", "{}"], ["--config-filename={}"]])
+def test_options_by_the_names_of_other_programs(words: list[str], config_file: Path, tmp_path: Path) -> None:
+    few = ["training.epochs=1", "logging.every_n_steps=3", "--subset_size", 20, "--eval_interval=1"]
+    result = run("train", *(word.replace("{}", str(config_file)) for word in words), *few)
+    assert result.exit_code == 0, result.stderr
+    assert load_checkpoint(tmp_path / "run" / LAST)["config"]["training"]["subset_size"] == 20
+    assert re.search(r"^step 3  running_loss [\d.]+  running_lr [\d.]+$", result.stderr, re.MULTILINE)
+
+
+def test_a_warm_up_that_outlasts_the_run_is_said(config_file: Path) -> None:
+    result = run("train", "--config", config_file, "training.scheduler.warmup_steps=30", "training.max_iter=2")
+    said = "training.scheduler.warmup_steps=30, and the run has 2 optimizer steps: the warm-up never ends"
+    assert f"warning: {said}, and the rate does not reach 0.005" in result.stderr
+
+
 def test_every_mistake_is_listed_with_status_2_before_anything_runs(config_file: Path, tmp_path: Path) -> None:
     result = run("train", "--config", config_file, "training.epoch=3", "model.dropout=2", "training.batch_size=four")
     assert (result.exit_code, result.stdout) == (2, "")

@@ -20,8 +20,11 @@ from trainer.config.describe import canonical_yaml, commented_yaml, configuratio
 from trainer.errors import ConfigError, DataError, Problem, TrainingError, guarded
 from trainer.store.locks import sole_run
 
+# Options by the names of other programs; with underscores each is understood, too.
+_OPTIONS = {"config-filename": "config", "config_filename": "config"}
 app = typer.Typer(
     add_completion=False,
+    context_settings={"token_normalize_func": lambda name: _OPTIONS.get(name, name.replace("_", "-"))},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Trains one configuration: python -m trainer --config FILE [key=value …]",
@@ -59,7 +62,8 @@ def train(
         if twice := sorted(overrides.keys() & given.keys()):
             raise ConfigError([Problem(key, "is set by an option and by key=value") for key in twice])
         settings = api.load_config(config, overrides, given)
-        return _train(settings, api.assumptions(api.read_config_file(config), settings.task, overrides), force, debug)
+        notes = api.assumptions(api.read_config_file(config), settings.task, overrides, block=True)
+        return _train(settings, notes, force, debug)
 
     _ends_with(work, debug)
 
@@ -167,10 +171,16 @@ def _train(config: api.RunConfig, notes: Sequence[str], force: bool, debug: bool
     """Trains to the end and prints progress; an error before the first step is left to the caller."""
     summary = api.check_data(config)
     with sole_run(config.checkpoint.dir), RunConsole(config.training.epochs) as console, _Signals() as stop:
-        for line in (*notes, summary.words, *(f"warning: {warning}" for warning in summary.warnings)):
+        for line in (*notes, summary.words, *summary.notes, *(f"warning: {each}" for each in summary.warnings)):
             console.say(line)
         api.prepare_data(config, console.preparing)
-        hooks = api.Hooks(console.report, console.heartbeat, lambda: stop.number is not None, console.say)
+        hooks = api.Hooks(
+            console.report,
+            console.heartbeat,
+            should_stop=lambda: stop.number is not None,
+            say=console.say,
+            stepped=console.stepped,
+        )
         session = api.open_session(config, hooks, force=force)
         stop.at_once = False
         try:

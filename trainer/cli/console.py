@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -46,6 +47,10 @@ class RunConsole:
             self._drawn = now
             position = f"epoch {beat.epoch}/{self.epochs}"
             self._bar.update(self._line, description=position, completed=beat.step, total=beat.steps, unit="steps")
+
+    def stepped(self, step: int, numbers: Mapping[str, float]) -> None:
+        """A line every `logging.every_n_steps`, beside what the trackers get."""
+        self.say(f"step {step}  {'  '.join(f'{name} {number:.4g}' for name, number in numbers.items())}")
 
     def report(self, evaluation: Evaluation) -> None:
         numbers = "  ".join(f"{name} {number:.4g}" for name, number in evaluation.metrics.items())

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer.config.keys import Key, known_keys
 from trainer.config.registry import TASKS
-from trainer.config.resolve import assumptions, canonical_overrides, task_of
+from trainer.config.resolve import assumptions, merged_values, scalar, task_of
 from trainer.config.yaml import dump_yaml
 
 _KINDS = {
@@ -34,7 +34,7 @@ def commented_yaml(task: str) -> str:
             open_sections.append(section)
         indent = "  " * len(parents)
         lines.append(f"{indent}# {describe(key)}")
-        lines.append(f"{indent}{name}: {_scalar(key.default)}")
+        lines.append(f"{indent}{name}: {scalar(key.default)}")
     return "\n".join(lines) + "\n"
 
 
@@ -61,7 +61,7 @@ def configuration_markdown(tasks: Iterable[str] = TASKS) -> str:
             if path.rpartition(".")[0] != section:
                 section = path.rpartition(".")[0]
                 lines += ["", f"### {section or 'at the top'}", "", "| key | default | what |", "|---|---|---|"]
-            cells = (f"`{path}`", f"`{_scalar(key.default)}`", describe(key).replace("|", "\\|"))
+            cells = (f"`{path}`", f"`{scalar(key.default)}`", describe(key).replace("|", "\\|"))
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -69,11 +69,7 @@ def configuration_markdown(tasks: Iterable[str] = TASKS) -> str:
 def canonical_yaml(source: Mapping[str, Any], overrides: Mapping[str, Any]) -> str:
     """An older configuration in canonical form; only the keys of the file, in the order of the schema."""
     task = task_of(source, overrides)
-    values = {
-        **canonical_overrides(source, task, whole_file=True),
-        **canonical_overrides(overrides, task),
-        "task": task,
-    }
+    values = {**merged_values(source, task, overrides), "task": task}
     nested: dict[str, Any] = {}
     order = {path: place for place, path in enumerate(known_keys(task))}
     for path in sorted(values, key=lambda path: order.get(path, len(order))):
@@ -82,9 +78,4 @@ def canonical_yaml(source: Mapping[str, Any], overrides: Mapping[str, Any]) -> s
         for parent in parents:
             node = node.setdefault(parent, {})
         node[name] = str(values[path]) if isinstance(values[path], Path) else values[path]
-    return "".join(f"# {line}\n" for line in assumptions(source, task, overrides)) + dump_yaml(nested)
-
-
-def _scalar(value: Any) -> str:
-    plain = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-    return dump_yaml(plain).removesuffix("...\n").strip()
+    return "".join(f"# {line}\n" for line in assumptions(source, task, overrides, block=True)) + dump_yaml(nested)

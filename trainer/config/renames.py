@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Container, Mapping
+from pathlib import Path
 from typing import Any
 
 from trainer.errors import Problem
@@ -28,42 +30,29 @@ def _val_split(train_split: Any) -> dict[str, Any]:
         return {"data.val_split": train_split}
 
 
-_SCHEDULERS = {
-    "ReduceLROnPlateau": "reduce_on_plateau",
-    "StepLR": "step",
-    "CosineAnnealingLR": "cosine",
-    "OneCycleLR": "one_cycle",
-}
-_OPTIMIZERS = {"Adam": "adam", "AdamW": "adamw", "SGD": "sgd", "RMSprop": "rmsprop"}
-_PRECISIONS = {
-    True: "auto",
-    False: "fp32",
-    "no": "fp32",
-    "16-mixed": "fp16",
-    "bf16-mixed": "bf16",
-    "32": "fp32",
+# What is said of an older key whose value is out of bounds, where its bounds are not those of the canonical key.
+BOUNDS = {
+    "data.train_split": "must be above 0 and below 1: the images that are not trained on are those to validate on",
 }
 
 ENCODER_LR = "training.optimizer.encoder_lr"
 LR_SPELLINGS = ("training.optimizer.lr", "training.lr", "training.learning_rate", "optimizer.lr")
 DEFAULT_LR = 1e-4
 
-# Sections that stood at the top and now stand in `training`, with their keys.
-_MOVED: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("optimizer", ("lr", "encoder_lr", "weight_decay", "betas", "eps", "momentum", "nesterov", "alpha", "centered")),
-    ("scheduler", ("factor", "patience", "min_lr", "step_size", "gamma")),
-    ("scheduler", ("anneal_strategy", "div_factor", "final_div_factor", "pct_start")),
-    ("early_stopping", ("enabled", "patience", "min_delta")),
-    ("early_stopping", ("track_overfitting", "overfitting_gap_threshold", "overfitting_patience")),
-)
+# Sections that stood at the top, and where their keys are now.
+_MOVED: dict[str, str] = {
+    "dataset": "data",
+    "optimizer": "training.optimizer",
+    "scheduler": "training.scheduler",
+    "lr_scheduler": "training.scheduler",
+    "early_stopping": "training.early_stopping",
+    "wandb": "logging.wandb",
+}
 _SAME_VALUE: dict[str, str] = {
-    **{f"{section}.{name}": f"training.{section}.{name}" for section, names in _MOVED for name in names},
     "training.seed": "seed",
-    "dataset.image_size": "data.image_size",
     "training.num_workers": "data.num_workers",
     "training.prefetch_factor": "data.prefetch_factor",
     "dataset.val_part": "data.val_split",
-    "dataset.data_fraction": "data.data_fraction",
     "training.max_epochs": "training.epochs",
     "training.num_epochs": "training.epochs",
     "data.batch_size": "training.batch_size",
@@ -74,7 +63,6 @@ _SAME_VALUE: dict[str, str] = {
     "data.num_samples": "data.max_samples",
     "training.lr": "training.optimizer.lr",
     "training.learning_rate": "training.optimizer.lr",
-    "lr_scheduler.warmup_steps": "training.scheduler.warmup_steps",
     "directories.images": "data.images_dir",
     "directories.backgrounds": "data.backgrounds_dir",
     "training.checkpoint_dir": "checkpoint.dir",
@@ -86,35 +74,45 @@ _SAME_VALUE: dict[str, str] = {
     "training.resume": "checkpoint.resume",
     "training.resume_from": "checkpoint.resume",
     "training.compile_model": "training.compile",
+    "training.use_amp": "training.precision",
+    "training.amp": "training.precision",
+    "training.mixed_precision": "training.precision",
     "training.finetune_lr": ENCODER_LR,
     "training.logging_steps": "logging.every_n_steps",
     "training.save_metrics": "logging.save_metrics",
-    "wandb.project": "logging.wandb.project",
-    "wandb.entity": "logging.wandb.entity",
 }
 
 RENAMES: dict[str, Converter] = {
     **{old: _to(new) for old, new in _SAME_VALUE.items()},
     "data.train_split": _val_split,
-    "training.use_amp": _to("training.precision", _PRECISIONS),
-    "training.amp": _to("training.precision", _PRECISIONS),
-    "training.mixed_precision": _to("training.precision", _PRECISIONS),
-    "optimizer.type": _to("training.optimizer.type", _OPTIMIZERS),
-    "scheduler.type": _to("training.scheduler.type", _SCHEDULERS),
-    "lr_scheduler.type": _to("training.scheduler.type", _SCHEDULERS),
     "training.save_every_epoch": _to("checkpoint.every_n_epochs", {True: 1, False: None}),
 }
 
 
+# Schedulers of noise. Training is DDPM and sampling DDIM, whichever of them a file names.
+_NOISE = re.compile(
+    r"(ddpm|ddim|pndm|edm|lms|heun|euler|unipc|deis|kdpm|dpmsolver|dpmpp|flowmatch|lcm|tcd|scorede|ipndm)\w*", re.I
+)
+
+
 def _noise_or_rate(value: Any) -> dict[str, Any]:
-    """In an older diffusion file `scheduler` is the noise scheduler, which in training is always DDPM."""
-    if isinstance(value, str) and value.lower() in ("ddpm", "ddpmscheduler"):
-        return {}
-    return {"training.scheduler.type": _mapped(value, _SCHEDULERS)}
+    """In an older diffusion file `scheduler` is the noise scheduler, unless it names one of the rate."""
+    is_noise = isinstance(value, str) and _NOISE.fullmatch(re.sub(r"[-_ .]", "", value)) is not None
+    return {} if is_noise else {"training.scheduler.type": value}
+
+
+LIBRARIES = ("torchvision", "timm")
+
+
+def _weights_or_library(value: Any) -> dict[str, Any]:
+    """`load_from` is a path; earlier files of this project have the library's name there."""
+    is_library = isinstance(value, str) and value.lower() in LIBRARIES and not Path(value).is_file()
+    return {"model.library" if is_library else "model.weights": value}
 
 
 # Names with a meaning of their own in the older files of one task: task → name → converter.
 TASK_RENAMES: dict[str, dict[str, Converter]] = {
+    "classification": {"model.load_from": _weights_or_library},
     "diffusion": {
         **{
             f"scheduler.{name}": _to(f"diffusion.{name}")
@@ -126,20 +124,35 @@ TASK_RENAMES: dict[str, dict[str, Converter]] = {
 # Keys of which an older file of a task may have none, and what is reported then.
 LEFT_OPEN: dict[str, tuple[frozenset[str], str]] = {
     "diffusion": (
-        frozenset({"data.val_split", "data.train_split", "dataset.val_part"}),
+        frozenset({"data.val_split"}),
         "data.train_split is not given: 0.9, so that data.val_split = 0.1 of the images are only validated on",
     ),
 }
+STOPPING = "training.early_stopping"
+KNEW_STOPPING = frozenset({"captioning"})  # the others of the earlier programs had no early stopping
+# Where an older file has none of these keys, their defaults decide, which the user is told.
+DECIDED = (
+    *("seed", "data.image_size", "data.val_split", "model.backbone", "model.backbone_name"),
+    *("model.name", "model.pretrained", "vae.pretrained_model_name", "text_encoder.pretrained_model_name"),
+    *("training.epochs", "training.batch_size", "training.precision", "training.grad_clip"),
+    *("training.optimizer.type", "training.optimizer.lr", "training.scheduler.type", "criterion.type"),
+    *(f"{STOPPING}.enabled", "metrics.accuracy", "metrics.bleu", "metrics.map"),
+)
+# Keys that came later, with another default than what was done before: what a plan or a checkpoint without them did
+# where another key has a value.
+CYCLES = "training.scheduler.cycle_momentum"
+_BEFORE: dict[str, tuple[str, str, Any]] = {CYCLES: ("training.scheduler.type", "one_cycle", False)}
 
 Pairs = list[tuple[str, Any]]
 
 
-def combined(pairs: Pairs, problems: list[Problem], whole_file: bool) -> Pairs:
+def combined(pairs: Pairs, problems: list[Problem], whole_file: bool, known: Container[str]) -> Pairs:
     """Canonical pairs for older keys that have a meaning only together; all other pairs as they are.
 
     `use_ema` switches `ema_decay`; `lr_mode: finetune` makes `finetune_lr` effective, which in a whole file has no
     effect without it; `optimizer.lr_type: split` gives the pretrained part a rate of its own, a tenth of the
-    other where none is named; `save_every_epoch: false` leaves `save_every_n_epochs` to decide.
+    other where none is named; `save_every_epoch: false` leaves `save_every_n_epochs` to decide; `directories.images`
+    are the backgrounds where the images to classify are named beside them. `known` are the task's keys.
     """
     given = dict(pairs)
     gone: set[str] = set()
@@ -162,18 +175,20 @@ def combined(pairs: Pairs, problems: list[Problem], whole_file: bool) -> Pairs:
             more.append((ENCODER_LR, _tenth(given)))
     if given.get("training.save_every_epoch") is False and "training.save_every_n_epochs" in given:
         gone.add("training.save_every_epoch")
+    named = given.keys() & {"data.images_dir", "dataset.images_dir"}
+    if "directories.images" in given and named and "data.backgrounds_dir" in known:
+        gone.add("directories.images")
+        more.append(("directories.backgrounds", given["directories.images"]))
     return [(key, value) for key, value in pairs if key not in gone] + more
 
 
-def assumed(pairs: Pairs, task: str) -> list[str]:
-    """Lines for the user: what an older file left open, and what is assumed."""
+def assumed(pairs: Pairs) -> list[str]:
+    """Lines for the user on what keys that mean something only together leave open."""
     given = dict(pairs)
-    keys, line = LEFT_OPEN.get(task, (frozenset(), ""))
-    lines = [line] if keys and not keys & given.keys() else []
-    if _lacks_second_rate(given):
-        rate = f"{ENCODER_LR} = {_tenth(given)}, a tenth of the other"
-        lines.append(f"optimizer.lr_type: split names no second rate: {rate}")
-    return lines
+    if not _lacks_second_rate(given):
+        return []
+    rate = f"{ENCODER_LR} = {_tenth(given)}, a tenth of the other"
+    return [f"optimizer.lr_type: split names no second rate: {rate}"]
 
 
 _ONE_RATE = ("single", "same", "shared", "uniform", None)
@@ -199,16 +214,33 @@ def _tenth(given: Mapping[str, Any]) -> Any:
         return None
 
 
-# Values of the older key that the canonical key accepts, too: `training.precision: 16-mixed`.
-CANONICAL_VALUES: dict[str, Mapping[Any, Any]] = {
-    "training.precision": {**_PRECISIONS, 32: "fp32"},
-    "training.scheduler.type": _SCHEDULERS,
-}
+def in_place(path: str) -> str:
+    """A dotted path into a section that has moved, at its new place; any other as it is."""
+    section, dot, rest = path.partition(".")
+    return f"{_MOVED.get(section, section)}{dot}{rest}"
 
 
 def canonical(key: str, value: Any, task: str) -> dict[str, Any]:
     """Canonical key → value for one dotted key in any accepted spelling; an unknown key comes back as it is."""
-    convert = TASK_RENAMES.get(task, {}).get(key) or RENAMES.get(key)
-    if convert is not None:
-        return convert(value)
-    return {key: _mapped(value, CANONICAL_VALUES.get(key, {}))}
+    for spelling in (key, in_place(key)):
+        convert = TASK_RENAMES.get(task, {}).get(spelling) or RENAMES.get(spelling)
+        if convert is not None:
+            return convert(value)
+    return {in_place(key): value}
+
+
+def is_older(key: str, value: Any, task: str) -> bool:
+    """Whether a key, which is none of today's, marks the file that it is in as one of an older layout."""
+    return key != "model.load_from" or "model.library" not in canonical(key, value, task)
+
+
+def thawed(frozen: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """The dotted keys of a whole configuration that a plan or a checkpoint holds, perhaps of an earlier version."""
+    values: dict[str, Any] = {}
+    for key, value in frozen.items():
+        convert = TASK_RENAMES.get(task, {}).get(key)
+        values.update(convert(value) if convert is not None else {key: value})
+    for key, (condition, wanted, before) in _BEFORE.items():
+        if values.get(condition) == wanted:
+            values.setdefault(key, before)
+    return values

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from trainer.config.data_settings import LARGEST_PX, SMALLEST_PX, DataSettings, Pair
+from trainer.config.logging_settings import LoggingSettings
 from trainer.config.section import AS_TUPLE, AbsolutePath, Section, setting
 
 Sizes = Annotated[tuple[Annotated[tuple[int, int], AS_TUPLE], ...], AS_TUPLE]
@@ -45,6 +46,9 @@ class OptimizerSettings(Section):
     nesterov: bool | None = setting(None, "sgd; null = PyTorch's default")
     alpha: float | None = setting(None, "rmsprop; null = PyTorch's default", ge=0.0, lt=1.0)
     centered: bool | None = setting(None, "rmsprop; null = PyTorch's default")
+    decay_norm_and_bias: bool = setting(
+        True, "weight decay also on biases and the weights of normalisation: all parameters of one dimension"
+    )
 
     @model_validator(mode="after")
     def _only_its_own_arguments(self) -> Self:
@@ -92,6 +96,18 @@ class SchedulerSettings(Section):
     div_factor: float = setting(25.0, "one_cycle: the first rate is lr / div_factor", ge=1.0)
     final_div_factor: float = setting(1e4, "one_cycle: the last rate is the first / final_div_factor", ge=1.0)
     anneal_strategy: Literal["cos", "linear"] = setting("cos", "one_cycle: the shape of the course")
+    three_phase: bool = setting(False, "one_cycle: down to the first rate as long as up from it, only then to the last")
+    cycle_momentum: bool | None = setting(
+        None,
+        "one_cycle: the momentum (adam, adamw: the first beta) falls while the rate rises, and back, whatever "
+        "training.optimizer says of it; null = yes, but in what was begun before there was this key",
+    )
+    base_momentum: float = setting(0.85, "one_cycle: the momentum at the highest rate", ge=0.0, lt=1.0)
+    max_momentum: float = setting(0.95, "one_cycle: the momentum at the first and the last rate", ge=0.0, lt=1.0)
+
+    @property
+    def cycles(self) -> bool:
+        return self.type == "one_cycle" and self.cycle_momentum is not False
 
 
 class CriterionSettings(Section):
@@ -183,22 +199,6 @@ class CheckpointSettings(Section):
     weights: AbsolutePath | None = setting(
         None, "start from the weights of this checkpoint; optimizer, schedule and epochs begin anew"
     )
-
-
-class WandbSettings(Section):
-    project: str = setting("rungwise", "project that runs are logged to", min_length=1)
-    entity: str | None = setting(None, "user or team; null = the account's own")
-
-
-class LoggingSettings(Section):
-    ROLES = frozenset({"place", "resume", "use"})
-    every_n_steps: int = setting(50, "steps between two readings of the loss, which trackers get", ge=1)
-    save_metrics: bool = setting(True, "one JSON line per evaluation in metrics.jsonl")
-    dir: AbsolutePath | None = setting(None, "folder for metrics.jsonl and samples/; null = checkpoint.dir")
-    tensorboard: bool = setting(False, "also write TensorBoard scalars (the extra `tensorboard`)")
-    tensorboard_dir: AbsolutePath = setting(Path("runs"), "folder for TensorBoard", validate_default=True)
-    use_wandb: bool = setting(False, "also log to Weights & Biases (the extra `wandb`)")
-    wandb: WandbSettings = WandbSettings()
 
 
 class RunConfig(Section):

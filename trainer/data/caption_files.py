@@ -12,18 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from trainer.data.image_folders import SUFFIXES, existing, image_name
+from trainer.data.split_names import SIDES, TEST, side_of
 from trainer.errors import DataError
 from trainer.store.csv_tables import cells_by_line, swallowed
 from trainer.store.json_files import json_content
 from trainer.store.text import read_text
 
-TRAIN, VALIDATION, TEST = "train", "val", "test"
-_SIDES = {
-    TRAIN: ("train", "training", "restval"),
-    VALIDATION: ("val", "valid", "validation", "dev"),
-    TEST: ("test", "testing"),
-}
-_SIDE = {name: side for side, names in _SIDES.items() for name in names}
 # Usual names of columns and keys, the surest first.
 _IMAGES = (
     "file_name", "filename", "image_path", "img_path", "filepath", "file_path", "image_file", "img_file", "image_name",
@@ -64,7 +58,7 @@ class CaptionsFound:
     def add(self, where: str, written: Any, texts: Any, split: Any = None) -> None:
         """An image's captions, one or a list, from a place in the file; `split` is None where the file has none."""
         name = image_name(written) if isinstance(written, str) else ""
-        side = _SIDE.get(split.strip().lower()) if isinstance(split, str) else None
+        side = (side_of(split) or None) if isinstance(split, str) else None
         listed = texts if isinstance(texts, list) else [texts]
         captions = [" ".join(text.split()) if isinstance(text, str) else "" for text in map(_raw, listed)]
         if not name:
@@ -76,7 +70,7 @@ class CaptionsFound:
         elif _half_a_character("".join([name, *captions])):
             problem = f"half a character in the name or a caption of {name!a}"
         elif split is not None and side is None:
-            problem = f"the split of {name} is {split!r}, none of {', '.join(_SIDE)}"
+            problem = f"the split of {name} is {split!r}, none of {', '.join(SIDES)}"
         elif split is not None and self.splits.get(name, side) != side:
             problem = f"{name} is in {side}, but in {self.splits[name]} before"
         else:

@@ -7,8 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from trainer.data.caption_files import TRAIN, VALIDATION, CaptionsFound, captions_in
+from trainer.data.caption_files import CaptionsFound, captions_in
 from trainer.data.image_folders import existing, table_fingerprint, unreadable, with_nearest
+from trainer.data.split_names import TRAIN, VALIDATION
 from trainer.errors import DataError, counted, listed
 
 

@@ -6,7 +6,7 @@ import re
 
 TRAIN, VALIDATION, TEST = SIDES = "train", "val", "test"
 _NAMES = {
-    TRAIN: ("train", "training", "trn"),
+    TRAIN: ("train", "training", "trn", "restval"),
     VALIDATION: ("val", "valid", "validate", "validation", "dev", "eval", "evaluation"),
     TEST: ("test", "testing", "tst"),
 }

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from trainer.config.keys import conditions, dotted, known_keys, roles_of
+from trainer.config.keys import conditions, known_keys, roles_of
 from trainer.config.registry import find_task, load
+from trainer.config.resolve import as_now
 from trainer.config.settings import RunConfig
 from trainer.errors import CheckpointError
 from trainer.task.data_identity import DataIdentity
@@ -17,15 +18,8 @@ from trainer.task.protocols import Rows
 
 def same_conditions(old: Mapping[str, Any], new: RunConfig) -> bool:
     """Whether losses under two configurations of one run come from the same images at the same size."""
-    before, after = _values(old, new)
+    before, after = as_now(old, new)
     return all(before.get(key) == after.get(key) for key in conditions(new.task))
-
-
-def _values(old: Mapping[str, Any], new: RunConfig) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The values by key in a checkpoint and now; a key that the older program did not have had its default."""
-    before, after = dotted(old), dotted(new.plain())
-    defaults = {key: known.default for key, known in known_keys(new.task).items() if key in after}
-    return defaults | before, after
 
 
 def check_same(old: Mapping[str, Any], new: RunConfig, climbs: bool, free: tuple[str, ...] = ()) -> None:
@@ -43,7 +37,7 @@ def check_same(old: Mapping[str, Any], new: RunConfig, climbs: bool, free: tuple
 
 def _differing(old: Mapping[str, Any], new: RunConfig) -> dict[str, str]:
     """The keys in which two configurations differ, each with a line on it."""
-    before, after = _values(old, new)
+    before, after = as_now(old, new)
     word = partial(json.dumps, default=str)
     return {
         key: f"{key}: {word(before.get(key))} in the checkpoint, {word(after.get(key))} now"

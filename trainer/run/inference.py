@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from trainer.checkpoints.files import fill_model, load_checkpoint
-from trainer.config.keys import dotted, known_keys, roles_of
-from trainer.config.resolve import canonical_overrides, resolve_config
+from trainer.config.keys import known_keys, roles_of
+from trainer.config.resolve import as_now, canonical_overrides, resolve_config
 from trainer.config.settings import RunConfig
 from trainer.data.batches import EpochBatches, build_loader, close_loader
 from trainer.data.loaders import size_at
@@ -82,7 +82,7 @@ def _overrides_for_use(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_same_model(trained: Mapping[str, Any], asked: RunConfig, overrides: Mapping[str, Any]) -> None:
     """Refuses overrides under which the weights would be read as those of another model."""
-    before, now = dotted(trained), dotted(asked.plain())
+    before, now = as_now(trained, asked)
     problems = [
         Problem(key, f"belongs to what was trained, with {before.get(key)!r}; leave it as it is")
         for key in overrides

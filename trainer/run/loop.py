@@ -126,9 +126,9 @@ def _train_epoch(run: Run, hooks: Hooks, writer: RunWriter) -> bool:
         progress.batches += len(group)
         if run.average is not None:
             run.average.update(progress.step)
-        if done % read_every == 0:
+        if progress.step % read_every == 0:
             _read_losses(run, recent)
-            writer.stepped(run)
+            hooks.stepped(progress.step, writer.stepped(run))
         hooks.heartbeat(Heartbeat(progress.epoch + 1, done, steps))
         if run.unreported and not writer.busy:
             _report(run, hooks, writer)

@@ -187,6 +187,7 @@ class Run:
             self.steps_per_epoch = steps_of(self.loaders, config)
             settings = config.training.scheduler
             self.schedule.warmup = warmup_part(settings, self.steps_per_epoch, config.schedule_epochs)
+            self.schedule.steps_per_epoch = self.steps_per_epoch
             randomness.restore(random)
         self.enter_rung(rung, comparable)
 
@@ -249,7 +250,7 @@ def open_run(
         parameters=[*parts.main, *parts.pretrained],
         optimizer=optimizer,
         scaler=precision.scaler(),
-        schedule=Schedule(training.scheduler, optimizer, config.schedule_epochs, warmup),
+        schedule=Schedule(training.scheduler, optimizer, config.schedule_epochs, warmup, steps),
         stopping=EarlyStopping(training.early_stopping),
         loaders=loaders,
         identity=identity,

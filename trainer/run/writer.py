@@ -77,10 +77,13 @@ class RunWriter:
         with _write_errors(self.log_folder):
             self._write_metrics(history)
 
-    def stepped(self, run: Run) -> None:
-        """Gives the trackers the mean loss of the epoch so far and the rate, after an optimizer step."""
+    def stepped(self, run: Run) -> Mapping[str, float]:
+        """Gives the trackers the mean loss of the epoch so far and the rate, after an optimizer step, and returns
+        both."""
+        numbers = {"running_loss": run.mean_loss(), "running_lr": run.rate()}
         for tracker in self.trackers:
-            tracker.log_step(run.progress.step, {"running_loss": run.mean_loss(), "running_lr": run.rate()})
+            tracker.log_step(run.progress.step, numbers)
+        return numbers
 
     def evaluated(self, evaluation: Evaluation, scores: Scores, improved: bool) -> None:
         """Appends the evaluation's line and keeps its samples."""

@@ -99,20 +99,3 @@ def _harmless(cell: str) -> str:
     except ValueError:
         return f"'{cell}"
     return cell
-
-
-def table_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a table whose form is not known yet, header included, each with its number; blank ones left out.
-
-    `DataError` where encoding or quotes are wrong.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, row {line}: not UTF-8 text") from None
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    try:
-        yield from ((row, cells) for row, cells in enumerate(rows, start=1) if cells)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {rows.line_num}: not a readable CSV ({error})") from None

@@ -54,7 +54,7 @@ class DataSummary:
     """The data of one configuration in numbers. Rows are what an epoch visits (captions, boxes, images).
 
     `targets` describes what a model has to predict, where that depends on the data or on how they are read: the values
-    of runs that differ in it cannot be compared.
+    of runs that differ in it cannot be compared. `notes` are lines on what was chosen for the user.
     """
 
     train_split_images: int
@@ -66,6 +66,7 @@ class DataSummary:
     words: str
     warnings: tuple[str, ...] = ()
     targets: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class TaskFiles(Protocol):

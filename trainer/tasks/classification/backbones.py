@@ -30,7 +30,7 @@ def statistics_of(settings: ClassificationModel) -> Statistics:
     """The pixel statistics that a backbone was trained with: ImageNet's, except for some of timm's."""
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    if settings.load_from == "timm":
+    if settings.package == "timm":
         published = _known_weights(settings)
         if published is not None:
             mean, std = published.mean, published.std
@@ -105,7 +105,7 @@ def _known_weights(settings: ClassificationModel) -> Any:
 
 def has_fixed_size(settings: ClassificationModel) -> bool:
     """Whether the model takes images of one size only: transformers with learned places."""
-    if settings.load_from == "torchvision":
+    if settings.package == "torchvision":
         return settings.backbone_name.startswith(("vit_", "maxvit_"))
     published = _known_weights(settings)
     return bool(published is not None and published.fixed_input_size)
@@ -113,7 +113,7 @@ def has_fixed_size(settings: ClassificationModel) -> bool:
 
 def _made(settings: ClassificationModel, classes: int, side_px: int) -> nn.Module:
     name, fixed = settings.backbone_name, has_fixed_size(settings)
-    if settings.load_from == "timm":
+    if settings.package == "timm":
         options: dict[str, Any] = {"img_size": side_px} if fixed else {}
         model: nn.Module = timm.create_model(
             name, pretrained=False, num_classes=classes, in_chans=settings.in_channels, **options
@@ -146,7 +146,7 @@ def _published(settings: ClassificationModel) -> Mapping[str, Tensor]:
     """The library's own weights, from its cache or from the network."""
     name = settings.backbone_name
     with fetching(name):
-        if settings.load_from == "timm":
+        if settings.package == "timm":
             return timm.create_model(name, pretrained=True).state_dict()
         state: Mapping[str, Tensor] = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
         return state

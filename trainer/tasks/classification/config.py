@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -20,6 +21,7 @@ from trainer.config.settings import (
 from trainer.data.library_models import backbone_names, no_backbone
 from trainer.tasks.classification.transformlist import TransformList
 
+_LIBRARIES = ("torchvision", "timm")
 _LIST = "names of torchvision.transforms.v2 with their arguments"
 
 
@@ -56,7 +58,7 @@ class ClassificationData(DataSettings):
     images_dir: AbsolutePath | None = setting(
         None,
         "one folder per class; or folders train and val (training, validation, …) with one folder per class each; or, "
-        "with labels_file, the folder that its file names are in",
+        "with labels_file, the folder that its file names are in; or a CSV in place of labels_file",
     )
     val_images_dir: AbsolutePath | None = setting(None, "the validation images, in the form of images_dir")
     labels_file: AbsolutePath | None = setting(
@@ -92,6 +94,16 @@ class ClassificationData(DataSettings):
     )
     augmentation_p_schedule: AugmentationSchedule = AugmentationSchedule()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _table_of_images(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """A CSV may be named in place of a folder of images."""
+        for folder, table in (("images_dir", "labels_file"), ("val_images_dir", "val_labels_file")):
+            named = values.get(folder)
+            if isinstance(named, str | Path) and str(named).lower().endswith(".csv") and values.get(table) is None:
+                values = {**values, folder: None, table: named}
+        return values
+
     @model_validator(mode="after")
     def _some_data(self) -> Self:
         wrong = []
@@ -112,7 +124,9 @@ class ClassificationData(DataSettings):
 
 
 class ClassificationModel(Section):
-    load_from: Literal["torchvision", "timm"] = setting("torchvision", "the library that backbone_name is of")
+    library: Literal["torchvision", "timm"] | None = setting(
+        None, "the library that backbone_name is of; null = the one that has it, and torchvision where both have"
+    )
     backbone_name: str = setting("resnet18", "any classification model of torchvision or timm; timm's with its tag too")
     pretrained: bool = setting(False, "start from the library's weights, all but the last layer", role="use")
     weights: AbsolutePath | None = setting(
@@ -122,7 +136,11 @@ class ClassificationModel(Section):
         role="use",
     )
     in_channels: int = setting(
-        3, "1 grey, 2 grey and opacity, 3 colour, 4 colour and opacity; pretrained first layers are adapted", ge=1, le=4
+        3,
+        "1 grey, 2 grey and opacity, 3 colour, 4 colour and opacity; pretrained first layers are adapted, to more "
+        "channels too, but image files have no more",
+        search=(1, 4),
+        ge=1,
     )
     n_classes: int | None = setting(
         None, "null = as many as the data have; a number is checked against them", role="data", ge=1
@@ -131,14 +149,35 @@ class ClassificationModel(Section):
     @field_validator("backbone_name")
     @classmethod
     def _backbone_exists(cls, value: str, info: ValidationInfo) -> str:
-        package = info.data.get("load_from")
-        name, dot, tag = value.partition(".")
-        if package is None or (name in backbone_names(package) and (not dot or (tag and package == "timm"))):
+        if "library" not in info.data:  # it has a mistake of its own
             return value
-        other = "timm" if package == "torchvision" else "torchvision"
-        if name in backbone_names(other):
-            raise ValueError(f"{value} is a model of {other}: set model.load_from={other}")
-        raise ValueError(no_backbone(package, value))
+        package: str | None = info.data["library"]
+        owners = _owners(value)
+        if owners and package in (None, *owners):
+            return value
+        if owners:
+            raise ValueError(f"{value} is a model of {owners[0]}: set model.library={owners[0]}, or leave it out")
+        raise ValueError("; ".join(no_backbone(each, value) for each in ((package,) if package else _LIBRARIES)))
+
+    @property
+    def package(self) -> str:
+        """The library that the backbone is taken from."""
+        return self.library or _owners(self.backbone_name)[0]
+
+    @property
+    def library_note(self) -> str:
+        """A line on the choice between two libraries; empty where there was none."""
+        if self.library is not None or len(_owners(self.backbone_name)) < 2:
+            return ""
+        what = f"model.library is not given, and both torchvision and timm have {self.backbone_name}"
+        return f"{what}: torchvision's is taken"
+
+
+def _owners(backbone_name: str) -> tuple[str, ...]:
+    """The libraries that have a model of this name; behind a dot is a tag, which only timm has."""
+    name, dot, tag = backbone_name.partition(".")
+    packages = _LIBRARIES[1:] if dot else _LIBRARIES
+    return tuple(package for package in packages if name in backbone_names(package) and bool(dot) == bool(tag))
 
 
 class ClassificationCriterion(CriterionSettings):

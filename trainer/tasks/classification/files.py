@@ -41,6 +41,7 @@ from trainer.tasks.classification.source_images import background_files, open_so
 from trainer.tasks.classification.transformlist import TRANSFORM_LISTS
 
 _UNEVEN = 1.5  # from this ratio on a warning reports uneven classes
+_MOST_CHANNELS = 4  # that an image file is read with
 _SEVERAL_LABELS = ("bce", "bce_with_logits")
 
 
@@ -161,6 +162,7 @@ class ClassificationFiles(FilesDefaults):
     def check(config: ClassificationConfig) -> DataSummary:
         require_start(config, config.model.weights)
         _require_apart(config)
+        _require_channels(config)
         spec = scenes_spec(config)
         targets = ""
         if spec is not None:  # known before they are drawn
@@ -185,7 +187,8 @@ class ClassificationFiles(FilesDefaults):
         if not behind and config.data.backgrounds_dir is not None and not config.data.insert_background_p:
             warnings += ("data.backgrounds_dir has no effect: data.insert_background_p is 0",)
         every_warning = (*asked_too_much(config, chosen), *warnings)
-        return chosen.summary(description, stamp, skipped, every_warning, targets=targets)
+        summary = chosen.summary(description, stamp, skipped, every_warning, targets=targets)
+        return replace(summary, notes=tuple(filter(None, [config.model.library_note])))
 
     @staticmethod
     def try_out(config: ClassificationConfig) -> None:
@@ -227,6 +230,14 @@ def _places(config: ClassificationConfig) -> Iterable[str]:
     if data.labels_file is None and recognised(data.images_dir):
         return [str(data.images_dir)]
     return dict.fromkeys(str(source.labels_file or source.images_dir) for source in sources(config))
+
+
+def _require_channels(config: ClassificationConfig) -> None:
+    """`DataError` where the model takes more channels than image files have."""
+    channels = config.model.in_channels
+    if channels > _MOST_CHANNELS:
+        what = f"image files have at most {_MOST_CHANNELS} channels (colour and opacity), as they are read here"
+        raise DataError(f"model.in_channels={channels}: {what}; take 1, 2, 3 or 4, or a task of your own")
 
 
 def _class_sizes(table: LabelTable, images: Iterable[int]) -> NDArray[np.int64]:

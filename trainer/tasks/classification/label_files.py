@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 from trainer.data.image_folders import SUFFIXES, image_name
 from trainer.data.split_names import SIDES, side_of
 from trainer.errors import DataError, counted, listed
-from trainer.store.csv_tables import table_rows
+from trainer.store.csv_tables import cells_by_line, swallowed
 from trainer.store.image_cache import file_stamp
 from trainer.store.json_files import json_content
+from trainer.store.text import read_text
 
 # Usual names of columns and keys, the surest first.
 _IMAGES = (
@@ -80,22 +81,28 @@ def _consistent(entries: Iterable[Entry]) -> Iterator[Entry]:
 def _of_table(labels_file: Path) -> Iterator[Entry]:
     found = _header(labels_file)
     if found is None:
-        head = next(table_rows(labels_file, ","), (1, []))[1]
+        head = next(_rows(labels_file, ","), (1, []))[1]
         first = ",".join(cell.strip() for cell in head)[:80] or "nothing"
         what = "the header must be image,label, or name both in another usual way (filename, class, …)"
         raise DataError(f"{labels_file}: {what}; found {first}")
     delimiter, names = found
-    rows = table_rows(labels_file, delimiter)
+    rows = _rows(labels_file, delimiter)
     width, columns = len(names), _Columns(0, 1, None)
     if names:
         next(rows)
         columns = _columns(names, labels_file, delimiter)
     for row, cells in rows:
-        if len(cells) != (width or 2):
+        if torn := swallowed(cells):
+            yield Entry(f"row {row}", "", "", "", torn)
+        elif len(cells) != (width or 2):
             what = f"{counted(len(cells), 'cell')} instead of {width or 2} (a label with commas needs quotes)"
             yield Entry(f"row {row}", "", "", "", what)
         else:
             yield _entry(f"row {row}", cells[columns.image], cells[columns.label], columns, cells)
+
+
+def _rows(labels_file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    return cells_by_line(labels_file, read_text(labels_file, "row"), delimiter)
 
 
 def _header(labels_file: Path) -> tuple[str, list[str]] | None:
@@ -114,7 +121,7 @@ def _header(labels_file: Path) -> tuple[str, list[str]] | None:
 def _first_row(labels_file: Path, delimiter: str) -> list[str]:
     """The cells of the first row; none where its quotes say that another delimiter is meant."""
     try:
-        return next(table_rows(labels_file, delimiter), (1, []))[1]
+        return next(_rows(labels_file, delimiter), (1, []))[1]
     except DataError:
         return []
 
@@ -123,7 +130,7 @@ def _columns(names: Sequence[str], labels_file: Path, delimiter: str) -> _Column
     image, label = (names.index(str(_first_of(usual, names))) for usual in (_IMAGES, _LABELS))
     places = [names.index(name) for name in _SPLITS if name in names]
     for place in places:
-        rows = table_rows(labels_file, delimiter)
+        rows = _rows(labels_file, delimiter)
         next(rows)
         if names[place] == _SPLITS[0] or all(side_of(cells[place]) for _, cells in rows if len(cells) == len(names)):
             return _Columns(image, label, place)

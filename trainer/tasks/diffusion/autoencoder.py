@@ -25,6 +25,11 @@ STABLE_DIFFUSION_1: Mapping[str, str] = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
     "CompVis/stable-diffusion-v1-4": "CompVis/stable-diffusion-v1-4",
 }
+# Repositories in the form of the first program, which the library does not read, and those in its own.
+REPACKED: Mapping[str, str] = {
+    "stabilityai/sd-vae-ft-mse-original": "stabilityai/sd-vae-ft-mse",
+    "stabilityai/sd-vae-ft-ema-original": "stabilityai/sd-vae-ft-ema",
+}
 SCALE_1 = 0.18215  # of their latents; also the library's default
 
 
@@ -125,4 +130,4 @@ def _place(settings: VaeSettings) -> tuple[str, dict[str, str]]:
     asked = settings.pretrained_model_name
     usual = "vae" if asked in STABLE_DIFFUSION_1 else subfolder_of(asked, "vae")
     subfolder = settings.subfolder or usual
-    return STABLE_DIFFUSION_1.get(asked, asked), {"subfolder": subfolder} if subfolder else {}
+    return {**STABLE_DIFFUSION_1, **REPACKED}.get(asked, asked), {"subfolder": subfolder} if subfolder else {}
