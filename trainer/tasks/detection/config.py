@@ -21,6 +21,9 @@ from trainer.config.settings import (
 from trainer.tasks.detection.detectors import DETECTORS, strides_of
 from trainer.tasks.detection.model_settings import DetectionCriterion, DetectionModel
 
+BoxFormat = Literal["xywh", "xyxy", "cxcywh"]
+BoxUnits = Literal["pixels", "fraction"]
+
 
 class AugmentSettings(Section):
     """Augmentation of training images; off in overfit mode."""
@@ -42,11 +45,23 @@ class DetectionData(DataSettings):
     image_size: int = setting(
         800, "square side in pixels; the budget's resolution sets it", ge=SMALLEST_PX, le=LARGEST_PX
     )
-    images_dir: AbsolutePath | None = setting(None, "folder that the annotations' file names are in")
+    images_dir: AbsolutePath | None = setting(
+        None, "folder of the images; alone, a data set whose annotations are found in it"
+    )
     val_images_dir: AbsolutePath | None = setting(None, "the validation images' own folder; null = images_dir")
-    annotations: AbsolutePath | None = setting(None, "COCO JSON of all images, split by val_split")
-    train_annotations: AbsolutePath | None = setting(None, "COCO JSON of the training images")
-    val_annotations: AbsolutePath | None = setting(None, "COCO JSON of the validation images")
+    annotations: AbsolutePath | None = setting(
+        None,
+        "COCO JSON of all images, split by val_split; or YOLO's YAML or folder of labels, a folder of Pascal VOC XML, "
+        "JSON lines with objects, which may have a split of their own",
+    )
+    train_annotations: AbsolutePath | None = setting(None, "the same of the training images")
+    val_annotations: AbsolutePath | None = setting(None, "the same of the validation images")
+    box_format: BoxFormat = setting(
+        "xywh",
+        "four numbers of a box in JSON: left, top, width, height; two corners; or centre, width, height",
+        role="data",
+    )
+    box_units: BoxUnits = setting("pixels", "these numbers are pixels, or fractions of the image's sides", role="data")
     resize: Literal["stretch", "letterbox"] = setting(
         "stretch", "images are stretched to the square, or fitted into it with grey borders"
     )
@@ -58,15 +73,13 @@ class DetectionData(DataSettings):
     @model_validator(mode="after")
     def _some_data(self) -> Self:
         pair = [self.train_annotations is not None, self.val_annotations is not None]
-        named = any(pair) or self.annotations is not None
+        named = any(pair) or self.annotations is not None or self.images_dir is not None
         if any(pair) and not all(pair):
             raise ValueError("train_annotations and val_annotations belong together; one of them is missing")
         if all(pair) and self.annotations is not None:
             raise ValueError("give annotations, or train_annotations with val_annotations, not all three")
-        if named != (self.images_dir is not None):
-            raise ValueError("images_dir and annotations belong together; one of them is missing")
-        if self.val_images_dir is not None and not all(pair):
-            raise ValueError("val_images_dir belongs to val_annotations")
+        if self.val_images_dir is not None and not all(pair) and (self.annotations or not self.images_dir):
+            raise ValueError("val_images_dir belongs to val_annotations, or to images_dir alone")
         if not named and self.scenes is None:
             raise ValueError("name images_dir and annotations, or a scenes section for the built-in data")
         return self

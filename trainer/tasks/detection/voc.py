@@ -1,0 +1,111 @@
+"""Pascal VOC annotations: an XML file for each image, corners in pixels that count from 1. Imports no torch.
+
+Source: Everingham et al. 2010 and the development kit of VOC2012. Objects marked as difficult are ignored in its
+evaluation, and so they are here, as COCO's crowds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree import ElementTree
+
+from trainer.data.image_folders import SUFFIXES, files_below
+from trainer.errors import DataError
+from trainer.tasks.detection.content import Content, Source, as_number
+from trainer.tasks.detection.conventions import Convention
+
+OWN = Convention("xyxy", "pixels")
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_FIRST = (1.0, 1.0, 0.0, 0.0)  # pixels count from 1; the last one is inside the box
+
+
+def read_voc(source: Source) -> Content:
+    """The boxes of all XML files of a source. An image is the file with the XML's name, or else the one it names."""
+    images: list[Any] = []
+    annotations: list[Any] = []
+    content = Content(images, annotations, [], OWN)
+    beside = frozenset(files_below(source.images_dir, SUFFIXES)) if any(not name for name, _ in source.pairs) else ()
+    for image, file in source.pairs:
+        root = _parsed(source.annotations, file, content)
+        if root is None:
+            continue
+        image = image or _named(root, file, beside)
+        images.append({"id": file, "file_name": image, **_size(root)})
+        for position, entry in enumerate(root.iterfind("object"), start=1):
+            box = entry.find("bndbox")
+            annotations.append({
+                "id": f"{file}, object {position}",
+                "image_id": file,
+                "category_id": " ".join((entry.findtext("name") or "").split()),
+                "bbox": None if box is None else _box(box),
+                "iscrowd": (entry.findtext("difficult") or "").strip(),
+            })  # fmt: skip
+    content.categories = [
+        {"id": name, "name": name} for name in sorted({a["category_id"] for a in annotations}) if name
+    ]
+    return content
+
+
+def are_annotations(folder: Path, names: Sequence[str]) -> bool:
+    """Whether some of the first XML files look like the annotations of an image."""
+    return any(b"<annotation" in (folder / name).read_bytes() for name in names[:20])
+
+
+def split_lists(annotations: Path) -> list[list[str]]:
+    """The names to train and to validate on, or those of both, by the lists in `ImageSets/Main`; empty without any."""
+    folder = annotations.parent / "ImageSets" / "Main"
+    lists = {}
+    for name in ("train", "val", "trainval"):
+        path = folder / f"{name}.txt"
+        if path.is_file():
+            try:
+                lines = path.read_text(encoding="utf-8-sig").splitlines()
+            except UnicodeDecodeError:
+                raise DataError(f"{path}: not UTF-8 text") from None
+            lists[name] = [line.split()[0] for line in lines if line.strip()]
+    if lists.get("train") and lists.get("val"):
+        return [lists["train"], lists["val"]]
+    return [names for names in (lists.get("trainval") or lists.get("train"),) if names]
+
+
+def _parsed(folder: Path, file: str, content: Content) -> ElementTree.Element | None:
+    """The root of an XML file; a fault, and None, where it is damaged or something else."""
+    try:
+        with open(os.path.join(folder, file), "rb") as opened:  # noqa: PTH118, PTH123 - thousands of files
+            data = opened.read()
+        if b"<!ENTITY" in data:  # expat limits what they grow to, but nobody needs them
+            raise ValueError("it defines entities")
+        root = ElementTree.fromstring(data)
+    except OSError as error:
+        what = error.strerror or "cannot be read"
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        what = f"not readable as XML: {error}"
+    else:
+        if root.tag == "annotation":
+            return root
+        what = f"its root is {root.tag}, not annotation"
+    content.faults.append(("unusable file of annotations", f"{file} ({what})"))
+    return None
+
+
+def _named(root: ElementTree.Element, file: str, beside: frozenset[str] | Sequence[str]) -> str:
+    """The image that an XML file names, perhaps without its suffix or with folders of another machine."""
+    name = PurePosixPath((root.findtext("filename") or "").strip().replace("\\", "/")).name
+    stem = PurePosixPath(file).stem
+    if not name:
+        return stem
+    return name if name in beside else next((f"{name}{s}" for s in sorted(SUFFIXES) if f"{name}{s}" in beside), name)
+
+
+def _size(root: ElementTree.Element) -> dict[str, Any]:
+    """Width and height; nothing where the file gives none, or 0 × 0, as some programs do."""
+    sides = [as_number(root.findtext(f"size/{side}")) for side in ("width", "height")]
+    return dict(zip(("width", "height"), sides, strict=True)) if all(sides) else {}
+
+
+def _box(box: ElementTree.Element) -> list[Any]:
+    values = [as_number((box.findtext(name) or "").strip()) for name in _CORNERS]
+    return [None if value is None else value - first for value, first in zip(values, _FIRST, strict=True)]
