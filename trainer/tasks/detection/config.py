@@ -118,6 +118,7 @@ class DetectionConfig(RunConfig):
     @model_validator(mode="after")
     def _the_model_fits_the_images(self) -> Self:
         mistakes = [mistake for size in self.image_sizes for mistake in self._misfits(size)]
+        mistakes += self.model.unbuildable()
         if self.model.name == "detr":
             weights = {name: getattr(self.criterion, name) for name in ("box_weight", "giou_weight")}
             broken = [f"criterion.{name}={value:g}" for name, value in weights.items() if not value.is_integer()]

@@ -28,6 +28,7 @@ from trainer.tasks.detection.coco import Box, CocoFile, Faults, Objects, checked
 from trainer.tasks.detection.config import DetectionConfig
 from trainer.tasks.detection.content import Content, Source
 from trainer.tasks.detection.conventions import Convention
+from trainer.tasks.detection.model_settings import SIZELESS
 from trainer.tasks.detection.object_lines import read_object_lines
 from trainer.tasks.detection.sources import KINDS, named_sources
 from trainer.tasks.detection.voc import read_voc
@@ -229,9 +230,8 @@ class DetectionFiles(FilesDefaults):
             run_checks([(["detector", model.name, model.pretrained], partial(require, model))])
         else:
             build = load("trainer.tasks.detection.model:require_detector")
-            run_checks(
-                [(["detector", section(model), section(config.criterion)], partial(build, model, config.criterion))]
-            )
+            sizes = {key: value for key, value in section(model).items() if key not in SIZELESS}
+            run_checks([(["detector", sizes], partial(build, model))])
 
     @staticmethod
     def prepare(config: DetectionConfig, progress: OnProgress) -> None:

@@ -54,13 +54,12 @@ class DetectionModel(Section):
             raise ValueError(f"levels={self.levels} is more than the backbone's {len(depths)} stages")
         if self.d_model % heads or self.d_model % 4:
             raise ValueError(f"d_model={self.d_model} must be a multiple of 4 and of attention_heads={heads}")
-        mistakes = [] if self.pretrained else list(self._unbuildable())
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
         return self
 
-    def _unbuildable(self) -> Iterator[str]:
+    def unbuildable(self) -> Iterator[str]:
         """What the library cannot build or run, as far as it is known; `try_out` finds what else there is."""
+        if self.pretrained:
+            return
         if self.backbone_block == "basic" and self.backbone_stem != self.backbone_widths[0]:
             yield (
                 f"model.backbone_stem={self.backbone_stem} must be the first of "
