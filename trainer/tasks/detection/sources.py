@@ -23,6 +23,7 @@ _SIDES = {
     "val": re.compile(r"(?<![a-z])(val|valid|validation|dev)(?![a-z])"),
     "test": re.compile(r"(?<![a-z])test(ing)?(?![a-z])"),
 }
+_IMAGES = ("JPEGImages", "images", "Images")
 _JSON, _YAML = (".json", ".jsonl", ".ndjson"), (".yaml", ".yml")
 _OF_EACH_IMAGE = {"voc": ".xml", "yolo": ".txt"}
 _FIRST_NAME = re.compile(rb'"(?:file_name|image)"\s*:\s*("(?:[^"\\]|\\.)*")')
@@ -60,7 +61,7 @@ def _sources(key: str, path: Path, images_dir: Path | None, side: str | None) ->
     if path.suffix.lower() in _YAML and yolo.is_yolo_yaml(path):
         return yolo.from_yaml(path, key, images_dir, side)
     if path.suffix.lower() == ".txt" and yolo.lists_images(path):
-        return [yolo.from_list(path, key, images_dir)]
+        return yolo.from_list(path, key, images_dir, _up_to_the_set(path.parent))
     value = json_content(path)
     if isinstance(value, dict) and not is_object_line(value):
         kind = "coco"  # or an incomplete one, which is reported where it is read
@@ -78,8 +79,12 @@ def _of_folder(folder: Path, key: str, images_dir: Path | None, side: str | None
         if len(kinds) == 1:
             beside = _beside(folder)
             if images_dir is None or beside.is_relative_to(images_dir):
-                return [_of_each(kinds[0], key, folder, beside)]
-            return [_of_each(kinds[0], key, folder, images_dir, shared=side is not None)]
+                return (
+                    _split(kinds[0], key, folder, beside) if side is None else [_of_each(kinds[0], key, folder, beside)]
+                )
+            if side is None:
+                return _split(kinds[0], key, folder, images_dir)
+            return [_of_each(kinds[0], key, folder, images_dir, shared=True)]
     found = _in_folder(folder, key, images_dir)
     for each in found:
         if images_dir is not None and not each.images_dir.is_relative_to(images_dir):
@@ -90,6 +95,15 @@ def _of_folder(folder: Path, key: str, images_dir: Path | None, side: str | None
 
 def _in_folder(folder: Path, key: str, images_dir: Path | None) -> list[Source]:
     """The annotations of a whole data set; `DataError` where there are none, or those of several formats."""
+    found = _whole(folder, key, images_dir)
+    if not found and images_dir is None and folder.name in _IMAGES:  # beside the images of a data set
+        found = _whole(folder.parent, key, folder)
+    if not found:
+        raise DataError(f"{folder}: no annotations in it ({_KNOWN}); name them with data.annotations")
+    return found
+
+
+def _whole(folder: Path, key: str, images_dir: Path | None) -> list[Source]:
     found = list(_found(folder, key, images_dir))
     if len(found) > 1:
         places = [each[0].origin or each[0].annotations for each in found]
@@ -100,10 +114,9 @@ def _in_folder(folder: Path, key: str, images_dir: Path | None) -> list[Source]:
     inner = _folders(folder)
     sides = {side: [path for path in inner if _side(path.name) == side] for side in ("train", "val")}
     if len(sides["train"]) == 1 and len(sides["val"]) <= 1:
-        return [_only(_in_folder(path, key, None)) for paths in sides.values() for path in paths]
-    if len(inner) == 1:  # an archive that was unpacked into a folder of its name
-        return _in_folder(inner[0], key, images_dir)
-    raise DataError(f"{folder}: no annotations in it ({_KNOWN}); name them with data.annotations")
+        both = [_whole(path, key, None) for paths in sides.values() for path in paths]
+        return [_only(each) for each in both] if all(both) else []
+    return _whole(inner[0], key, images_dir) if len(inner) == 1 else []  # an archive unpacked into its own folder
 
 
 def _found(folder: Path, key: str, images_dir: Path | None) -> Iterator[list[Source]]:
@@ -188,7 +201,7 @@ def _of_each(
         if shared and bare:
             pairs = [(image, file) for image, file in pairs if file]
             notes.append(f"{annotations}: {counted(len(bare), 'image')} without a file of labels not used")
-    classes = yolo.class_names([annotations, annotations.parent, images_dir]) if kind == "yolo" else ()
+    classes = yolo.class_names([*_up_to_the_set(annotations), images_dir]) if kind == "yolo" else ()
     return Source(key, kind, annotations, images_dir, tuple(pairs), classes, notes=tuple(notes))
 
 
@@ -218,9 +231,11 @@ def _images_of(path: Path) -> Path:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         match = _FIRST_NAME.search(text)
         name = str(json.loads(match[1])) if match else ""
-    near = [place for base in (path.parent, path.parent.parent) for place in (base, *_folders(base))]
-    near += [inner for place in near if place.name.lower() == "images" for inner in _folders(place)]
-    holding = [place for place in dict.fromkeys(near) if name and (place / name).is_file()]
+    bases = [[place, *_folders(place)] for place in _up_to_the_set(path.parent)]
+    bases.append([path.parent.parent / name for name in _IMAGES])
+    near = [base + [inner for place in base if place.name in _IMAGES for inner in _folders(place)] for base in bases]
+    found = ([place for place in base if name and (place / name).is_file()] for base in near)
+    holding = next((places for places in found if places), [])
     same_side = [place for place in holding if _side(place.name) == _side(path.stem) is not None]
     chosen = holding[:1] if holding[:1] == [path.parent] else same_side or holding
     if len(chosen) == 1:
@@ -233,13 +248,23 @@ def _beside(annotations: Path) -> Path:
     """The folder of images that belongs to a folder of annotations by its name, or else the one that both lie in."""
     head, labels, tail = f"{annotations}/".rpartition("/labels/")
     images = [Path(f"{head}/images/{tail}")] if labels else []
-    images += [annotations.parent / name for name in ("JPEGImages", "images", "Images")]
+    images += [annotations.parent / name for name in _IMAGES]
     if any(path.suffix.lower() in SUFFIXES for path in annotations.iterdir()):
         images.insert(0, annotations)
     return next((path for path in images if path.is_dir()), annotations.parent)
 
 
+def _up_to_the_set(folder: Path) -> list[Path]:
+    """A folder of one kind of file, or of one side of a split, and the folders above it up to that of the data set."""
+    above = [folder]
+    while above[-1].name.lower() in ("labels", "annotations", "images", "imagesets") or _side(above[-1].name):
+        above.append(above[-1].parent)
+    return above
+
+
 def _folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 

@@ -121,27 +121,21 @@ def label_files(names: Iterable[str]) -> list[str]:
 
 
 def class_names(folders: Iterable[Path]) -> tuple[tuple[int, str], ...]:
-    """The names of classes, one a line, from the first such file in these folders; empty where there is none."""
-    for path in (folder / name for folder in folders for name in _NAMES):
-        if path.is_file():
-            try:
-                lines = path.read_text(encoding="utf-8-sig").splitlines()
-            except UnicodeDecodeError:
-                raise DataError(f"{path}: not UTF-8 text") from None
-            while lines and not lines[-1].strip():
-                lines.pop()
-            return tuple((value, line.strip()) for value, line in enumerate(lines))
+    """The names of classes from the first file in these folders that has them, one a line or in YAML; or nothing."""
+    for folder in folders:
+        for path in (folder / name for name in _NAMES):
+            if path.is_file():
+                lines = _text(path).rstrip().splitlines()
+                return tuple((value, line.strip()) for value, line in enumerate(lines))
+        for path in sorted(folder.glob("*.yaml")):
+            if is_yolo_yaml(path):
+                return _classes(_yaml(path), path)
     return ()
 
 
 def from_yaml(path: Path, key: str, images_dir: Path | None, only: str | None) -> list[Source]:
     """The images to train and to validate on that a YAML file names, or `only` one of the two."""
-    try:
-        content = read_yaml(path)
-    except ConfigError as error:
-        raise DataError(str(error)) from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a mapping with names, train and val")
+    content = _yaml(path)
     entries = {
         side: next((content[name] for name in names if content.get(name)), None) for side, names in _SIDES.items()
     }
@@ -163,12 +157,27 @@ def from_yaml(path: Path, key: str, images_dir: Path | None, only: str | None) -
     return sources
 
 
-def from_list(path: Path, key: str, images_dir: Path | None) -> list[Source]:
-    """The images that a text file lists, a path a line."""
-    bases = [path.parent, *([images_dir, images_dir.parent] if images_dir else [])]
-    images = _listed(path, bases)
-    classes = class_names([path.parent, *{Path(_label_of(image)).parent: 0 for image in images[:1]}])
-    return [_source(key, images, classes, 0, path, "")]
+def from_list(path: Path, key: str, images_dir: Path | None, places: Sequence[Path]) -> list[Source]:
+    """The images that a text file lists, a path a line; the names of their classes lie in one of `places`."""
+    bases = [*places, *([images_dir, images_dir.parent] if images_dir else [])]
+    return [_source(key, _listed(path, bases), class_names(places), 0, path, "")]
+
+
+def _yaml(path: Path) -> dict[Any, Any]:
+    try:
+        content = read_yaml(path)
+    except ConfigError as error:
+        raise DataError(str(error)) from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a mapping with names, train and val")
+    return content
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text") from None
 
 
 def _values(content: Any) -> int:
@@ -211,10 +220,7 @@ def _images(entry: Any, origin: Path, bases: Sequence[Path]) -> list[str]:
 
 def _listed(path: Path, bases: Iterable[Path]) -> list[str]:
     """The images of a text file, relative to the first folder in which its first one lies."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text") from None
+    lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
     if not lines:
         raise DataError(f"{path}: it lists no image")
     base = next((base for base in (path.parent, *bases) if (base / lines[0]).is_file()), path.parent)
