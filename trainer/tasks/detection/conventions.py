@@ -71,11 +71,12 @@ def contradiction(boxes: Floats, sizes: Floats, said: Convention, fixed: bool) -
         return ""
     misfits = {other: _misfits(boxes, sizes, other) for other in _conventions(said)}
     wrong = misfits.pop(said)
-    if said.units == "pixels" and _in_the_first_pixel(boxes, sizes):
-        what = f"all {len(boxes)} boxes" if len(boxes) > 1 else "its only box"
-        what += " would lie in the first pixel: the numbers are parts of the image"
-        rest = {other: count for other, count in misfits.items() if other.units == "fraction"}
-        return f"{what}; {_advice(rest, said, fixed)}"
+    if _in_the_first_pixel(boxes, sizes):
+        misfits = {other: count for other, count in misfits.items() if other.units == "fraction"}
+        if said.units == "pixels":
+            what = f"all {len(boxes)} boxes" if len(boxes) > 1 else "its only box"
+            what += " would lie in the first pixel: the numbers are parts of the image"
+            return f"{what}; {_advice(misfits, said, fixed)}"
     least = max(_FEW, _MANY * len(boxes)) if len(boxes) >= _SMALL_FILE else len(boxes) / 2
     fewest = min(misfits.values())
     if wrong < max(least, 1) or fewest > _RESIDUE * wrong:
