@@ -4,7 +4,7 @@
 
 Small images with their boxes are written into a temporary folder in all three formats. Each is then found, checked and
 fingerprinted as before a run, in turn, round after round: first with an empty cache folder, then again, as a second run
-does it. The medians of the wall time count.
+does it. The medians of the processor time count.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ def config_of(folder: Path) -> RunConfig:
 
 
 def seconds_of(config: RunConfig) -> tuple[float, str]:
-    """Seconds to find and check the data, none of which this process remembers, and what was found."""
+    """Processor seconds to find and check the data, none of which this process remembers, and what was found."""
     files._read.cache_clear()
-    started = time.perf_counter()
+    started = time.process_time()
     summary = check_data(config)
-    return time.perf_counter() - started, summary.words
+    return time.process_time() - started, summary.words
 
 
 def measure(images: int, boxes: int, rounds: int) -> None:

@@ -37,8 +37,8 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[str]:
 def stats_below(folder: Path, suffixes: Collection[str]) -> Iterator[FileStat]:
     """The files in and below a folder with their states, in no order."""
     for stat in file_stats(folder):
-        hidden = any(part.startswith(".") for part in stat[0].split("/"))
-        if not hidden and Path(stat[0]).suffix.lower() in suffixes:
+        name = stat[0]
+        if os.path.splitext(name)[1].lower() in suffixes and not name.startswith(".") and "/." not in name:  # noqa: PTH122 - fast
             yield stat
 
 
@@ -83,7 +83,7 @@ def table_fingerprint(folder: Path, table: Path, named: Callable[[], Iterable[st
     `named` reads their names from it, once for each content, because large tables take long to read.
     """
     digest = hashlib.sha256(table.read_bytes()).hexdigest()
-    names = _remembered("names", digest[:32], lambda: list(dict.fromkeys(named())))
+    names = remembered("names", digest[:32], lambda: list(dict.fromkeys(named())))
     return fingerprint(stats_of(folder, names), digest)
 
 
@@ -128,18 +128,19 @@ def existing(names: Iterable[str], folder: Path) -> tuple[list[str], list[str]]:
 def unreadable(names: Sequence[str], folder: Path, fingerprint: str) -> frozenset[str]:
     """Files that do not decode, determined once for each state of the data and kept in the cache folder."""
     paths = (folder / name for name in names)
-    failing = _remembered("unreadable", fingerprint, lambda: sorted(compress(names, undecodable(paths, 16))))
+    failing = remembered("unreadable", fingerprint, lambda: sorted(compress(names, undecodable(paths, 16))))
     return frozenset(failing)
 
 
 def sizes(names: Sequence[str], folder: Path, fingerprint: str) -> dict[str, tuple[int, int]]:
     """Width and height of each file from its header, (0, 0) where it has none; kept in the cache folder, too."""
-    kept = _remembered("sizes", fingerprint, lambda: _measured(names, folder))
+    kept = remembered("sizes", fingerprint, lambda: _measured(names, folder))
     return {name: (width, height) for name, (width, height) in kept.items()}
 
 
-def _remembered(what: str, fingerprint: str, find: Callable[[], Any]) -> Any:
-    path = cache_dir() / what / f"{fingerprint}.json"
+def remembered(what: str, key: str, find: Callable[[], Any]) -> Any:
+    """A result in plain data, found once for each key and kept in the cache folder."""
+    path = cache_dir() / what / f"{key}.json"
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
     result = find()

@@ -42,7 +42,7 @@ class Objects:
 class CocoFile:
     """The usable part of one source: image names, their (width, height), their boxes.
 
-    `categories` are names by id, `used` the ids that annotations have, `parents` the names of groups of categories.
+    `categories` are names by id, `used` the ids of usable annotations, `parents` the names of groups of categories.
     """
 
     names: tuple[str, ...]
@@ -122,14 +122,13 @@ def checked(content: Content, source: Source, stamp: str, said: Convention, skip
     boxes: dict[Any, list[Box]] = {value: [] for value in images}
     for one, box in _placed(marked, images, content.convention, said, where, faults):
         boxes[one.image].append((one.category, box, one.crowd, one.area or box[2] * box[3]))
-    used = (category_ids.find(entry.get("category_id")) for entry in content.annotations if isinstance(entry, dict))
     groups = (entry for entry in content.categories if entry.get("supercategory") != entry["name"])
     return CocoFile(
         tuple(name for name, _ in images.values()),
         tuple(size for _, size in images.values()),
         tuple(tuple(boxes[value]) for value in images),
         categories,
-        frozenset(used),
+        frozenset(one.category for one in marked),
         frozenset(str(entry.get("supercategory")) for entry in groups),
         (*source.notes, *content.notes),
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from trainer.tasks.detection.conventions import Convention
 
+_PLAIN, _LARGEST = frozenset({int, float}), 1e100
 _CROWD = {"": False, "0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
@@ -63,7 +64,7 @@ class Ids:
 
     def find(self, value: Any) -> Any:
         """The id in the list that a value means; None where there is none."""
-        if not is_id(value):
+        if type(value) is not int and not is_id(value):
             return None
         found = self._known.get(value)
         return found if found is not None else self._known.get(_otherwise(value))
@@ -98,13 +99,17 @@ def four(box: Any) -> Sequence[float] | None:
     """The four numbers of a box; None where it has others."""
     if not isinstance(box, list) or len(box) != 4:
         return None
+    if _PLAIN.issuperset(map(type, box)) and abs(box[0]) + abs(box[1]) + abs(box[2]) + abs(box[3]) < _LARGEST:
+        return box
     numbers = [as_number(value) for value in box]
     return None if None in numbers else numbers  # type: ignore[return-value]  # none of them is None
 
 
 def is_crowd(value: Any) -> bool | None:
     """What `iscrowd` says, however it is written; None for anything else."""
-    return False if value is None else _CROWD.get(str(value).strip().lower())
+    if value is None or value is False:
+        return False
+    return _CROWD.get(str(value).strip().lower())
 
 
 def box_around(mask: Any) -> Sequence[float] | None:
@@ -124,7 +129,9 @@ def paired(images: Sequence[str], files: Sequence[str]) -> list[tuple[str, str]]
     """
     named = {_bare(name): name for name in files}
     best = [(image, named.get(_bare(image), "")) for image in images]
-    last = {PurePosixPath(name).stem: name for name in files}
+    if all(file for _, file in best):
+        return best
+    last = {_stem(name): name for name in files}
     for table, way in ((named, _one_less_deep), (last, _stem)):
         pairs = [(image, table.get(way(image), "")) for image in images]
         found = [file for _, file in pairs if file]
@@ -138,7 +145,7 @@ def _one_less_deep(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
+    return _bare(name.rpartition("/")[2])
 
 
 def _bare(name: str) -> str:

@@ -15,7 +15,15 @@ import numpy as np
 from trainer.checkpoints.weight_files import require_model
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
-from trainer.data.image_folders import SUFFIXES, fingerprint, left_out, stats_below, stats_of, table_fingerprint
+from trainer.data.image_folders import (
+    SUFFIXES,
+    fingerprint,
+    left_out,
+    remembered,
+    stats_below,
+    stats_of,
+    table_fingerprint,
+)
 from trainer.data.scenes.spec import ScenesSpec
 from trainer.data.splits import Selection, asked_too_much, select
 from trainer.errors import DataError, counted, listed
@@ -34,6 +42,7 @@ from trainer.tasks.detection.sources import KINDS, named_sources
 from trainer.tasks.detection.voc import read_voc
 from trainer.tasks.detection.yolo import read_yolo
 
+_READING = 1  # increased whenever a reader would find other boxes in the same files
 # How each kind of source becomes the lists of COCO JSON. To add one: a row here, and where `sources` finds it.
 READERS: Mapping[str, Callable[[Source], Content]] = {
     "coco": lambda source: coco_content(source.annotations),
@@ -113,7 +122,7 @@ def _object_names(path: Path) -> Sequence[str]:
 def _read(named: tuple[Source, ...], prints: tuple[str, ...], said: Convention, skip: bool) -> DetectionTable:
     faults = Faults()
     files = [
-        checked(READERS[source.kind](source), source, stamp, said, skip, faults)
+        checked(_content(source, stamp), source, stamp, said, skip, faults)
         for source, stamp in zip(named, prints, strict=True)
     ]
     if faults.fatal or (len(faults) and not skip):
@@ -135,6 +144,15 @@ def _read(named: tuple[Source, ...], prints: tuple[str, ...], said: Convention, 
         notes=tuple(dict.fromkeys(note for file in files for note in file.notes)),
         fingerprint=prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()[:16],
     )
+
+
+def _content(source: Source, stamp: str) -> Content:
+    """The content of a source. That of thousands of files is read once for each state of them."""
+    read = READERS[source.kind]
+    if not source.pairs:
+        return read(source)
+    kept = remembered("boxes", f"{stamp}-{source.kind}-{_READING}", lambda: vars(read(source)))
+    return Content(**kept | {"convention": kept["convention"] and Convention(*kept["convention"])})
 
 
 def _united(files: Sequence[CocoFile], named: Sequence[Source]) -> dict[Any, str]:

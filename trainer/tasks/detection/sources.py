@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from trainer.data.image_folders import SUFFIXES, files_below
@@ -123,19 +124,20 @@ def _found(folder: Path, key: str, images_dir: Path | None) -> Iterator[list[Sou
     """The annotations in a folder, of each format that is there."""
     places = [path for path in _folders(folder) if path.name.lower() in ("annotations", "labels")]
     for kind in ("coco", "objects"):
-        files = [path for place in (folder, *places) for path in sorted(place.iterdir()) if _json_kind(path) == kind]
+        files = [path for place in (folder, *places) for path in _named(place, _JSON) if _json_kind(path) == kind]
         if files:
             chosen, notes = _chosen(files, kind, folder)
             yield [Source(key, kind, path, images_dir or _images_of(path), notes=notes) for path in chosen]
-    yamls = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _YAML and yolo.is_yolo_yaml(path)]
+    yamls = [path for path in _named(folder, _YAML) if yolo.is_yolo_yaml(path)]
     for path in yamls:
         yield yolo.from_yaml(path, key, images_dir, None)
-    if any(path.suffix.lower() in SUFFIXES for path in folder.iterdir()):
+    if _named(folder, SUFFIXES):
         places.append(folder)
     for kind in _OF_EACH_IMAGE:
         for place in places if kind == "voc" or not yamls else ():
-            if _files_of_each(kind, place, deep=place != folder):
-                yield _split(kind, key, place, images_dir or _beside(place))
+            files = _files_of_each(kind, place, deep=place != folder)
+            if files:
+                yield _split(kind, key, place, images_dir or _beside(place), files)
 
 
 def _chosen(files: Sequence[Path], kind: str, folder: Path) -> tuple[Sequence[Path], tuple[str, ...]]:
@@ -151,19 +153,21 @@ def _chosen(files: Sequence[Path], kind: str, folder: Path) -> tuple[Sequence[Pa
     return chosen or files, (f"not read: {', '.join(others)} (data.annotations names another file)",) if others else ()
 
 
-def _split(kind: str, key: str, annotations: Path, images_dir: Path) -> list[Source]:
+def _split(
+    kind: str, key: str, annotations: Path, images_dir: Path, files: Sequence[str] | None = None
+) -> list[Source]:
     """The images to train and to validate on where their folders, or VOC's lists, tell them apart; or all."""
     if kind == "voc":
         lists = voc.split_lists(annotations)
         if lists:
-            return [_of_each(kind, key, annotations, images_dir, names) for names in lists]
+            return [_of_each(kind, key, annotations, images_dir, files, names) for names in lists]
     by_side = {_side(path.name): path for path in _folders(images_dir)}
     if annotations != images_dir and "train" in by_side:
         folders = [by_side[side] for side in ("train", "val") if side in by_side]
         inner = [annotations / path.name for path in folders]
         pairs = zip(inner if all(path.is_dir() for path in inner) else [annotations] * 2, folders, strict=False)
-        return [_of_each(kind, key, files, images) for files, images in pairs]
-    return [_of_each(kind, key, annotations, images_dir)]
+        return [_of_each(kind, key, place, images) for place, images in pairs]
+    return [_of_each(kind, key, annotations, images_dir, files)]
 
 
 def _of_each(
@@ -171,13 +175,17 @@ def _of_each(
     key: str,
     annotations: Path,
     images_dir: Path,
+    files: Sequence[str] | None = None,
     only: Sequence[str] | None = None,
     shared: bool = False,
 ) -> Source:
-    """A file of annotations for each image. `only` are the stems that count; `shared`: other sources have images of
-    the same folder, so that those without a file are not of this one."""
-    deep = annotations != images_dir or not any(path.suffix.lower() in SUFFIXES for path in images_dir.iterdir())
-    files = _files_of_each(kind, annotations, deep)
+    """Annotations in a file for each image: `files`, where they are listed.
+
+    `only` are the stems that count. `shared`: other sources have images in the same folder, so that those without a
+    file are not of this one.
+    """
+    deep = annotations != images_dir or not _named(images_dir, SUFFIXES)
+    files = files or _files_of_each(kind, annotations, deep)
     images = [name for name in files_below(images_dir, SUFFIXES) if deep or "/" not in name]
     pairs = paired(images, files)
     lone = len(set(files)) - len({file for _, file in pairs if file})
@@ -216,7 +224,7 @@ def _files_of_each(kind: str, folder: Path, deep: bool = True) -> list[str]:
 
 def _json_kind(path: Path) -> str | None:
     """Whether a file of JSON seems to hold boxes, and in which form; found without reading all of it."""
-    if path.suffix.lower() not in _JSON or not path.is_file() or not path.stat().st_size:
+    if not path.is_file() or not path.stat().st_size:
         return None
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         if text.find(b'"bbox') < 0 and text.find(b'"segmentation"') < 0 and text.find(b'"boxes"') < 0:
@@ -249,7 +257,7 @@ def _beside(annotations: Path) -> Path:
     head, labels, tail = f"{annotations}/".rpartition("/labels/")
     images = [Path(f"{head}/images/{tail}")] if labels else []
     images += [annotations.parent / name for name in _IMAGES]
-    if any(path.suffix.lower() in SUFFIXES for path in annotations.iterdir()):
+    if _named(annotations, SUFFIXES):
         images.insert(0, annotations)
     return next((path for path in images if path.is_dir()), annotations.parent)
 
@@ -263,9 +271,18 @@ def _up_to_the_set(folder: Path) -> list[Path]:
 
 
 def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder, by name, without hidden ones."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _named(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files in a folder, by name, that have one of these suffixes."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if os.path.splitext(entry.name)[1].lower() in suffixes]  # noqa: PTH122 - fast
+    return [folder / name for name in sorted(names)]
 
 
 def _side(name: str) -> str | None:

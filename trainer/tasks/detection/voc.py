@@ -18,8 +18,8 @@ from trainer.tasks.detection.content import Content, Source, as_number
 from trainer.tasks.detection.conventions import Convention
 
 OWN = Convention("xyxy", "pixels")
+_PARTS = ("name", "difficult", "bndbox")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_FIRST = (1.0, 1.0, 0.0, 0.0)  # pixels count from 1; the last one is inside the box
 
 
 def read_voc(source: Source) -> Content:
@@ -34,14 +34,19 @@ def read_voc(source: Source) -> Content:
             continue
         image = image or _named(root, file, beside)
         images.append({"id": file, "file_name": image, **_size(root)})
-        for position, entry in enumerate(root.iterfind("object"), start=1):
-            box = entry.find("bndbox")
+        position = 0
+        for entry in root:
+            if entry.tag != "object":
+                continue
+            position += 1
+            parts = {part.tag: part for part in entry if part.tag in _PARTS}
+            name, difficult, box = (parts.get(tag) for tag in _PARTS)
             annotations.append({
                 "id": f"{file}, object {position}",
                 "image_id": file,
-                "category_id": " ".join((entry.findtext("name") or "").split()),
+                "category_id": "" if name is None else " ".join((name.text or "").split()),
                 "bbox": None if box is None else _box(box),
-                "iscrowd": (entry.findtext("difficult") or "").strip(),
+                "iscrowd": None if difficult is None else (difficult.text or "").strip(),
             })  # fmt: skip
     content.categories = [
         {"id": name, "name": name} for name in sorted({a["category_id"] for a in annotations}) if name
@@ -107,5 +112,9 @@ def _size(root: ElementTree.Element) -> dict[str, Any]:
 
 
 def _box(box: ElementTree.Element) -> list[Any]:
-    values = [as_number((box.findtext(name) or "").strip()) for name in _CORNERS]
-    return [None if value is None else value - first for value, first in zip(values, _FIRST, strict=True)]
+    corners = {side.tag: side.text for side in box}
+    try:
+        left, top, right, bottom = (float(corners[name] or "") for name in _CORNERS)
+    except (KeyError, ValueError):
+        return [corners.get(name) for name in _CORNERS]
+    return [left - 1.0, top - 1.0, right, bottom]  # pixels count from 1; the last one is inside the box

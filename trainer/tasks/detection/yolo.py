@@ -52,7 +52,7 @@ def read_yolo(source: Source) -> Content:
     if not source.classes:
         numbers = sorted({entry["category_id"] for entry in annotations})
         content.categories = [{"id": value, "name": str(value)} for value in numbers]
-        content.notes.append(f"{source.annotations}: no {_NAMES[0]} beside the labels: classes are called by number")
+        content.notes.append(f"no {_NAMES[0]} beside the labels: classes are called by number")
     return content
 
 
