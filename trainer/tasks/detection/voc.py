@@ -107,8 +107,10 @@ def _named(root: ElementTree.Element, file: str, beside: frozenset[str] | Sequen
 
 def _size(root: ElementTree.Element) -> dict[str, Any]:
     """Width and height; nothing where the file gives none, or 0 × 0, as some programs do."""
-    sides = [as_number(root.findtext(f"size/{side}")) for side in ("width", "height")]
-    return dict(zip(("width", "height"), sides, strict=True)) if all(sides) else {}
+    size = root.find("size")
+    given = {side.tag: side.text for side in size} if size is not None else {}
+    sides = {side: as_number(given.get(side)) for side in ("width", "height")}
+    return sides if all(sides.values()) else {}
 
 
 def _box(box: ElementTree.Element) -> list[Any]:
