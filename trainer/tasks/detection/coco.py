@@ -18,6 +18,7 @@ from trainer.tasks.detection.conventions import Convention, contradiction, corne
 
 SKIP_HINT = "data.bad_samples=skip leaves them out"
 LISTS = ("images", "annotations", "categories")
+_KEPT = "its format has boxes as {}; leave data.box_format and data.box_units out"
 Named = tuple[str, tuple[int, int]]  # an image's file name, its width and height
 Box = tuple[Any, Sequence[float], bool, float]  # category id, xywh, crowd, area
 
@@ -95,7 +96,8 @@ def coco_content(path: Path) -> Content:
     content = json_content(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in LISTS):
         raise DataError(f"{path}: expected COCO JSON, an object with the lists {', '.join(LISTS)}")
-    return Content(*(content[name] for name in LISTS), sizes_given=True)
+    images, annotations, categories = (content[name] for name in LISTS)
+    return Content(images, annotations, categories, sizes_given=True)
 
 
 def checked(content: Content, source: Source, stamp: str, said: Convention, skip: bool, faults: Faults) -> CocoFile:
@@ -106,6 +108,8 @@ def checked(content: Content, source: Source, stamp: str, said: Convention, skip
     where = source.annotations
     for noun, what in content.faults:
         faults.add(where, noun, what)
+    if content.convention and said not in (Convention(), content.convention):
+        faults.fatal.append(f"{where}: {_KEPT.format(content.convention.words)}")
     category_ids, image_ids = Ids(content.categories), Ids(content.images)
     categories = _categories(content, category_ids, where)
     images = _images(content, image_ids, where, faults)
@@ -272,9 +276,9 @@ def _placed(
     places = np.where(boxes[:, None], corners(numbers, inside, own or said), numbers)
     clipped = np.concatenate([np.maximum(places[:, :2], 0.0), np.minimum(places[:, 2:], inside)], axis=1)
     clipped[:, 2:] -= clipped[:, :2]
-    empty = (clipped[:, 2:] <= 0).any(axis=1)
-    lost = empty | misplaced(places, inside)
-    for one, box, flat, wrong in zip(marked, clipped.tolist(), empty, lost, strict=True):
+    empty = np.any(clipped[:, 2:] <= 0, axis=1)
+    lost = np.logical_or(empty, misplaced(places, inside))
+    for one, box, flat, wrong in zip(marked, clipped.tolist(), empty.tolist(), lost.tolist(), strict=True):
         if not wrong:
             yield one, box
             continue

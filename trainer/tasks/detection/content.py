@@ -115,8 +115,9 @@ def is_crowd(value: Any) -> bool | None:
 def box_around(mask: Any) -> Sequence[float] | None:
     """The xyxy box around polygons, each a list x, y, x, y, …; None for any other mask."""
     rings = mask if isinstance(mask, list) and all(isinstance(ring, list) for ring in mask) else []
-    values = [[as_number(value) for value in ring] for ring in rings]
-    if not values or any(len(ring) < 6 or len(ring) % 2 or None in ring for ring in values):
+    values = [[number for value in ring if (number := as_number(value)) is not None] for ring in rings]
+    wrong = (len(ring) < 6 or len(ring) % 2 or len(ring) < len(raw) for ring, raw in zip(values, rings, strict=True))
+    if not values or any(wrong):
         return None
     xs, ys = ([value for ring in values for value in ring[start::2]] for start in (0, 1))
     return [min(xs), min(ys), max(xs), max(ys)]

@@ -56,7 +56,8 @@ def corners(boxes: Floats, sizes: Floats, convention: Convention) -> Floats:
 def misplaced(places: Floats, sizes: Floats) -> NDArray[np.bool_]:
     """Which xyxy boxes [n, 4] stick out of their images by more than rounding explains [n]."""
     room = np.maximum(_ROUNDING_PX, _ROUNDING_SHARE * sizes) + 1e-6
-    return ((places[:, :2] < -room) | (places[:, 2:] > sizes + room)).any(axis=1)
+    outside: NDArray[np.bool_] = np.any((places[:, :2] < -room) | (places[:, 2:] > sizes + room), axis=1)
+    return outside
 
 
 def contradiction(boxes: Floats, sizes: Floats, said: Convention, fixed: bool) -> str:

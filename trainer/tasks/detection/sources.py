@@ -135,9 +135,9 @@ def _found(folder: Path, key: str, images_dir: Path | None) -> Iterator[list[Sou
         places.append(folder)
     for kind in _OF_EACH_IMAGE:
         for place in places if kind == "voc" or not yamls else ():
-            files = _files_of_each(kind, place, deep=place != folder)
-            if files:
-                yield _split(kind, key, place, images_dir or _beside(place), files)
+            names = _files_of_each(kind, place, deep=place != folder)
+            if names:
+                yield _split(kind, key, place, images_dir or _beside(place), names)
 
 
 def _chosen(files: Sequence[Path], kind: str, folder: Path) -> tuple[Sequence[Path], tuple[str, ...]]:
@@ -146,9 +146,9 @@ def _chosen(files: Sequence[Path], kind: str, folder: Path) -> tuple[Sequence[Pa
     whole = [path for path in files if _side(path.stem) != "test"]
     chosen = [*train, *val] if len(train) == len(val) == 1 else whole
     if len(chosen) > 1 and chosen is whole:
-        names = listed([str(path.relative_to(folder)) for path in files], f"file of {KINDS[kind]}")
+        names = listed([str(path.relative_to(folder)) for path in files], "file")
         keys = f"data.annotations={files[0]}, or data.train_annotations and data.val_annotations"
-        raise DataError(f"{folder}: {names}; name what to read, such as {keys}")
+        raise DataError(f"{folder}: {KINDS[kind]} in {names}; name what to read, such as {keys}")
     others = [str(path.relative_to(folder)) for path in files if path not in chosen]
     return chosen or files, (f"not read: {', '.join(others)} (data.annotations names another file)",) if others else ()
 

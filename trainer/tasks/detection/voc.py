@@ -92,7 +92,7 @@ def _parsed(folder: Path, file: str, content: Content) -> ElementTree.Element | 
         if root.tag == "annotation":
             return root
         what = f"its root is {root.tag}, not annotation"
-    content.faults.append(("unusable file of annotations", f"{file} ({what})"))
+    content.faults.append(("unusable XML file", f"{file} ({what})"))
     return None
 
 

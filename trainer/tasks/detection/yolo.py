@@ -29,12 +29,9 @@ _ROUNDING = 0.01  # parts of an image may be so far outside of 0 to 1
 
 def read_yolo(source: Source) -> Content:
     """The boxes of all label files of a source; polygons become the boxes around them."""
-    content = Content(
-        [{"id": image, "file_name": image} for image, _ in source.pairs],
-        annotations := [],
-        [{"id": place, "name": name} for place, name in source.classes],
-        OWN,
-    )
+    annotations: list[dict[str, Any]] = []
+    images = [{"id": image, "file_name": image} for image, _ in source.pairs]
+    content = Content(images, annotations, [{"id": place, "name": name} for place, name in source.classes], OWN)
     confident = 0
     for image, label in source.pairs:
         for place, line in _lines(source.annotations, label, content) if label else ():
@@ -63,7 +60,7 @@ def _lines(folder: Path, label: str, content: Content) -> Iterator[tuple[str, st
             text = file.read().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        content.faults.append(("unreadable file of labels", f"{label} ({what})"))
+        content.faults.append(("unreadable label file", f"{label} ({what})"))
         return
     for row, line in enumerate(text.splitlines(), start=1):
         if line and not line.isspace():
