@@ -251,6 +251,12 @@ def test_every_bad_line_of_labels_is_named_or_left_out(tmp_path: Path) -> None:
     assert any("1 file of labels without an image" in warning for warning in summary.warnings)
 
 
+def test_a_first_file_without_a_good_line_is_named_too(tmp_path: Path) -> None:
+    data = flat_polygons(tmp_path)
+    text(tmp_path / "labels" / "00.txt", "cat .5 .5 .1 .1\n")
+    assert "1 unusable line: 00.txt, line 1: not only numbers: cat" in words(tmp_path, **data)
+
+
 def test_a_confidence_is_warned_of_and_keypoints_are_left_out(tmp_path: Path) -> None:
     box_sets.yolo(tmp_path / "images", tmp_path / "labels")
     for path in (tmp_path / "labels").iterdir():

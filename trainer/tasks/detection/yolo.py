@@ -6,6 +6,7 @@ classes and the images to train and to validate on. Source: the documentation of
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ _NAMES = ("classes.txt", "obj.names", "names.txt", "_darknet.labels")
 _CLASSES = re.compile(rb"^(names|nc)\s*:", re.MULTILINE)
 _SIDES = {"train": ("train",), "val": ("val", "valid", "validation")}
 _BOX, _LEAST_POLYGON = 5, 7  # values in a line
+_LOOKED_AT = 20  # files that tell what a folder holds
 _ROUNDING = 0.01  # parts of an image may be so far outside of 0 to 1
 
 
@@ -103,12 +105,12 @@ def lists_images(path: Path) -> bool:
 
 
 def are_labels(folder: Path, names: Iterable[str]) -> bool:
-    """Whether the first of these text files that is not empty has a line of labels in it: captions are text, too."""
-    for name in names:
-        content = Content([], [], [])
-        for _, line in _lines(folder, name, content):
-            parts = line.split()
-            return len(parts) >= _BOX and all(as_number(part) is not None for part in parts)
+    """Whether one of the first text files that are not empty has a line of labels: captions are text, too."""
+    lines = (next(_lines(folder, name, Content([], [], [])), None) for name in names)
+    for _, line in itertools.islice(filter(None, lines), _LOOKED_AT):
+        parts = line.split()
+        if len(parts) >= _BOX and all(as_number(part) is not None for part in parts):
+            return True
     return False
 
 
