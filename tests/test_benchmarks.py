@@ -230,6 +230,7 @@ def test_lcbench_as_it_is_shipped(tmp_path: Path, capsys: pytest.CaptureFixture[
         ("noop_trials.py --trials 3 --rounds 1", "a new process for every trial"),
         ("end_to_end.py --trials 1 --epochs 1 --images 15 --size 32 --peers optuna", r"optuna .* × ours"),
         ("image_cache.py --images 12 --rounds 1", "times as many"),
+        ("box_formats.py --images 20 --rounds 1", "a second time: COCO JSON .* times that"),
         ("checkpoint_block.py --megabytes 2 --rounds 1", "torch.save"),
         ("diffusion_cache.py --images 12 --size 32 --rounds 1 --builtin", "times as many"),
     ],

@@ -56,14 +56,14 @@ def tiny_detection(folder: Path, *layers: dict[str, Any], **overrides: Any) -> A
 
 
 def coco_content(images: int = 10) -> dict[str, Any]:
-    """Images of 48 × 32 px; ids with gaps; image 100 has no box, image 103 a crowd, image 106 a box over its border."""
+    """Images of 48 × 32 px; ids with gaps; image 100 has no box, 103 a crowd, 106 a box rounded over its border."""
     names = [f"{number}.png" for number in range(images)]
     boxes = [
         {"id": 7 * n, "image_id": 100 + n, "category_id": 20 - 9 * (n % 2), "bbox": [4 + n, 3, 20, 12 + n]}
         for n in range(1, images)
     ]
     boxes.append({"id": 900, "image_id": 103, "category_id": 20, "bbox": [0, 0, 40, 30], "iscrowd": 1, "area": 600})
-    boxes.append({"id": 901, "image_id": 106, "category_id": 11, "bbox": [-5.0, 20.0, 25.0, 40.0]})
+    boxes.append({"id": 901, "image_id": 106, "category_id": 11, "bbox": [-1.0, 20.0, 21.0, 12.5]})
     return {
         "images": [{"id": 100 + n, "file_name": name, "width": 48, "height": 32} for n, name in enumerate(names)],
         "annotations": boxes,

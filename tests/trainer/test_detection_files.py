@@ -31,8 +31,8 @@ def test_sound_data_are_counted(folder: Path) -> None:
     config = config_of(write_coco(folder, coco_content()), training__subset_size=3, data__val_subset_size=1)
     summary = check_data(config)
     assert (summary.train_split_images, summary.train_images, summary.train_rows) == (8, 3, 3)
-    assert (summary.val_images, summary.skipped, summary.warnings) == (1, 0, ())
-    assert "10 images, 11 boxes of 2 classes" in summary.words
+    assert (summary.val_images, summary.skipped) == (1, 0)
+    assert "10 images, 10 boxes and 1 crowd of 2 classes" in summary.words
 
 
 def test_labels_are_contiguous_boxes_clipped_and_crowds_marked(folder: Path) -> None:
@@ -74,15 +74,80 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda c: c["images"][4].update(file_name="3.png"), r"image: 104 \(3\.png\) names the file of another"),
     (lambda c: c["images"][4].update(width=480), r"4\.png has 48×32 pixels where its entry says 480×32"),
     (lambda c: c["images"].append(7), "image: at 10 has no id"),
+    (
+        lambda c: c["annotations"][0].update(iscrowd="maybe"),
+        r"7 of image 101 \(1\.png\) has an iscrowd that is neither 0 nor 1: 'maybe'",
+    ),
+    (
+        lambda c: c["annotations"][0].update(bbox=None, segmentation={"size": [32, 48], "counts": "a0"}),
+        "7 of image 101 .*has no bbox, and a mask that is no polygon",
+    ),
+    (lambda c: c["annotations"][0].update(bbox=[4, 3, 10**400, 3]), "annotation: 7 .*bbox of four numbers"),
 ]
 FATAL: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda c: c.pop("images"), "expected COCO JSON.*images, annotations, categories"),
-    (lambda c: c["categories"].clear(), "no category in it"),
+    (lambda c: c["categories"].clear(), 'no category in it; its boxes need {"id": 11, "name"'),
     (lambda c: c["categories"][0].pop("name"), "category at position 0 needs an id and a name"),
-    (lambda c: c["categories"].append({"id": 3, "name": "cat"}), r"category 3 \(cat\) stands there twice"),
+    (
+        lambda c: c["categories"][0].update(name="cat"),
+        "categories 20 and 11 have one name, cat, and both have boxes",
+    ),
     (lambda c: c["images"].clear(), "annotation"),
     (lambda c: c["annotations"].clear(), "none of the 8 training images has a box"),
 ]
+
+
+def set_all(content: dict[str, Any], name: str, change: Callable[[Any], Any]) -> None:
+    for entry in content["images"] if name in ("width", "height") else content["annotations"]:
+        entry[name] = change(entry.get(name))
+
+
+UNDERSTOOD: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "iscrowd as text": lambda c: set_all(c, "iscrowd", lambda old: "1" if old else "0"),
+    "iscrowd as words": lambda c: set_all(c, "iscrowd", lambda old: "True" if old else "false"),
+    "iscrowd as floats or nothing": lambda c: set_all(c, "iscrowd", lambda old: 1.0 if old else None),
+    "ids of images as floats": lambda c: set_all(c, "image_id", float),
+    "ids of images as text": lambda c: set_all(c, "image_id", str),
+    "ids of categories as text": lambda c: set_all(c, "category_id", str),
+    "text ids of images": lambda c: [entry.update(id=str(entry["id"])) for entry in c["images"]],
+    "text ids of categories": lambda c: [entry.update(id=str(entry["id"])) for entry in c["categories"]],
+    "widths as text": lambda c: [set_all(c, side, str) for side in ("width", "height")],
+    "boxes as text": lambda c: set_all(c, "bbox", lambda box: [str(value) for value in box]),
+    "a category twice": lambda c: c["categories"].append(dict(c["categories"][0])),
+    "an unused category of the same name": lambda c: c["categories"].insert(0, {"id": 0, "name": "cat"}),
+    "an unused group of categories": lambda c: [
+        *(entry.update(supercategory="things") for entry in c["categories"]),
+        c["categories"].append({"id": 0, "name": "things", "supercategory": "none"}),
+    ],
+}
+
+
+@pytest.mark.parametrize("change", UNDERSTOOD.values(), ids=UNDERSTOOD)
+def test_what_is_written_in_another_way_is_understood(change: Callable[[dict[str, Any]], Any], folder: Path) -> None:
+    plain = read_table(config_of(write_coco(folder, coco_content())))
+    table = read_table(config_of(write_coco(folder, broken(change), "other.json")))
+    assert table.classes == plain.classes == ("cat", "traffic light")
+    for found, expected in zip(table.objects, plain.objects, strict=True):
+        for name in ("boxes", "labels", "crowd", "areas"):
+            assert getattr(found, name).tolist() == getattr(expected, name).tolist()
+
+
+def test_7_and_7_as_text_are_two_images_where_both_are_there(folder: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["images"][0]["id"] = "101"
+        content["annotations"][0]["image_id"] = "101"
+
+    table = read_table(config_of(write_coco(folder, broken(change))))
+    assert [len(objects) for objects in table.objects[:2]] == [1, 0]
+
+
+def test_a_mask_without_a_box_gives_its_box(folder: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        del content["annotations"][0]["bbox"]
+        content["annotations"][0]["segmentation"] = [[5, 4, 20, 4, 20, 10, 5, 10], [30, 2, 31, 12, 30, 12.5]]
+
+    table = read_table(config_of(write_coco(folder, broken(change))))
+    assert table.objects[1].boxes.tolist() == [[5, 2, 26, 10.5]]
 
 
 @pytest.mark.parametrize(("change", "words"), FAULTS + FATAL)
@@ -124,7 +189,7 @@ def test_all_faults_come_at_once_and_many_are_counted(folder: Path) -> None:
 def test_text_that_is_no_json_is_an_error(folder: Path) -> None:
     data = write_coco(folder, coco_content())
     Path(data["data.annotations"]).write_bytes(b"\x80\x04not json")
-    with pytest.raises(DataError, match="not readable as JSON"):
+    with pytest.raises(DataError, match=r"annotations\.json, line 1: not UTF-8 text"):
         check_data(config_of(data))
 
 
@@ -147,8 +212,8 @@ def test_an_unreadable_image_stops_the_run_or_is_skipped(folder: Path) -> None:
     assert trained(config, until=1).epoch == 1
 
 
-def two_files(folder: Path, train: range, val: range) -> dict[str, Any]:
-    whole = coco_content()
+def two_files(folder: Path, train: range, val: range, content: dict[str, Any] | None = None) -> dict[str, Any]:
+    whole = content or coco_content()
     data = write_coco(folder, whole)
     del data["data.annotations"]
     for name, part in (("train", train), ("val", val)):
@@ -217,6 +282,18 @@ def test_what_will_surprise_is_said_beforehand(folder: Path) -> None:
     warnings = check_data(config_of(data, model__num_queries=1, training__subset_size=50)).warnings
     assert "subset of 50 images asked for, but the training split has 8" in warnings[0]
     assert "an image has 2 boxes, the model finds at most model.num_queries=1" in warnings[1]
+
+
+def test_a_class_on_one_side_only_is_warned_of(folder: Path) -> None:
+    def of_one_class(content: dict[str, Any]) -> None:
+        for entry in content["annotations"]:
+            entry["category_id"] = 20 if entry["image_id"] > 106 else 11
+
+    data = two_files(folder, range(7), range(7, 10), broken(of_one_class))
+    assert check_data(config_of(data)).warnings == (
+        "no box to train on for class traffic light",
+        "no box to validate on for class cat",
+    )
 
 
 def test_the_built_in_scenes_are_counted_before_they_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

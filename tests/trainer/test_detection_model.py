@@ -11,9 +11,10 @@ from detection_parts import tiny_detection
 from torch import nn
 from trainer_parts import same
 
-from trainer.api import ConfigError
+from trainer.api import ConfigError, try_out
 from trainer.learning import randomness
 from trainer.run.run import task_for
+from trainer.task import library_checks
 from trainer.tasks.detection.detectors import DETECTORS
 from trainer.tasks.detection.model import BACKBONE, build_detector
 from trainer.tasks.detection.task import targets
@@ -73,6 +74,21 @@ def test_every_detector_trains_and_lives_on_from_its_architecture(name: str, tmp
         one, other = (net.eval()(task._pixels(batch["images"])) for net in (model, twin))
     assert torch.equal(one.logits, other.logits)
     assert torch.equal(one.pred_boxes, other.pred_boxes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_detector_is_tried_out_before_anything_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_detection(tmp_path, model__name=name, model__num_denoising=8)
+    monkeypatch.setattr(library_checks, "VERDICTS", library_checks.Verdicts())
+    try_out(config)
+    assert len(library_checks.VERDICTS.passed) == 1
+    try_out(tiny_detection(tmp_path, model__name=name, model__num_denoising=8, model__dropout=0.2, seed=9))
+    assert len(library_checks.VERDICTS.passed) == 1, "what does not change the sizes is not tried again"
+    unknown = config.model.model_copy(update={"backbone_stem": 12})  # as if no rule of ours knew of it
+    with pytest.raises(ConfigError, match=f"model: the library cannot build or train this {name} .*; change its sizes"):
+        try_out(config.model_copy(update={"model": unknown}))
 
 
 @pytest.mark.parametrize("name", NAMES)

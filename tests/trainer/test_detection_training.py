@@ -183,7 +183,7 @@ def test_from_the_command_line_alone(tmp_path: Path) -> None:
     words += ["training.epochs=1", f"checkpoint.dir={tmp_path}"]
     done = command("trainer", "--config", tmp_path / "tiny.yaml", *words)
     assert done.returncode == 0, done.stderr
-    assert "10 images, 11 boxes of 2 classes" in done.stderr
+    assert "10 images, 10 boxes and 1 crowd of 2 classes" in done.stderr
     assert "  map " in done.stderr
     assert "Warning" not in done.stderr
     words = ["predict", "--checkpoint", str(tmp_path / LAST), str(tmp_path / "data" / "images")]

@@ -39,8 +39,8 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[str]:
 def stats_below(folder: Path, suffixes: Collection[str]) -> Iterator[FileStat]:
     """The files in and below a folder with their states, in no order."""
     for stat in file_stats(folder):
-        hidden = any(part.startswith(".") for part in stat[0].split("/"))
-        if not hidden and Path(stat[0]).suffix.lower() in suffixes:
+        name = stat[0]
+        if os.path.splitext(name)[1].lower() in suffixes and not name.startswith(".") and "/." not in name:  # noqa: PTH122 - fast
             yield stat
 
 

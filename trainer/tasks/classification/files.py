@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trainer.checkpoints.weight_files import require_start
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
-from trainer.data.class_names import doubtful_classes
+from trainer.data.class_names import absent_classes, doubtful_classes
 from trainer.data.datasets_folder import recognised
 from trainer.data.image_contents import image_warnings
 from trainer.data.image_folders import SUFFIXES, fingerprint, left_out, stats_below, table_fingerprint
@@ -267,9 +267,8 @@ def _warnings(config: ClassificationConfig, table: LabelTable, chosen: Selection
         many, few = (f"{table.classes[place]} has {everything[place]}" for place in (large, small))
         times = everything[large] / max(1, everything[small])
         warnings.append(f"uneven classes: {many} images, {few} ({times:.3g}×); f1_macro weighs all classes alike")
-    for indices, use in ((chosen.train, "train on"), (chosen.val, "validate on")):
-        lacking = [table.classes[place] for place in np.flatnonzero(_class_sizes(table, indices) == 0)]
-        if lacking and not config.training.overfit:
-            shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
-            warnings.append(f"no image to {use} for class {shown}")
+    if not config.training.overfit:
+        sides = {"train on": chosen.train, "validate on": chosen.val}
+        lacking = {use: np.flatnonzero(_class_sizes(table, indices) == 0) for use, indices in sides.items()}
+        warnings += absent_classes("image", {use: [table.classes[n] for n in them] for use, them in lacking.items()})
     return (*warnings, *image_warnings(config.data, table.images))

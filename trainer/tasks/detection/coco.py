@@ -1,27 +1,30 @@
-"""COCO JSON: images, boxes and classes, checked entry by entry. Imports no torch."""
+"""Images, boxes and classes as in COCO JSON, checked entry by entry, whatever the format. Imports no torch."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.image_folders import existing, headers, image_name, unreadable, with_nearest
 from trainer.errors import DataError, listed
+from trainer.store.json_files import json_content
+from trainer.tasks.detection.content import Content, Ids, Source, as_number, box_around, four, is_crowd
+from trainer.tasks.detection.conventions import Convention, contradiction, corners, misplaced
 
 _TURNED = (
     " (images are used as viewers show them: if the boxes lie on the picture as shown, exchange the entry's width and "
     "height; if they lie on the stored pixels, remove the orientation from the file's EXIF)"
 )
 SKIP_HINT = "data.bad_samples=skip leaves them out"
+LISTS = ("images", "annotations", "categories")
+_KEPT = "its format has boxes as {}; leave data.box_format and data.box_units out"
 Named = tuple[str, tuple[int, int]]  # an image's file name, its width and height
-Box = tuple[Any, tuple[float, ...], bool, float]  # category id, xywh, crowd, area
+Box = tuple[Any, Sequence[float], bool, float]  # category id, xywh, crowd, area
 
 
 @dataclass(frozen=True)
@@ -42,19 +45,26 @@ class Objects:
 
 @dataclass(frozen=True)
 class CocoFile:
-    """The usable part of one file: image names, their (width, height), their boxes."""
+    """The usable part of one source: image names, their (width, height), their boxes.
+
+    `categories` are names by id, `used` the ids of usable annotations, `parents` the names of groups of categories.
+    """
 
     names: tuple[str, ...]
     sizes: tuple[tuple[int, int], ...]
     boxes: tuple[tuple[Box, ...], ...]
     categories: Mapping[Any, str]
+    used: frozenset[Any]
+    parents: frozenset[str]
+    notes: tuple[str, ...]
 
 
 @dataclass
 class Faults:
-    """All unusable entries by kind, to be reported together or counted."""
+    """All unusable entries by kind, to be reported together or counted; and what cannot be left out."""
 
     entries: dict[tuple[Path, str], list[str]] = field(default_factory=dict)
+    fatal: list[str] = field(default_factory=list)
 
     def add(self, where: Path, noun: str, what: str) -> None:
         self.entries.setdefault((where, noun), []).append(what)
@@ -63,62 +73,92 @@ class Faults:
         return sum(len(items) for items in self.entries.values())
 
     def message(self) -> str:
-        return f"{chr(10).join(self.lines())}; {SKIP_HINT}"
+        lines = self.lines()
+        return "\n".join([*self.fatal, *([f"{chr(10).join(lines)}; {SKIP_HINT}"] if lines else [])])
 
     def lines(self) -> list[str]:
         return [f"{where}: {listed(items, noun)}" for (where, noun), items in self.entries.items()]
 
 
+class Marked(NamedTuple):
+    """An annotation as it is written. `numbers` are four in the file's convention, or, of a mask, xyxy in pixels."""
+
+    name: str
+    image: Any
+    category: Any
+    numbers: Sequence[float]
+    from_mask: bool
+    crowd: bool
+    area: float | None
+
+
 def named_images(path: Path) -> Sequence[str]:
-    """The images that a file names, usable or not."""
-    named = [entry.get("file_name") for entry in _parsed(path)["images"] if isinstance(entry, dict)]
+    """The images that a file of COCO JSON names, usable or not."""
+    named = [entry.get("file_name") for entry in coco_content(path).images if isinstance(entry, dict)]
     return [name for name in named if isinstance(name, str)]
 
 
-def read_coco(path: Path, images_dir: Path, stamp: str, skip: bool, faults: Faults) -> CocoFile:
-    """Reads one file; unusable entries go to `faults`. With `skip` every image is also decoded once."""
-    content = _parsed(path)
-    categories = _categories(content["categories"], path)
-    images = _images(content["images"], path, faults)
-    images = _existing(images, images_dir, stamp, skip, faults)
-    boxes: dict[Any, list[Box]] = {number: [] for number in images}
-    known = {entry.get("id") for entry in content["images"] if isinstance(entry, dict)}
-    for position, entry in enumerate(content["annotations"]):
-        what, box = _box(entry, images, known, categories)
-        if what:
-            faults.add(path, "unusable annotation", f"{_number_of(entry, position)} {what}")
-        elif box is not None:
-            boxes[entry["image_id"]].append(box)
+def coco_content(path: Path) -> Content:
+    """The lists of a file of COCO JSON; `DataError` where it is none."""
+    content = json_content(path)
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in LISTS):
+        raise DataError(f"{path}: expected COCO JSON, an object with the lists {', '.join(LISTS)}")
+    images, annotations, categories = (content[name] for name in LISTS)
+    return Content(images, annotations, categories, sizes_given=True)
+
+
+def checked(content: Content, source: Source, stamp: str, said: Convention, skip: bool, faults: Faults) -> CocoFile:
+    """The usable part of a source; what is not goes to `faults`. With `skip` every image is also decoded once.
+
+    `said` is the configuration's convention of boxes, which holds where the format has none of its own.
+    """
+    where = source.annotations
+    for noun, what in content.faults:
+        faults.add(where, noun, what)
+    if content.convention and said not in (Convention(), content.convention):
+        faults.fatal.append(f"{where}: {_KEPT.format(content.convention.words)}")
+    category_ids, image_ids = Ids(content.categories), Ids(content.images)
+    categories = _categories(content, category_ids, where)
+    images = _images(content, image_ids, where, faults)
+    if not content.sizes_given:
+        images = _sized(images, source.images_dir, faults)
+    images = _existing(images, source.images_dir, stamp, skip, faults)
+    marked: list[Marked] = []
+    for position, entry in enumerate(content.annotations):
+        found = _marked(entry, position, images, image_ids, category_ids)
+        if isinstance(found, str):
+            faults.add(where, "unusable annotation", found)
+        elif found is not None:
+            marked.append(found)
+    boxes: dict[Any, list[Box]] = {value: [] for value in images}
+    for one, box in _placed(marked, images, content.convention, said, where, faults):
+        boxes[one.image].append((one.category, box, one.crowd, one.area or box[2] * box[3]))
+    groups = (entry for entry in content.categories if entry.get("supercategory") != entry["name"])
     return CocoFile(
         tuple(name for name, _ in images.values()),
         tuple(size for _, size in images.values()),
-        tuple(tuple(boxes[number]) for number in images),
+        tuple(tuple(boxes[value]) for value in images),
         categories,
+        frozenset(one.category for one in marked),
+        frozenset(str(entry.get("supercategory")) for entry in groups),
+        (*source.notes, *content.notes),
     )
 
 
-def _parsed(path: Path) -> dict[str, list[Any]]:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:  # also of the text's encoding
-        raise DataError(f"{path}: not readable as JSON ({error})") from None
-    wanted = ("images", "annotations", "categories")
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in wanted):
-        raise DataError(f"{path}: expected COCO JSON, an object with the lists {', '.join(wanted)}")
-    return content
-
-
-def _categories(entries: Sequence[Any], path: Path) -> dict[Any, str]:
+def _categories(content: Content, ids: Ids, path: Path) -> dict[Any, str]:
     names: dict[Any, str] = {}
-    for position, entry in enumerate(entries):
-        good = isinstance(entry, dict) and _is_id(entry.get("id")) and isinstance(entry.get("name"), str)
-        if not good or not entry["name"].strip():
+    for position, entry in enumerate(content.categories):
+        value = ids.find(entry.get("id")) if isinstance(entry, dict) else None
+        if value is None or not isinstance(entry.get("name"), str) or not entry["name"].strip():
             raise DataError(f"{path}: the category at position {position} needs an id and a name")
-        if entry["id"] in names or entry["name"] in names.values():
-            raise DataError(f"{path}: category {entry['id']} ({entry['name']}) stands there twice")
-        names[entry["id"]] = entry["name"]
-    if not names:
-        raise DataError(f"{path}: no category in it")
+        if names.setdefault(value, entry["name"]) != entry["name"]:
+            raise DataError(f"{path}: category {value} is {entry['name']}, but {names[value]} before")
+    if not names and content.sizes_given:
+        used = [
+            entry["category_id"] for entry in content.annotations if isinstance(entry, dict) and "category_id" in entry
+        ]
+        wanted = f'; its boxes need {{"id": {used[0]!r}, "name": …}}' if used else ""
+        raise DataError(f"{path}: no category in it{wanted}")
     return names
 
 
@@ -127,38 +167,47 @@ def _number_of(entry: Any, position: int) -> Any:
     return entry.get("id", f"at position {position}") if isinstance(entry, dict) else f"at {position}"
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int | str) and not isinstance(value, bool)
-
-
-def _images(entries: Sequence[Any], path: Path, faults: Faults) -> dict[Any, Named]:
-    """The usable images by their ids."""
+def _images(content: Content, ids: Ids, path: Path, faults: Faults) -> dict[Any, Named]:
+    """The usable images by their ids; of size 0 × 0 where only their files say it."""
     images: dict[Any, Named] = {}
     names: set[str] = set()
-    for position, entry in enumerate(entries):
-        what = _image_problem(entry, images, names)
+    for position, entry in enumerate(content.images):
+        value = ids.find(entry.get("id")) if isinstance(entry, dict) else None
+        what = _image_problem(entry, value, content.sizes_given, images, names)
         if what:
             faults.add(path, "unusable image", f"{_number_of(entry, position)} {what}")
         else:
+            width, height = (int(as_number(entry.get(side, 0)) or 0) for side in ("width", "height"))
             names.add(entry["file_name"])
-            images[entry["id"]] = entry["file_name"], (int(entry["width"]), int(entry["height"]))
+            images[value] = entry["file_name"], (width, height)
     return images
 
 
-def _image_problem(entry: Any, images: Mapping[Any, Any], names: set[str]) -> str:
-    if not isinstance(entry, dict) or not _is_id(entry.get("id")):
+def _image_problem(entry: Any, value: Any, sized: bool, images: Mapping[Any, Any], names: set[str]) -> str:
+    if value is None:
         return "has no id"
     if not isinstance(entry.get("file_name"), str) or not entry["file_name"].strip():
         return "has no file_name"
-    if not all(_is_number(entry.get(side)) and entry[side] >= 1 for side in ("width", "height")):
+    sides = [side for side in ("width", "height") if sized or side in entry]
+    if any((as_number(entry.get(side)) or 0) < 1 for side in sides):
         return f"({entry['file_name']}) has no width and height"
-    if entry["id"] in images:
+    if value in images:
         return f"({entry['file_name']}) has the id of another"
     return f"({entry['file_name']}) names the file of another" if entry["file_name"] in names else ""
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _sized(images: Mapping[Any, Named], folder: Path, faults: Faults) -> dict[Any, Named]:
+    """The images with the sizes of their files where no other is known; without those that have none."""
+    here = [name for name, _ in images.values() if (folder / name).is_file()]
+    true = {name: header[:2] for name, header in zip(here, headers([folder / name for name in here]), strict=True)}
+    kept = {}
+    for value, (name, size) in images.items():
+        found = size if size != (0, 0) else true.get(name, (1, 1))  # a missing one is reported as such
+        if found == (0, 0):
+            faults.add(folder, "unreadable image", name)
+        else:
+            kept[value] = (name, found)
+    return kept
 
 
 def _existing(images: Mapping[Any, Named], folder: Path, stamp: str, skip: bool, faults: Faults) -> dict[Any, Named]:
@@ -186,25 +235,65 @@ def _existing(images: Mapping[Any, Named], folder: Path, stamp: str, skip: bool,
     return kept
 
 
-def _box(
-    entry: Any, images: Mapping[Any, Named], known: set[Any], categories: Mapping[Any, str]
-) -> tuple[str, Box | None]:
-    """A mistake in an annotation, or its clipped box; neither where its image was left out."""
-    if not isinstance(entry, dict) or not _is_id(entry.get("image_id")) or entry["image_id"] not in known:
-        return "belongs to no image", None
-    if entry["image_id"] not in images:
-        return "", None
-    name, (width, height) = images[entry["image_id"]]
-    of = f"of image {entry['image_id']} ({name})"
-    if not _is_id(entry.get("category_id")) or entry["category_id"] not in categories:
-        return f"{of} has no known category", None
-    box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
-        return f"{of} has no bbox of four numbers", None
-    left, top = max(0.0, float(box[0])), max(0.0, float(box[1]))
-    right, bottom = min(float(width), box[0] + float(box[2])), min(float(height), box[1] + float(box[3]))
-    if right <= left or bottom <= top:
-        return f"{of} has no area inside the image: {box}", None
-    area: Any = entry.get("area")
-    size = float(area) if _is_number(area) and area > 0 else (right - left) * (bottom - top)
-    return "", (entry["category_id"], (left, top, right - left, bottom - top), bool(entry.get("iscrowd", 0)), size)
+def _marked(
+    entry: Any, position: int, images: Mapping[Any, Named], image_ids: Ids, category_ids: Ids
+) -> Marked | str | None:
+    """An annotation, or what is wrong with it; None where its image was left out."""
+    name = _number_of(entry, position)
+    image = image_ids.find(entry.get("image_id")) if isinstance(entry, dict) else None
+    if image is None:
+        return f"{name} belongs to no image"
+    if image not in images:
+        return None
+    category = category_ids.find(entry.get("category_id"))
+    if category is None:
+        return f"{name} {_of(image, images)} has no known category: {entry.get('category_id')!r}"
+    given = entry.get("bbox")
+    numbers = four(given)
+    if numbers is None and not given and entry.get("segmentation"):
+        numbers = box_around(entry["segmentation"])
+        if numbers is None:
+            return f"{name} {_of(image, images)} has no bbox, and a mask that is no polygon"
+    if numbers is None:
+        return f"{name} {_of(image, images)} has no bbox of four numbers: {str(given)[:60]}"
+    crowd = is_crowd(entry.get("iscrowd"))
+    if crowd is None:
+        return f"{name} {_of(image, images)} has an iscrowd that is neither 0 nor 1: {entry['iscrowd']!r}"
+    area = as_number(entry.get("area"))
+    return Marked(name, image, category, numbers, not given, crowd, area if area and area > 0 else None)
+
+
+def _of(image: Any, images: Mapping[Any, Named]) -> str:
+    name, _ = images[image]
+    return f"of image {name}" if image == name else f"of image {image} ({name})"
+
+
+def _placed(
+    marked: Sequence[Marked],
+    images: Mapping[Any, Named],
+    own: Convention | None,
+    said: Convention,
+    where: Path,
+    faults: Faults,
+) -> Iterator[tuple[Marked, Sequence[float]]]:
+    """The annotations with their boxes as xywh in pixels, clipped where rounding made them stick out."""
+    numbers = np.array([one.numbers for one in marked], dtype=np.float64).reshape(-1, 4)
+    inside = np.array([images[one.image][1] for one in marked], dtype=np.float64).reshape(-1, 2)
+    boxes = ~np.array([one.from_mask for one in marked], dtype=np.bool_)
+    against = contradiction(numbers[boxes], inside[boxes], own or said, own is not None)
+    if against:
+        faults.fatal.append(f"{where}: {against}")
+        return
+    places = np.where(boxes[:, None], corners(numbers, inside, own or said), numbers)
+    clipped = np.concatenate([np.maximum(places[:, :2], 0.0), np.minimum(places[:, 2:], inside)], axis=1)
+    clipped[:, 2:] -= clipped[:, :2]
+    empty = np.any(clipped[:, 2:] <= 0, axis=1)
+    lost = np.logical_or(empty, misplaced(places, inside))
+    for one, box, flat, wrong in zip(marked, clipped.tolist(), empty.tolist(), lost.tolist(), strict=True):
+        if not wrong:
+            yield one, box
+            continue
+        width, height = images[one.image][1]
+        what = "has no area inside the image" if flat else f"sticks out of the image's {width}×{height} pixels"
+        shown = ", ".join(f"{value:g}" for value in one.numbers)
+        faults.add(where, "unusable annotation", f"{one.name} {_of(one.image, images)} {what}: [{shown}]")

@@ -15,9 +15,11 @@ from trainer.config.settings import (
     TrainingSettings,
     schedule_name,
 )
-from trainer.data.datasets_folder import recognised
 from trainer.tasks.detection.detectors import DETECTORS, strides_of
 from trainer.tasks.detection.model_settings import DetectionCriterion, DetectionModel
+
+BoxFormat = Literal["xywh", "xyxy", "cxcywh"]
+BoxUnits = Literal["pixels", "fraction"]
 
 
 class AugmentSettings(Section):
@@ -42,12 +44,22 @@ class DetectionData(DataSettings):
     )
     images_dir: AbsolutePath | None = setting(
         None,
-        "folder that the annotations' file names are in; or, without any, of the datasets library",
+        "folder of the images; alone, a data set whose annotations are found in it, or one of the datasets library",
     )
     val_images_dir: AbsolutePath | None = setting(None, "the validation images' own folder; null = images_dir")
-    annotations: AbsolutePath | None = setting(None, "COCO JSON of all images, split by val_split")
-    train_annotations: AbsolutePath | None = setting(None, "COCO JSON of the training images")
-    val_annotations: AbsolutePath | None = setting(None, "COCO JSON of the validation images")
+    annotations: AbsolutePath | None = setting(
+        None,
+        "COCO JSON of all images, split by val_split; or YOLO's YAML or folder of labels, a folder of Pascal VOC XML, "
+        "JSON lines with objects, which may have a split of their own",
+    )
+    train_annotations: AbsolutePath | None = setting(None, "the same of the training images")
+    val_annotations: AbsolutePath | None = setting(None, "the same of the validation images")
+    box_format: BoxFormat = setting(
+        "xywh",
+        "four numbers of a box in JSON: left, top, width, height; two corners; or centre, width, height",
+        role="data",
+    )
+    box_units: BoxUnits = setting("pixels", "these numbers are pixels, or fractions of the image's sides", role="data")
     resize: Literal["stretch", "letterbox"] = setting(
         "stretch", "images are stretched to the square, or fitted into it with grey borders"
     )
@@ -59,16 +71,14 @@ class DetectionData(DataSettings):
     @model_validator(mode="after")
     def _some_data(self) -> Self:
         pair = [self.train_annotations is not None, self.val_annotations is not None]
-        named = any(pair) or self.annotations is not None
+        named = any(pair) or self.annotations is not None or self.images_dir is not None
         if any(pair) and not all(pair):
             raise ValueError("train_annotations and val_annotations belong together; one of them is missing")
         if all(pair) and self.annotations is not None:
             raise ValueError("give annotations, or train_annotations with val_annotations, not all three")
-        if named != (self.images_dir is not None) and not (not named and recognised(self.images_dir)):
-            raise ValueError("images_dir and annotations belong together; one of them is missing")
-        if self.val_images_dir is not None and not all(pair):
-            raise ValueError("val_images_dir belongs to val_annotations")
-        if not named and self.images_dir is None and self.scenes is None:
+        if self.val_images_dir is not None and not all(pair) and (self.annotations or not self.images_dir):
+            raise ValueError("val_images_dir belongs to val_annotations, or to images_dir alone")
+        if not named and self.scenes is None:
             raise ValueError("name images_dir and annotations, or a scenes section for the built-in data")
         return self
 
@@ -106,6 +116,7 @@ class DetectionConfig(RunConfig):
     @model_validator(mode="after")
     def _the_model_fits_the_images(self) -> Self:
         mistakes = [mistake for size in self.image_sizes for mistake in self._misfits(size)]
+        mistakes += self.model.unbuildable()
         if self.model.name == "detr":
             weights = {name: getattr(self.criterion, name) for name in ("box_weight", "giou_weight")}
             broken = [f"criterion.{name}={value:g}" for name, value in weights.items() if not value.is_integer()]

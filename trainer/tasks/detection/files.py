@@ -1,42 +1,66 @@
-"""Detection data as files: folders of images and COCO JSON. Imports no torch."""
+"""Detection data as files: images, boxes and classes of all sources together. Imports no torch."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from trainer.checkpoints.weight_files import require_model
 from trainer.config.registry import load
 from trainer.data import builtin_scenes
-from trainer.data.class_names import doubtful_classes
-from trainer.data.datasets_folder import unpacked
+from trainer.data.class_names import absent_classes, doubtful_classes
 from trainer.data.image_contents import image_warnings, rendering_of
-from trainer.data.image_folders import left_out, table_fingerprint
+from trainer.data.image_folders import (
+    SUFFIXES,
+    fingerprint,
+    left_out,
+    stats_below,
+    stats_of,
+    table_fingerprint,
+)
 from trainer.data.scenes.spec import ScenesSpec
-from trainer.data.splits import Selection, asked_too_much, select
-from trainer.errors import DataError, listed
+from trainer.data.splits import Indices, Selection, asked_too_much, select
+from trainer.errors import DataError, counted, listed
 from trainer.store.arrays import OnProgress
+from trainer.store.cache_folder import remembered
 from trainer.store.image_cache import Images, shared_images
 from trainer.task.defaults import FilesDefaults
-from trainer.task.library_checks import run_checks
+from trainer.task.library_checks import run_checks, section
 from trainer.task.protocols import LOSS, DataSummary, Metric
-from trainer.tasks.detection.coco import Box, CocoFile, Faults, Objects, named_images, read_coco
+from trainer.tasks.detection.coco import Box, CocoFile, Faults, Objects, checked, coco_content, named_images
 from trainer.tasks.detection.config import DetectionConfig
+from trainer.tasks.detection.content import Content, Source
+from trainer.tasks.detection.conventions import Convention
+from trainer.tasks.detection.model_settings import SIZELESS
+from trainer.tasks.detection.object_lines import read_object_lines
+from trainer.tasks.detection.sources import KINDS, named_sources
+from trainer.tasks.detection.voc import read_voc
+from trainer.tasks.detection.yolo import read_yolo
+
+_READING = 1  # increased whenever a reader would find other boxes in the same files
+# How each kind of source becomes the lists of COCO JSON. To add one: a row here, and where `sources` finds it.
+READERS: Mapping[str, Callable[[Source], Content]] = {
+    "coco": lambda source: coco_content(source.annotations),
+    "yolo": read_yolo,
+    "voc": read_voc,
+    "objects": read_object_lines,
+}
 
 
 @dataclass(frozen=True)
 class DetectionTable:
-    """Usable images in the order of their file; of two files, the last `held_out` are the validation images.
+    """Usable images in the order of their source; of two, the last `held_out` are the validation images.
 
     `classes` are the categories in the order of their ids: a label is a place in it. `twice` are images that
-    both files name.
+    both sources name; `notes` are warnings.
     """
 
     images: tuple[Path, ...]
@@ -46,80 +70,71 @@ class DetectionTable:
     held_out: int
     skipped: int
     twice: tuple[str, ...]
+    notes: tuple[str, ...]
     fingerprint: str
 
-
-@dataclass(frozen=True)
-class Source:
-    """One annotation file with its folder of images and the key that named it."""
-
-    key: str
-    annotations: Path
-    images_dir: Path
+    @property
+    def boxes(self) -> int:
+        """The number of boxes that are no crowds."""
+        return sum(int((~objects.crowd).sum()) for objects in self.objects)
 
 
 def scenes_spec(config: DetectionConfig) -> ScenesSpec | None:
     """The specification of the built-in data, where no files are named."""
-    return builtin_scenes.scenes_spec(config.data.scenes, config.data.images_dir is not None)
+    data = config.data
+    named = data.images_dir is not None or data.annotations is not None or data.train_annotations is not None
+    return builtin_scenes.scenes_spec(data.scenes, named)
 
 
 def sources(config: DetectionConfig, progress: OnProgress | None = None) -> tuple[Source, ...]:
-    """One file of all images, or one to train and one to validate on; built-in scenes are drawn if necessary."""
-    data, spec = config.data, scenes_spec(config)
-    if spec is not None:
-        files = builtin_scenes.drawn_files(spec, progress)
-        return (Source("data.annotations", files.annotations, files.images_dir),)
-    assert data.images_dir is not None, "the configuration checks that it comes with the annotations"
-    if data.annotations is None and data.train_annotations is None:
-        return _of_tables(data.images_dir)
-    if data.annotations is not None:
-        return (Source("data.annotations", data.annotations, data.images_dir),)
-    assert data.train_annotations is not None, "as above"
-    assert data.val_annotations is not None, "as above"
-    return (
-        Source("data.train_annotations", data.train_annotations, data.images_dir),
-        Source("data.val_annotations", data.val_annotations, data.val_images_dir or data.images_dir),
-    )
-
-
-def _of_tables(folder: Path) -> tuple[Source, ...]:
-    """The boxes in a folder of the `datasets` library, with its split where it has one."""
-    found = unpacked(folder)
-    if not found.boxes:
-        raise DataError(f"{folder}: its tables have {found.words}, but no boxes")
-    return tuple(Source("data.images_dir", boxes, found.images_dir) for boxes in found.boxes)
+    """One source of all images, or one to train and one to validate on; built-in scenes are drawn if necessary."""
+    spec = scenes_spec(config)
+    if spec is None:
+        return named_sources(config.data)
+    files = builtin_scenes.drawn_files(spec, progress)
+    return (Source("data.annotations", "coco", files.annotations, files.images_dir),)
 
 
 def read_table(config: DetectionConfig, progress: OnProgress | None = None) -> DetectionTable:
     """The usable images with their boxes; `DataError` names what is wrong by file and id."""
-    named = sources(config, progress)
-    for source in named:
-        if not source.annotations.is_file():
-            raise DataError(f"{source.annotations}: no such annotation file ({source.key})")
-        if not source.images_dir.is_dir():
-            key = "data.val_images_dir" if source.images_dir == config.data.val_images_dir else "data.images_dir"
-            raise DataError(f"{source.images_dir}: no such folder of images ({key})")
-    prints = tuple(
-        table_fingerprint(source.images_dir, source.annotations, partial(named_images, source.annotations))
-        for source in named
-    )
-    return _read(named, prints, config.data.bad_samples == "skip")
+    return _table(config, sources(config, progress))
+
+
+def _table(config: DetectionConfig, named: tuple[Source, ...]) -> DetectionTable:
+    said = Convention(config.data.box_format, config.data.box_units)
+    return _read(named, tuple(map(_fingerprint, named)), said, config.data.bad_samples == "skip")
+
+
+def _fingerprint(source: Source) -> str:
+    folder, annotations = source.images_dir, source.annotations
+    if not annotations.is_dir():
+        named = named_images if source.kind == "coco" else _object_names
+        return table_fingerprint(folder, annotations, partial(named, annotations))
+    files = sorted(stats_of(annotations, (file for _, file in source.pairs if file)))
+    known = all(image for image, _ in source.pairs)
+    images = stats_of(folder, (image for image, _ in source.pairs)) if known else stats_below(folder, SUFFIXES)
+    return fingerprint(images, json.dumps([files, source.classes, source.values]))
+
+
+def _object_names(path: Path) -> Sequence[str]:
+    content = read_object_lines(Source("", "objects", path, path.parent))
+    return [entry["file_name"] for entry in content.images]
 
 
 @lru_cache(maxsize=4)
-def _read(named: tuple[Source, ...], prints: tuple[str, ...], skip: bool) -> DetectionTable:
+def _read(named: tuple[Source, ...], prints: tuple[str, ...], said: Convention, skip: bool) -> DetectionTable:
     faults = Faults()
     files = [
-        read_coco(source.annotations, source.images_dir, stamp, skip, faults)
+        checked(_content(source, stamp), source, stamp, said, skip, faults)
         for source, stamp in zip(named, prints, strict=True)
     ]
-    if len(faults) and not skip:
+    if faults.fatal or (len(faults) and not skip):
         raise DataError(faults.message())
     for source, file in zip(named, files, strict=True):
         if not file.names:
             what = f"no usable image in it ({len(faults)} left out)"
             raise DataError("\n".join([f"{source.annotations}: {what}", *faults.lines()]))
-    categories = _united([file.categories for file in files], named)
+    categories = _united(files, named)
     label_of = {number: label for label, number in enumerate(categories)}
     images = tuple(s.images_dir / name for s, file in zip(named, files, strict=True) for name in file.names)
     return DetectionTable(
@@ -129,21 +144,49 @@ def _read(named: tuple[Source, ...], prints: tuple[str, ...], skip: bool) -> Det
         classes=tuple(categories.values()),
         held_out=len(files[1].names) if len(files) == 2 else 0,
         skipped=len(faults),
-        twice=_twice(named, files),
+        twice=_twice(images, len(files[0].names)),
+        notes=tuple(dict.fromkeys(note for file in files for note in file.notes)),
         fingerprint=prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()[:16],
     )
 
 
-def _united(each: Sequence[Mapping[Any, str]], named: Sequence[Source]) -> dict[Any, str]:
-    """All categories by id, in that order; an id must have the same meaning in both files."""
+def _content(source: Source, stamp: str) -> Content:
+    """The content of a source. That of thousands of files is read once for each state of them."""
+    read = READERS[source.kind]
+    if not source.pairs:
+        return read(source)
+    kept = remembered("boxes", f"{stamp}-{source.kind}-{_READING}", lambda: vars(read(source)))
+    return Content(**kept | {"convention": kept["convention"] and Convention(*kept["convention"])})
+
+
+def _united(files: Sequence[CocoFile], named: Sequence[Source]) -> dict[Any, str]:
+    """The categories of all files by id, in that order; an id must have the same meaning in all of them.
+
+    One that no annotation uses is left out where it is only a group of others, or has the name of another.
+    """
     united: dict[Any, str] = {}
-    for source, categories in zip(named, each, strict=True):
-        for number, name in categories.items():
+    for source, file in zip(named, files, strict=True):
+        for number, name in file.categories.items():
             if united.setdefault(number, name) != name:
                 raise DataError(f"{source.annotations}: category {number} is {name}, but {united[number]} elsewhere")
-    if len(set(united.values())) < len(united):
-        raise DataError(f"{named[-1].annotations}: a category has another id than in {named[0].annotations}")
-    return dict(sorted(united.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+    used = {number for file in files for number in file.used}
+    names = {united[number] for number in used & united.keys()} | {name for file in files for name in file.parents}
+    first: dict[str, Any] = {}
+    for number, name in united.items():
+        if number in used or (name not in names and name not in first):
+            if name in first:
+                _refuse_two_ids(name, first[name], number, files, named)
+            first[name] = number
+    kept = {number: name for name, number in first.items()}
+    return dict(sorted(kept.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+
+
+def _refuse_two_ids(name: str, first: Any, second: Any, files: Sequence[CocoFile], named: Sequence[Source]) -> NoReturn:
+    for source, file in zip(named, files, strict=True):
+        if {first, second} <= file.categories.keys():
+            what = f"categories {first} and {second} have one name, {name}, and both have boxes"
+            raise DataError(f"{source.annotations}: {what}")
+    raise DataError(f"{named[-1].annotations}: a category has another id than in {named[0].annotations}: {name}")
 
 
 def _objects(boxes: Sequence[Box], label_of: Mapping[Any, int]) -> Objects:
@@ -155,11 +198,10 @@ def _objects(boxes: Sequence[Box], label_of: Mapping[Any, int]) -> Objects:
     )
 
 
-def _twice(named: Sequence[Source], files: Sequence[CocoFile]) -> tuple[str, ...]:
-    if len(files) < 2 or named[0].images_dir != named[1].images_dir:
-        return ()
-    held_out = set(files[1].names)
-    return tuple(name for name in files[0].names if name in held_out)
+def _twice(images: Sequence[Path], trained: int) -> tuple[str, ...]:
+    """The names of training images that are validation images, too."""
+    held_out = set(images[trained:])
+    return tuple(path.name for path in images[:trained] if path in held_out)
 
 
 def open_images(
@@ -190,27 +232,30 @@ class DetectionFiles(FilesDefaults):
             targets = ""
             description = builtin_scenes.scenes_words(spec, "data.images_dir and data.annotations")
         else:
-            table = read_table(config)
+            named = sources(config)
+            table = _table(config, named)
             chosen = select(config, len(table.images), table.held_out)
             require_boxes(table, chosen)
             skipped, stamp = table.skipped, table.fingerprint
-            warnings, targets = _warnings(config, table), f"boxes of {listed(table.classes, 'class')}"
-            boxes = sum(len(objects) for objects in table.objects)
-            description = f"{len(table.images)} images, {boxes} boxes of {len(table.classes)} classes from "
-            named = sources(config)
-            inside = named[0].key == "data.images_dir"
-            description += " and ".join(
-                [str(config.data.images_dir)] if inside else [str(s.annotations) for s in named]
-            )
+            warnings, targets = _warnings(config, table, chosen), f"boxes of {listed(table.classes, 'class')}"
+            description = _words(table, named)
         warned = (*asked_too_much(config, chosen), *warnings)
         return chosen.summary(description, stamp, skipped, warned, targets=targets)
 
     @staticmethod
     def try_out(config: DetectionConfig) -> None:
-        """`ConfigError` for a published model that cannot be loaded, or is another; read from its description."""
-        if config.model.pretrained and config.checkpoint.resume is None and config.checkpoint.weights is None:
+        """`ConfigError` for a detector that the library cannot build or train, or a published one that cannot be
+        loaded, or is another; of this, only its description is read."""
+        model = config.model
+        if config.checkpoint.resume is not None or config.checkpoint.weights is not None:
+            return
+        if model.pretrained:
             require = load("trainer.tasks.detection.model:require_pretrained")
-            run_checks([(["detector", config.model.name, config.model.pretrained], partial(require, config.model))])
+            run_checks([(["detector", model.name, model.pretrained], partial(require, model))])
+        else:
+            build = load("trainer.tasks.detection.model:require_detector")
+            sizes = {key: value for key, value in section(model).items() if key not in SIZELESS}
+            run_checks([(["detector", sizes], partial(build, model))])
 
     @staticmethod
     def prepare(config: DetectionConfig, progress: OnProgress) -> None:
@@ -226,15 +271,35 @@ def require_boxes(table: DetectionTable, chosen: Selection) -> None:
             raise DataError(f"none of the {len(indices)} {side} images has a box (crowds do not count)")
 
 
-def _warnings(config: DetectionConfig, table: DetectionTable) -> tuple[str, ...]:
-    warnings = left_out(table.skipped, "image", "box")
+def _words(table: DetectionTable, named: Sequence[Source]) -> str:
+    """What was found, in one line."""
+    crowds = sum(int(objects.crowd.sum()) for objects in table.objects)
+    boxes = f"{table.boxes} boxes" + (f" and {counted(crowds, 'crowd')}" if crowds else "")
+    places = dict.fromkeys(str(source.origin or source.annotations) for source in named)
+    kinds = " and ".join(dict.fromkeys(KINDS[source.kind] for source in named))
+    return f"{len(table.images)} images, {boxes} of {len(table.classes)} classes from {' and '.join(places)} ({kinds})"
+
+
+def _warnings(config: DetectionConfig, table: DetectionTable, chosen: Selection) -> tuple[str, ...]:
+    warnings = [*left_out(table.skipped, "image", "box"), *table.notes]
     if table.twice:
         warnings.append(f"{len(table.twice)} images are trained and validated on, such as {table.twice[0]}")
     boxes = Counter(table.classes[label] for objects in table.objects for label in objects.labels.tolist())
     warnings += doubtful_classes({name: boxes[name] for name in table.classes})
+    if not config.training.overfit:
+        warnings += absent_classes(
+            "box", {"train on": _lacking(table, chosen.train), "validate on": _lacking(table, chosen.val)}
+        )
     most = max(int((~objects.crowd).sum()) for objects in table.objects)
     if most > config.model.num_queries and not config.model.pretrained:
         warnings.append(
             f"an image has {most} boxes, the model finds at most model.num_queries={config.model.num_queries}"
         )
     return (*warnings, *image_warnings(config.data, table.images))
+
+
+def _lacking(table: DetectionTable, images: Indices) -> list[str]:
+    """The classes of which these images have no box."""
+    objects = [table.objects[index] for index in images.tolist()]
+    there = {label for one in objects for label in one.labels[~one.crowd].tolist()}
+    return [name for label, name in enumerate(table.classes) if label not in there]

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from trainer.checkpoints.weights import quiet
 from trainer.config.registry import load
 from trainer.errors import ConfigError, Problem, explained
 from trainer.tasks.detection.config import DetectionConfig
-from trainer.tasks.detection.detectors import DETECTORS, Detector
-from trainer.tasks.detection.model_settings import DetectionModel
+from trainer.tasks.detection.detectors import DETECTORS, Detector, strides_of
+from trainer.tasks.detection.model_settings import DetectionCriterion, DetectionModel
 
 BACKBONE = "model.backbone"
 
@@ -29,11 +30,32 @@ def build_detector(config: DetectionConfig, classes: Sequence[str]) -> nn.Module
     names = {"id2label": dict(enumerate(classes)), "label2id": {name: i for i, name in enumerate(classes)}}
     if config.model.pretrained:
         return _finished(_pretrained(config.model, {**losses, **names}))
-    settings = _library(config.model.name)[0](**row.sizes(config.model), **losses, **names)
-    model = _made(config.model.name, settings)
-    _thaw(model)
+    model = _random(config.model.name, row.sizes(config.model) | losses | names)
     _complete_initialisation(model, row)
     return _finished(model)
+
+
+def require_detector(model: DetectionModel) -> None:
+    """`ConfigError` where the library cannot build a detector, or its loss fails.
+
+    That of small images, with weights of zeros: what costs seconds is to draw them.
+    """
+    row = DETECTORS[model.name]
+    what = f"the library cannot build or train this {model.name}"
+    with explained("model", what, "change its sizes", Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.device("meta"):
+            detector = _finished(_random(model.name, row.sizes(model) | row.losses(model, DetectionCriterion())))
+        detector.to_empty(device="cpu")
+        for values in (*detector.parameters(), *detector.buffers()):
+            values.data.zero_()
+        strides = strides_of(model)
+        sides = (times * strides[-1] for times in count(2))
+        enough = (side for side in sides if sum((side // step) ** 2 for step in strides) >= model.num_queries)
+        side = 2 * strides[-1] if row.one_level else next(enough)
+        box = {"class_labels": torch.tensor([0]), "boxes": torch.tensor([[0.5, 0.5, 0.5, 0.5]])}
+        with torch.no_grad():
+            detector.train()(torch.zeros(2, 3, side, side), labels=[box, box])
 
 
 def rebuild_detector(name: str, architecture: str) -> nn.Module:
@@ -55,6 +77,13 @@ def _library(name: str) -> tuple[Any, Any]:
     """The library's classes of the configuration and the model of a detector."""
     settings = load("transformers:CONFIG_MAPPING")[name]
     return settings, load("transformers:MODEL_FOR_OBJECT_DETECTION_MAPPING")[settings]
+
+
+def _random(name: str, arguments: dict[str, Any]) -> nn.Module:
+    """A detector whose weights are all to be learned, as the library draws them."""
+    model = _made(name, _library(name)[0](**arguments))
+    _thaw(model)
+    return model
 
 
 def _made(name: str, settings: Any) -> nn.Module:

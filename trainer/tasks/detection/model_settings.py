@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
@@ -10,6 +11,8 @@ from trainer.config.section import AS_TUPLE, HubOrFolder, Section, setting
 
 DetectorName = Literal["rt_detr_v2", "detr", "d_fine"]
 Sizes = Annotated[tuple[int, ...], AS_TUPLE]
+
+SIZELESS = frozenset({"dropout", "label_noise", "box_noise"})  # whether a model can be built does not depend on these
 
 
 class DetectionModel(Section):
@@ -52,6 +55,25 @@ class DetectionModel(Section):
         if self.d_model % heads or self.d_model % 4:
             raise ValueError(f"d_model={self.d_model} must be a multiple of 4 and of attention_heads={heads}")
         return self
+
+    def unbuildable(self) -> Iterator[str]:
+        """What the library cannot build or run, as far as it is known; `try_out` finds what else there is."""
+        if self.pretrained:
+            return
+        if self.backbone_block == "basic" and self.backbone_stem != self.backbone_widths[0]:
+            yield (
+                f"model.backbone_stem={self.backbone_stem} must be the first of "
+                f"model.backbone_widths={list(self.backbone_widths)} with model.backbone_block=basic"
+            )
+        if self.name == "detr":
+            return
+        if self.decoder_layers < 2:
+            yield f"model.decoder_layers={self.decoder_layers}: {self.name} needs 2 or more"
+        inner = self.d_model * self.hidden_expansion
+        least = 2 if self.name == "d_fine" else 1
+        if inner < least:
+            share = f"model.hidden_expansion={self.hidden_expansion:g} of model.d_model={self.d_model}"
+            yield f"{share} is {inner:g} channels; {self.name} needs {least} or more"
 
 
 class DetectionCriterion(Section):
