@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 WIDTH, HEIGHT = 48, 32
@@ -21,7 +20,7 @@ TRAIN, VAL = [f"{n:02}" for n in range(8)], ["08", "09"]
 
 def picture(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)).save(path)
+    Image.linear_gradient("L").resize((WIDTH, HEIGHT)).convert("RGB").save(path)
 
 
 def text(path: Path, content: str) -> Path:

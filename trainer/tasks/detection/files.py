@@ -18,14 +18,7 @@ from trainer.config.registry import load
 from trainer.data import builtin_scenes
 from trainer.data.class_names import absent_classes, doubtful_classes
 from trainer.data.image_contents import image_warnings, rendering_of
-from trainer.data.image_folders import (
-    SUFFIXES,
-    fingerprint,
-    left_out,
-    stats_below,
-    stats_of,
-    table_fingerprint,
-)
+from trainer.data.image_folders import SUFFIXES, fingerprint, left_out, stats_below, stats_of, table_fingerprint
 from trainer.data.scenes.spec import ScenesSpec
 from trainer.data.splits import Indices, Selection, asked_too_much, select
 from trainer.errors import DataError, counted, listed
