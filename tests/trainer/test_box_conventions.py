@@ -11,7 +11,7 @@ import pytest
 from detection_parts import coco_content, tiny_detection, write_coco
 
 from trainer.api import DataError, check_data
-from trainer.tasks.detection.conventions import Convention, Floats, contradiction, corners, misplaced
+from trainer.tasks.detection.conventions import Convention, Floats, contradiction, corners, disagreement, misplaced
 from trainer.tasks.detection.files import read_table
 
 CONVENTIONS = [Convention(form, units) for units in ("pixels", "fraction") for form in ("xywh", "xyxy", "cxcywh")]
@@ -136,3 +136,37 @@ def test_real_data_are_understood_and_their_corners_refused(name: str, tmp_path:
     (tmp_path / "a.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"boxes do not fit .* set data\.box_format=xyxy"):
         check_data(tiny_detection(tmp_path, data))
+
+
+@pytest.mark.parametrize("said", CONVENTIONS, ids=lambda convention: f"{convention.format} {convention.units}")
+def test_polygons_and_areas_beside_boxes_tell_what_borders_cannot(said: Convention) -> None:
+    """Small boxes near the origin fit into large images in most conventions."""
+    random = np.random.default_rng(3)
+    sizes = np.full((12, 2), 400.0)
+    boxes = np.concatenate([random.uniform(5, 60, (12, 2)), random.uniform(20, 90, (12, 2))], axis=1)
+    outlines = corners(boxes, sizes, Convention())
+    areas, nothing = boxes[:, 2:].prod(axis=1) * 0.8, np.full(12, np.nan)
+    given = written(said, boxes, sizes)
+    for right in CONVENTIONS:
+        told = disagreement(given, sizes, outlines, areas, right)
+        assert bool(told) == (right != said)
+        assert not told or said.options(right) in told
+    assert disagreement(given, sizes, np.full((12, 4), np.nan), nothing, Convention("xyxy")) == ""
+    assert disagreement(given, sizes, np.full((12, 4), np.nan), areas, said) == ""
+
+
+def test_corners_that_fit_into_their_images_are_told_by_their_polygons(tmp_path: Path) -> None:
+    content = coco_content()
+    content["annotations"] = [
+        {
+            "id": n, "image_id": 100 + n, "category_id": 20, "bbox": [4, 5, 12 + n, 14],
+            "segmentation": [[4, 5, 12 + n, 5, 12 + n, 14, 4, 14]], "area": 9 * (8 + n),
+        }
+        for n in range(1, 8)
+    ]  # fmt: skip
+    named = write_coco(tmp_path, content)
+    with pytest.raises(DataError, match=r"7 of 7 boxes do not fit their polygons(?s:.)*set data.box_format=xyxy"):
+        check_data(tiny_detection(tmp_path / "run", **{key.replace(".", "__"): value for key, value in named.items()}))
+    named["data.box_format"] = "xyxy"
+    table = read_table(tiny_detection(tmp_path / "run", **{k.replace(".", "__"): v for k, v in named.items()}))
+    assert table.objects[1].boxes.tolist() == [[4.0, 5.0, 9.0, 9.0]]

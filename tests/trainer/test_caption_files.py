@@ -234,3 +234,43 @@ def test_images_may_lie_beside_the_captions(tmp_path: Path) -> None:
         path.rename(tmp_path / "data" / path.name)
     (tmp_path / "data" / "Images").rmdir()
     assert read_diffusion(config).images[0] == tmp_path / "data" / "0.png"
+
+
+TURNS = ["train"] * 7 + ["val"] * 3
+
+
+def test_a_split_is_found_under_a_like_name_and_where_the_first_row_has_none(tmp_path: Path) -> None:
+    data = write_data(tmp_path, [(name, "a dog") for name in NAMES])
+    table = tmp_path / "subset.csv"
+    table.write_text("image,caption,Subset\n" + "".join(f"{n},a dog,{s}\n" for n, s in zip(NAMES, TURNS, strict=True)))
+    found = read_table(resolve_config(TINY, {**data, "data.caption_file": str(table)}))
+    assert (len(found.images), found.held_out) == (10, 3)
+    rows = [{"file_name": n, "text": "a dog", "split": s} for n, s in zip(NAMES, TURNS, strict=True)]
+    del rows[0]["split"]
+    late = tmp_path / "late.jsonl"
+    late.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match="line 1: the split of 0.png is '', none of train, val, test"):
+        check_data(resolve_config(TINY, {**data, "data.caption_file": str(late)}))
+
+
+def test_a_cell_with_a_list_and_one_without_a_value(tmp_path: Path) -> None:
+    data = write_data(tmp_path, [(name, "a dog") for name in NAMES])
+    table = tmp_path / "pandas.csv"
+    table.write_text("image,caption\n" + "".join(f"{name},\"['a dog', 'a cat [sic]']\"\n" for name in NAMES))
+    found = read_table(resolve_config(TINY, {**data, "data.caption_file": str(table)}))
+    assert set(found.captions) == {("a dog", "a cat [sic]")}
+    table.write_text("image,caption\n0.png,nan\n1.png,none of the dogs\n2.png,NULL\n")
+    with pytest.raises(
+        DataError, match="row 2: the caption of 0.png is 'nan', which stands for a missing one(?s:.)*row 4"
+    ):
+        check_data(resolve_config(TINY, {**data, "data.caption_file": str(table)}))
+
+
+def test_one_file_under_two_names_is_one_image(tmp_path: Path) -> None:
+    data = write_data(tmp_path, [(name, "a dog") for name in NAMES])
+    table = tmp_path / "paths.csv"
+    rows = [f"{name},a dog\n{tmp_path / 'images' / name},a cat\n" for name in NAMES]
+    table.write_text("image,caption\n" + "".join(rows))
+    found = read_table(resolve_config(TINY, {**data, "data.caption_file": str(table)}))
+    assert set(found.captions) == {("a dog", "a cat")}
+    assert len(found.images) == 10

@@ -87,7 +87,9 @@ def show_config(
             typer.echo(configuration_markdown(named), nl=False)
             return 0
         if source is not None:
-            typer.echo(canonical_yaml(api.read_config_file(source), api.parse_assignments(words or ())), nl=False)
+            overrides = api.parse_assignments(words or ())
+            api.load_config(source, overrides)  # what cannot be trained is not printed, but refused with its place
+            typer.echo(canonical_yaml(api.read_config_file(source), overrides), nl=False)
             return 0
         if not words or len(words) != 1:
             raise ConfigError([Problem("config", f"name one task: {', '.join(api.tasks())}")])

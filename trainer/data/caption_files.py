@@ -5,18 +5,20 @@ Tables with commas, semicolons, tabs or bars; Flickr8k's tokens; JSON lines and 
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from trainer.data.image_folders import SUFFIXES, existing, image_name
-from trainer.data.split_names import SIDES, TEST, side_of
+from trainer.data.split_names import SIDES, TEST, side_of, split_column
 from trainer.errors import DataError
-from trainer.store.csv_tables import cells_by_line, swallowed
+from trainer.store.csv_tables import EXCEL_HINT, cells_by_line, swallowed
 from trainer.store.json_files import json_content
-from trainer.store.text import read_text
+from trainer.store.text import half_a_character, read_text
 
 # Usual names of columns and keys, the surest first.
 _IMAGES = (
@@ -28,9 +30,10 @@ _CAPTIONS = (
     "prompt", "title", "alt_text", "alt",
 )  # fmt: skip
 _SPLIT = "split"
+_MISSING = frozenset(("nan", "null", "none", "<na>", "n/a"))  # as tables write a cell without a value
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _LONGEST_NAME = 255
-_EXCEL_HINT = re.compile(r"\Asep=[,;\t|](?=[\r\n])")  # Excel's own first line, of which an empty one is left
+_LOOKED_AT = 20  # entries, of which one must have an image and a caption
 _FLICKR_TOKENS = re.compile(r"[^\t]+#\d+\t")
 _EXPECTED = (
     "expected COCO captions, a mapping with lists of images and annotations, or Karpathy's JSON, or a list or lines of "
@@ -59,15 +62,18 @@ class CaptionsFound:
         """An image's captions, one or a list, from a place in the file; `split` is None where the file has none."""
         name = image_name(written) if isinstance(written, str) else ""
         side = (side_of(split) or None) if isinstance(split, str) else None
-        listed = texts if isinstance(texts, list) else [texts]
+        listed = texts if isinstance(texts, list) else _list_in(texts)
         captions = [" ".join(text.split()) if isinstance(text, str) else "" for text in map(_raw, listed)]
         if not name:
             problem = "no image name"
         elif max(map(len, name.split("/"))) > _LONGEST_NAME:
             problem = f"an image name of {len(name)} characters"
         elif not captions or not all(captions):
-            problem = f"empty caption of {name}"
-        elif _half_a_character("".join([name, *captions])):
+            odd = next((text for text in map(_raw, listed) if text is not None and not isinstance(text, str)), None)
+            problem = f"empty caption of {name}" if odd is None else f"a caption of {name} is no text: {str(odd)[:60]}"
+        elif missing := [text for text in captions if text.lower() in _MISSING]:
+            problem = f"the caption of {name} is {missing[0]!r}, which stands for a missing one"
+        elif half_a_character("".join([name, *captions])):
             problem = f"half a character in the name or a caption of {name!a}"
         elif split is not None and side is None:
             problem = f"the split of {name} is {split!r}, none of {', '.join(SIDES)}"
@@ -93,18 +99,19 @@ class CaptionsFound:
         return {name: texts for name, texts in self.captions.items() if self.splits.get(name) != TEST}
 
 
+def _list_in(text: Any) -> list[Any]:
+    """The captions in a cell that holds a list of them, as pandas writes one; else the cell alone."""
+    if isinstance(text, str) and text.startswith("[") and text.endswith("]"):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            value = ast.literal_eval(text)
+            if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+                return value
+    return [text]
+
+
 def _raw(text: Any) -> Any:
     """A caption; Karpathy's and others keep it as `raw` beside its tokens."""
     return text.get("raw", text.get("caption")) if isinstance(text, dict) else text
-
-
-def _half_a_character(text: str) -> bool:
-    """Whether a text holds half of a surrogate pair, as damaged JSON does, which no file can be written with."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def captions_in(path: Path, images_dir: Path) -> CaptionsFound:
@@ -182,9 +189,10 @@ def _entries(found: CaptionsFound, path: Path, text: str, content: Any) -> None:
     rows = lists[0] if len(lists) == 1 else content if isinstance(content, list) else [content]
     if not _rows_of(rows):
         raise NoCaptionsError(f"{path}: {_EXPECTED}")
-    first = {str(key).strip().lower(): key for key in rows[0]}
+    first = {str(key).strip().lower(): key for row in reversed(rows) if isinstance(row, dict) for key in row}
     image, caption = _columns(first) or ("", "")
-    split = first.get(_SPLIT)
+    split = split_column(first, lambda column: [row.get(first[column]) for row in rows if isinstance(row, dict)])
+    split = first.get(split) if split else None
     by_line = isinstance(content, list) and text.lstrip().startswith("{")
     found.form = f"JSON {'lines' if by_line else 'entries'} ({first[image]}, {first[caption]})"
     lines = [n for n, line in enumerate(text.split("\n"), start=1) if line.strip()] if by_line else []
@@ -195,9 +203,9 @@ def _entries(found: CaptionsFound, path: Path, text: str, content: Any) -> None:
 
 
 def _rows_of(value: Any) -> bool:
-    """Whether a value is a list of mappings with an image and its captions; the first says it."""
-    first = value[0] if isinstance(value, list) and value else None
-    return isinstance(first, dict) and _columns([str(key).strip().lower() for key in first]) is not None
+    """Whether a value is a list of mappings with an image and its captions; one of the first says it."""
+    first = [row for row in value[:_LOOKED_AT] if isinstance(row, dict)] if isinstance(value, list) else []
+    return any(_columns([str(key).strip().lower() for key in row]) is not None for row in first)
 
 
 def _columns(names: Iterable[str]) -> tuple[str, str] | None:
@@ -209,7 +217,7 @@ def _columns(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def _of_text(path: Path, text: str, images_dir: Path) -> CaptionsFound:
-    text = _EXCEL_HINT.sub("", text)
+    text = EXCEL_HINT.sub("", text)
     first = next((line for line in _lines(text) if line.strip()), "")
     if _FLICKR_TOKENS.match(first):
         found = CaptionsFound("Flickr8k's tokens")
@@ -251,9 +259,11 @@ def _table(
     found = CaptionsFound(f"CSV {what}" if delimiter == "," else f"{kind}-separated {what}")
     # Beside commas and semicolons quotes mean what they say, and a last cell may hold bars.
     splits = len(names) - 1 if delimiter == "|" else -1
-    rows = cells_by_line(path, text, delimiter) if delimiter in ",;" else _split_lines(text, delimiter, splits)
+    rows = list(cells_by_line(path, text, delimiter) if delimiter in ",;" else _split_lines(text, delimiter, splits))
     at_image, at_caption = names.index(image), names.index(caption)
-    at_split = names.index(_SPLIT) if columns and _SPLIT in names else None
+    whole = [cells for _, cells in rows[1:] if len(cells) == len(names)]
+    split = split_column(names, lambda name: [cells[names.index(name)] for cells in whole]) if columns else None
+    at_split = None if split is None else names.index(split)
     for number, (row, cells) in enumerate(rows):
         again = bool(columns) and [cell.strip().lower() for cell in cells] == names
         if again and number == 0:

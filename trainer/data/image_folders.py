@@ -119,11 +119,14 @@ def left_out(number: int, *kinds: str) -> list[str]:
 def image_name(written: str, folder: Path | None = None) -> str:
     """The name of an image in a table, however it is written: `./a.png` is `a.png`.
 
-    With its `folder`, `b\\a.png` is `b/a.png` where that is the file, and spaces at its ends may belong to it.
+    With its `folder`, a path into it is a name below it, `b\\a.png` is `b/a.png` where that is the file, and spaces at
+    its ends may belong to it.
     """
     name = PurePosixPath(written.strip()).as_posix() if written.strip() else ""
     if folder is not None and written != written.strip() and _is_file(folder / written):
         return PurePosixPath(written).as_posix()
+    if folder is not None and name.startswith("/") and PurePosixPath(name).is_relative_to(folder.absolute()):
+        return PurePosixPath(name).relative_to(folder.absolute()).as_posix()
     if folder is not None and "\\" in name and not _is_file(folder / name):
         with_slashes = PurePosixPath(name.replace("\\", "/")).as_posix()
         return with_slashes if _is_file(folder / with_slashes) else name

@@ -41,7 +41,7 @@ def evaluate_checkpoint(path: Path, overrides: Mapping[str, Any], everything: bo
 def predict_folder(path: Path, folder: Path, overrides: Mapping[str, Any]) -> Iterable[Mapping[str, str | bytes]]:
     """Predictions for a folder: at least one row for each image or prompt; a cell of `bytes` is a PNG."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        raise DataError(f"{folder}: {'a file; name its folder' if folder.is_file() else 'no such folder'}")
     _, task, model, precision = _load(path, overrides)
     with torch.inference_mode(), precision.autocast():
         yield from task.predict(model, folder, precision.device)

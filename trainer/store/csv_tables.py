@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from trainer.store.text import read_text
 
 # A spreadsheet reads a cell that begins with one of these as a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+EXCEL_HINT = re.compile(r"\Asep=[,;\t|](?=[\r\n])")  # Excel's own first line, of which an empty one is left
 
 
 def csv_rows(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

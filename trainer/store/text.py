@@ -48,6 +48,15 @@ def read_text(path: Path, unit: str = "line") -> str:
     return text
 
 
+def half_a_character(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, as damaged JSON does, which no file can be written with."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The evaluations in a `metrics.jsonl`; a line that a kill cut short, or that is damaged, is left out."""
     if not path.is_file():

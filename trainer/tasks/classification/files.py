@@ -148,7 +148,10 @@ def checked_classes(config: ClassificationConfig, classes: Sequence[str], severa
         fix = f"set model.n_classes={len(classes)}, or leave it out"
         raise DataError(f"model.n_classes={asked}, but the data have {len(classes)} classes ({shown}); {fix}")
     if len(classes) < (1 if several else 2):
-        raise DataError(f"{counted(len(classes), 'class')} ({shown}): nothing to tell apart")
+        inner = [folder / classes[0] for folder in (config.data.images_dir,) if folder is not None and classes]
+        below = [folder for folder in inner if folder.is_dir() and any(path.is_dir() for path in folder.iterdir())]
+        advice = f"; are the classes the folders in it? Then data.images_dir={below[0]}" if below else ""
+        raise DataError(f"{counted(len(classes), 'class')} ({shown}): nothing to tell apart{advice}")
 
 
 class ClassificationFiles(FilesDefaults):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainer.data.image_folders import SUFFIXES, image_name
-from trainer.data.split_names import SIDES, side_of
+from trainer.data.split_names import SIDES, side_of, split_column
 from trainer.errors import DataError, counted, listed
-from trainer.store.csv_tables import cells_by_line, swallowed
+from trainer.store.csv_tables import EXCEL_HINT, cells_by_line, swallowed
 from trainer.store.image_cache import file_stamp
 from trainer.store.json_files import json_content
 from trainer.store.text import read_text
@@ -28,7 +28,6 @@ _LABELS = (
     "label", "labels", "class", "classes", "class name", "label name", "category", "category name", "categories",
     "target", "targets", "tag", "tags", "species", "breed", "class id", "label id", "y",
 )  # fmt: skip
-_SPLITS = ("split", "subset", "partition", "set", "data set", "dataset", "phase", "usage")
 _DELIMITERS = ",;\t|"
 
 
@@ -102,7 +101,7 @@ def _of_table(labels_file: Path) -> Iterator[Entry]:
 
 
 def _rows(labels_file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    return cells_by_line(labels_file, read_text(labels_file, "row"), delimiter)
+    return cells_by_line(labels_file, EXCEL_HINT.sub("", read_text(labels_file, "row")), delimiter)
 
 
 def _header(labels_file: Path) -> tuple[str, list[str]] | None:
@@ -128,13 +127,9 @@ def _first_row(labels_file: Path, delimiter: str) -> list[str]:
 
 def _columns(names: Sequence[str], labels_file: Path, delimiter: str) -> _Columns:
     image, label = (names.index(str(_first_of(usual, names))) for usual in (_IMAGES, _LABELS))
-    places = [names.index(name) for name in _SPLITS if name in names]
-    for place in places:
-        rows = _rows(labels_file, delimiter)
-        next(rows)
-        if names[place] == _SPLITS[0] or all(side_of(cells[place]) for _, cells in rows if len(cells) == len(names)):
-            return _Columns(image, label, place)
-    return _Columns(image, label, None)
+    whole = [cells for _, cells in _rows(labels_file, delimiter) if len(cells) == len(names)][1:]
+    split = split_column(names, lambda name: (cells[names.index(name)] for cells in whole))
+    return _Columns(image, label, None if split is None else names.index(split))
 
 
 def _of_json(labels_file: Path, content: Any) -> Iterator[Entry]:
@@ -164,12 +159,8 @@ def _keys(rows: Any) -> _Columns | None:
     image, label = _first_of(_IMAGES, keys), _first_of(_LABELS, keys)
     if image is None or label is None:
         return None
-    splits = [keys[name] for name in _SPLITS if name in keys]
-    for split in splits:
-        values = (row.get(split) for row in rows if isinstance(row, dict))
-        if _word(split) == _SPLITS[0] or all(isinstance(value, str) and side_of(value) for value in values):
-            return _Columns(keys[image], keys[label], split)
-    return _Columns(keys[image], keys[label], None)
+    split = split_column(keys, lambda name: (row.get(keys[name]) for row in rows if isinstance(row, dict)))
+    return _Columns(keys[image], keys[label], None if split is None else keys[split])
 
 
 def _entry(where: str, image: Any, label: Any, columns: _Columns, row: Any) -> Entry:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from trainer.data.image_folders import existing, headers, image_name, unreadable, with_nearest
 from trainer.errors import DataError, listed
 from trainer.store.json_files import json_content
-from trainer.tasks.detection.content import Content, Ids, Source, as_number, box_around, four, is_crowd
-from trainer.tasks.detection.conventions import Convention, contradiction, corners, misplaced
+from trainer.tasks.detection.content import Content, Ids, Marked, Source, as_number, box_around, four, is_crowd
+from trainer.tasks.detection.conventions import Convention, contradiction, corners, disagreement, misplaced
 
 _TURNED = (
     " (images are used as viewers show them: if the boxes lie on the picture as shown, exchange the entry's width and "
     "height; if they lie on the stored pixels, remove the orientation from the file's EXIF)"
 )
+_OUTLINES = 1000  # so many annotations are compared with their polygons
 SKIP_HINT = "data.bad_samples=skip leaves them out"
 LISTS = ("images", "annotations", "categories")
 _KEPT = "its format has boxes as {}; leave data.box_format and data.box_units out"
@@ -78,18 +80,6 @@ class Faults:
 
     def lines(self) -> list[str]:
         return [f"{where}: {listed(items, noun)}" for (where, noun), items in self.entries.items()]
-
-
-class Marked(NamedTuple):
-    """An annotation as it is written. `numbers` are four in the file's convention, or, of a mask, xyxy in pixels."""
-
-    name: str
-    image: Any
-    category: Any
-    numbers: Sequence[float]
-    from_mask: bool
-    crowd: bool
-    area: float | None
 
 
 def named_images(path: Path) -> Sequence[str]:
@@ -260,7 +250,8 @@ def _marked(
     if crowd is None:
         return f"{name} {_of(image, images)} has an iscrowd that is neither 0 nor 1: {entry['iscrowd']!r}"
     area = as_number(entry.get("area"))
-    return Marked(name, image, category, numbers, not given, crowd, area if area and area > 0 else None)
+    outline = box_around(entry.get("segmentation")) if given and position < _OUTLINES else None
+    return Marked(name, image, category, numbers, not given, crowd, area if area and area > 0 else None, outline)
 
 
 def _of(image: Any, images: Mapping[Any, Named]) -> str:
@@ -281,6 +272,10 @@ def _placed(
     inside = np.array([images[one.image][1] for one in marked], dtype=np.float64).reshape(-1, 2)
     boxes = ~np.array([one.from_mask for one in marked], dtype=np.bool_)
     against = contradiction(numbers[boxes], inside[boxes], own or said, own is not None)
+    if own is None and not against:
+        outlines = [one.outline or [math.nan] * 4 for one in marked]
+        areas = [math.nan if one.area is None else one.area for one in marked]
+        against = disagreement(numbers[boxes], inside[boxes], np.array(outlines)[boxes], np.array(areas)[boxes], said)
     if against:
         faults.fatal.append(f"{where}: {against}")
         return

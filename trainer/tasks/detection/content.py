@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainer.tasks.detection.conventions import Convention
 
@@ -110,6 +110,22 @@ def is_crowd(value: Any) -> bool | None:
     if value is None or value is False:
         return False
     return _CROWD.get(str(value).strip().lower())
+
+
+class Marked(NamedTuple):
+    """An annotation as it is written. `numbers` are four in the file's convention, or, of a mask, xyxy in pixels.
+
+    `outline` is the xyxy box around its polygons, of some annotations with both.
+    """
+
+    name: str
+    image: Any
+    category: Any
+    numbers: Sequence[float]
+    from_mask: bool
+    crowd: bool
+    area: float | None
+    outline: Sequence[float] | None = None
 
 
 def box_around(mask: Any) -> Sequence[float] | None:

@@ -86,6 +86,35 @@ def contradiction(boxes: Floats, sizes: Floats, said: Convention, fixed: bool) -
     return f"{what}; {_advice(misfits, said, fixed)}"
 
 
+def disagreement(boxes: Floats, sizes: Floats, outlines: Floats, areas: Floats, said: Convention) -> str:
+    """What polygons and areas beside the boxes say against a convention; empty where another explains them no better.
+
+    A box is the one around its polygons, and no smaller than their area. `outlines` are xyxy in pixels [n, 4], `areas`
+    are in pixels² [n]; both are nan where there is none.
+    """
+    told = ~np.isnan(outlines[:, 0]) | ~np.isnan(areas)
+    if told.sum() < _FEW:
+        return ""
+    boxes, sizes, outlines, areas = boxes[told], sizes[told], outlines[told], areas[told]
+    explained = {other: _explained(boxes, sizes, outlines, areas, other) for other in _conventions(said)}
+    best = max(explained, key=lambda other: explained[other])
+    if explained[said] >= 0.5 or explained[best] < 1.0 - _RESIDUE:
+        return ""
+    wrong = round((1.0 - explained[said]) * len(boxes))
+    what = f"{wrong} of {counted(len(boxes), 'box')} do not fit their polygons or areas as {said.words}"
+    return f"{what}, but as {best.words}: set {best.options(said)}"
+
+
+def _explained(boxes: Floats, sizes: Floats, outlines: Floats, areas: Floats, convention: Convention) -> float:
+    """The share of the boxes that fit their outlines and areas."""
+    places = corners(boxes, sizes, convention)
+    sides = np.maximum(places[:, 2:] - places[:, :2], 0.0)
+    room = np.maximum(2.0 * _ROUNDING_PX, 2.0 * _ROUNDING_SHARE * np.tile(sizes, 2))
+    around = np.isnan(outlines[:, 0]) | (np.abs(places - outlines) <= room).all(axis=1)
+    large = np.isnan(areas) | (areas <= (sides + 2.0 * _ROUNDING_PX).prod(axis=1) * 1.05)
+    return float((around & large & (sides > 0).all(axis=1)).mean())
+
+
 def _conventions(said: Convention) -> Iterator[Convention]:
     """All conventions, those in the same units first."""
     for units in (said.units, *(other for other in get_args(BoxUnits) if other != said.units)):

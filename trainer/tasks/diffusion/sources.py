@@ -40,8 +40,11 @@ def source_words(data: DiffusionData) -> str:
         return str(_root(data))
     captions = _KINDS[data.dataset_name][0](data)[1]
     others: list[str] = []
-    if data.dataset_name == "custom" and data.caption_file is None:
-        others = [path.name for path in _candidates(_root(data)) if path != captions and "caption" in path.stem.lower()]
+    if data.caption_file is None:
+        candidates = (
+            _candidates(_root(data)) if data.dataset_name == "custom" else sorted(captions.parent.glob("*.json"))
+        )
+        others = [path.name for path in candidates if path != captions and "caption" in path.stem.lower()]
     beside = f" (its name was chosen before {', '.join(others)}; data.caption_file names another)" if others else ""
     return f"{captions}{beside}"
 
@@ -146,7 +149,8 @@ def _only(root: Path, patterns: tuple[str, ...], preferred: str) -> Path:
         if matching:
             names = listed([path.name for path in matching], "such file")
             raise DataError(f"{root}: which of the captions? {names}; name one with data.caption_file")
-    raise DataError(f"{root}: no {' or '.join(patterns)} in it; data.caption_file can name the captions")
+    others = "data.caption_file can name the captions, and data.dataset_name=custom takes those of any form"
+    raise DataError(f"{root}: no {' or '.join(patterns)} in it; {others}")
 
 
 def _read_cub(images_dir: Path, texts: Path, policy: Policy) -> CaptionTable:
