@@ -249,7 +249,7 @@ def test_a_split_is_found_under_a_like_name_and_where_the_first_row_has_none(tmp
     del rows[0]["split"]
     late = tmp_path / "late.jsonl"
     late.write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(DataError, match="line 1: the split of 0.png is '', none of train, val, test"):
+    with pytest.raises(DataError, match=r"line 1: the split of 0\.png is '', none of train, val, test"):
         check_data(resolve_config(TINY, {**data, "data.caption_file": str(late)}))
 
 
@@ -261,7 +261,7 @@ def test_a_cell_with_a_list_and_one_without_a_value(tmp_path: Path) -> None:
     assert set(found.captions) == {("a dog", "a cat [sic]")}
     table.write_text("image,caption\n0.png,nan\n1.png,none of the dogs\n2.png,NULL\n")
     with pytest.raises(
-        DataError, match="row 2: the caption of 0.png is 'nan', which stands for a missing one(?s:.)*row 4"
+        DataError, match=r"row 2: the caption of 0\.png is 'nan', which stands for a missing one(?s:.)*row 4"
     ):
         check_data(resolve_config(TINY, {**data, "data.caption_file": str(table)}))
 

@@ -177,7 +177,8 @@ def test_early_stopping_that_is_asked_for_over_an_older_file_is_on() -> None:
 def test_a_file_without_a_task_asks_for_one(name: str) -> None:
     result = printed(name)
     assert result.exit_code == 2
-    assert result.stderr.strip() == f"error: task: is missing; name one of: {', '.join(tasks())}"
+    place = OLDER / f"{name}.yaml"
+    assert result.stderr.strip() == f"error: {place}: task: is missing; name one of: {', '.join(tasks())}"
 
 
 def test_a_task_that_is_not_there_is_said_with_those_that_are() -> None:
