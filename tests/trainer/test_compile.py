@@ -12,6 +12,7 @@ from trainer.checkpoints.files import load_checkpoint
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch's compiler looks at what it warns of
 @pytest.mark.skipif(shutil.which("cc") is None and shutil.which("gcc") is None, reason="needs a C compiler")
 def test_a_compiled_run_is_the_same_run(tmp_path: Path) -> None:
     small = {"training__epochs": 1, "model__dropout": 0.0, "model__backbone": "resnet10_thin"}

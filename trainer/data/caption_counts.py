@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from trainer.data.captions import CaptionTable
 from trainer.data.splits import Indices, Selection
 from trainer.data.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
+from trainer.data.words import joined
 from trainer.task.pictures import Census
 
 
 def as_read(numbers: Iterable[int], vocabulary: Vocabulary) -> str:
     """The words of a caption that a model gets, with the mark for those that the vocabulary lacks."""
     words = vocabulary.words
-    return " ".join(words[number] for number in numbers if words[number] not in (PAD, START, END))
+    return joined(words[number] for number in numbers if words[number] not in (PAD, START, END))
 
 
 def caption_census(table: CaptionTable, chosen: Selection, vocabulary: Vocabulary | None) -> Census:

@@ -184,6 +184,7 @@ class Run:
                 config, self.task, self.device, self.progress.epoch + 1, before.say, before.on_progress
             )
             self.loaders.use(self.model)
+            self.identity = checked_identity(self.loaders.rows, config, None, False, before.say)
             self.steps_per_epoch = steps_of(self.loaders, config)
             settings = config.training.scheduler
             self.schedule.warmup = warmup_part(settings, self.steps_per_epoch, config.schedule_epochs)

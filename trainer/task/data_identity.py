@@ -26,8 +26,8 @@ class DataIdentity:
     """The data of a run. `digest` is of the usable images by name and size, in their order, with their labels, captions
     or boxes: a copy in another place is the same data, though its files have other dates.
 
-    `train` and `val`: a hash of the name of each image on the two sides of the split, whatever the budget. `apart` are
-    the keys of `data` whose files are not part of the digest.
+    `train` and `val`: a hash of the name of each image of the whole training side, and of each that is validated on.
+    `apart` are the keys of `data` whose files are not part of the digest.
     """
 
     digest: str
