@@ -154,6 +154,7 @@ def test_two_spellings_of_one_key_in_one_file_are_an_error(one: str, other: str)
         ("data.train_split", True),
         ("scheduler.type", "CosineAnnealing"),
         ("training.save_every_epoch", "yes"),
+        ("training.use_ema", "maybe"),
     ],
 )
 def test_a_wrong_value_is_said_under_the_spelling_of_the_file(old: str, value: Any) -> None:

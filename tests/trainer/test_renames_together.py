@@ -38,6 +38,10 @@ from trainer.api import ConfigError, assumptions, canonical_overrides
             {"training.save_every_epoch": False, "training.save_every_n_epochs": 5},
             {"checkpoint.every_n_epochs": 5},
         ),
+        (
+            {"training.save_every_epoch": True, "training.save_every_n_epochs": 5},
+            {"checkpoint.every_n_epochs": 1},
+        ),
     ],
 )
 def test_they_become_one_canonical_key(older: dict[str, Any], canonical: dict[str, Any]) -> None:

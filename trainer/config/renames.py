@@ -143,6 +143,8 @@ DECIDED = (
 CYCLES = "training.scheduler.cycle_momentum"
 _BEFORE: dict[str, tuple[str, str, Any]] = {CYCLES: ("training.scheduler.type", "one_cycle", False)}
 
+_SWITCHES = ("training.use_ema", "training.save_every_epoch")
+
 Pairs = list[tuple[str, Any]]
 
 
@@ -151,12 +153,17 @@ def combined(pairs: Pairs, problems: list[Problem], whole_file: bool, known: Con
 
     `use_ema` switches `ema_decay`; `lr_mode: finetune` makes `finetune_lr` effective, which in a whole file has no
     effect without it; `optimizer.lr_type: split` gives the pretrained part a rate of its own, a tenth of the
-    other where none is named; `save_every_epoch: false` leaves `save_every_n_epochs` to decide; `directories.images`
-    are the backgrounds where the images to classify are named beside them. `known` are the task's keys.
+    other where none is named; `save_every_epoch` goes before `save_every_n_epochs` unless it is false;
+    `directories.images` are the backgrounds where the images to classify are named beside them. `known` are the task's
+    keys.
     """
     given = dict(pairs)
     gone: set[str] = set()
     more: Pairs = []
+    for key in _SWITCHES:
+        if not isinstance(given.get(key), bool | None):
+            problems.append(Problem(key, f"must be true or false, not {given[key]!r}"))
+            gone.add(key)
     if isinstance(given.get("training.use_ema"), bool):
         decay = given.get("training.ema_decay") or 0.9999
         gone |= {"training.use_ema", "training.ema_decay"}
@@ -173,8 +180,8 @@ def combined(pairs: Pairs, problems: list[Problem], whole_file: bool, known: Con
             _one_of(given, "optimizer.lr_type", ("split", "single"), problems)
         if _lacks_second_rate(given):
             more.append((ENCODER_LR, _tenth(given)))
-    if given.get("training.save_every_epoch") is False and "training.save_every_n_epochs" in given:
-        gone.add("training.save_every_epoch")
+    if "training.save_every_n_epochs" in given and isinstance(given.get("training.save_every_epoch"), bool):
+        gone.add(f"training.save_every_{'n_epochs' if given['training.save_every_epoch'] else 'epoch'}")
     named = given.keys() & {"data.images_dir", "dataset.images_dir"}
     if "directories.images" in given and named and "data.backgrounds_dir" in known:
         gone.add("directories.images")
