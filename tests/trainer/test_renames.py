@@ -131,7 +131,9 @@ def pairs_of_one_key() -> list[tuple[str, str]]:
     for old, _, new, _ in SPELLINGS:
         keys.setdefault(new, [new])
         keys[new] += [old] if old not in keys[new] else []
-    return [pair for spellings in keys.values() for pair in itertools.combinations(spellings, 2)]
+    together = {"training.save_every_epoch", "training.save_every_n_epochs"}  # older files have both
+    pairs = [pair for spellings in keys.values() for pair in itertools.combinations(spellings, 2)]
+    return [pair for pair in pairs if set(pair) != together]
 
 
 @pytest.mark.parametrize(("one", "other"), pairs_of_one_key())
