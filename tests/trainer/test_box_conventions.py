@@ -170,3 +170,11 @@ def test_corners_that_fit_into_their_images_are_told_by_their_polygons(tmp_path:
     named["data.box_format"] = "xyxy"
     table = read_table(tiny_detection(tmp_path / "run", **{k.replace(".", "__"): v for k, v in named.items()}))
     assert table.objects[1].boxes.tolist() == [[4.0, 5.0, 9.0, 9.0]]
+
+
+def test_boxes_that_files_hold_twice_are_warned_of(tmp_path: Path) -> None:
+    content = coco_content()
+    content["annotations"] += [{**entry, "id": 5000 + entry["id"]} for entry in content["annotations"][:3]]
+    named = {key.replace(".", "__"): value for key, value in write_coco(tmp_path, content).items()}
+    warned = check_data(tiny_detection(tmp_path / "run", **named)).warnings
+    assert [line for line in warned if line.endswith("3 boxes repeated in the same image and class")]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.image_folders import existing, headers, image_name, unreadable, with_nearest
-from trainer.errors import DataError, listed
+from trainer.errors import DataError, counted, listed
 from trainer.store.json_files import json_content
 from trainer.tasks.detection.content import Content, Ids, Marked, Source, as_number, box_around, four, is_crowd
 from trainer.tasks.detection.conventions import Convention, contradiction, corners, disagreement, misplaced
@@ -123,6 +123,8 @@ def checked(content: Content, source: Source, stamp: str, said: Convention, skip
     boxes: dict[Any, list[Box]] = {value: [] for value in images}
     for one, box in _placed(marked, images, content.convention, said, where, faults):
         boxes[one.image].append((one.category, box, one.crowd, one.area or box[2] * box[3]))
+    repeated = len(marked) - len({(one.image, one.category, *one.numbers) for one in marked})
+    told = [f"{where}: {counted(repeated, 'box')} repeated in the same image and class"] if repeated else []
     groups = (entry for entry in content.categories if entry.get("supercategory") != entry["name"])
     return CocoFile(
         tuple(name for name, _ in images.values()),
@@ -131,7 +133,7 @@ def checked(content: Content, source: Source, stamp: str, said: Convention, skip
         categories,
         frozenset(one.category for one in marked),
         frozenset(str(entry.get("supercategory")) for entry in groups),
-        (*source.notes, *content.notes),
+        (*source.notes, *content.notes, *told),
     )
 
 
