@@ -277,7 +277,9 @@ def _placed(
     if own is None and not against:
         outlines = [one.outline or [math.nan] * 4 for one in marked]
         areas = [math.nan if one.area is None else one.area for one in marked]
-        against = disagreement(numbers[boxes], inside[boxes], np.array(outlines)[boxes], np.array(areas)[boxes], said)
+        against = disagreement(
+            numbers[boxes], inside[boxes], np.array(outlines).reshape(-1, 4)[boxes], np.array(areas)[boxes], said
+        )
     if against:
         faults.fatal.append(f"{where}: {against}")
         return
