@@ -274,3 +274,7 @@ def test_one_file_under_two_names_is_one_image(tmp_path: Path) -> None:
     found = read_table(resolve_config(TINY, {**data, "data.caption_file": str(table)}))
     assert set(found.captions) == {("a dog", "a cat")}
     assert len(found.images) == 10
+    sides = [f"{name},a dog,train\n{tmp_path / 'images' / name},a cat,val\n" for name in NAMES]
+    table.write_text("image,caption,split\n" + "".join(sides))
+    with pytest.raises(DataError, match=r"row 3: 0\.png is in val, but in train before"):
+        check_data(resolve_config(TINY, {**data, "data.caption_file": str(table)}))

@@ -357,3 +357,12 @@ def test_the_built_in_scenes_are_counted_before_they_are_drawn(tmp_path: Path, m
 def test_a_configuration_without_data_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name images_dir or labels_file"):
         config_of(tmp_path, {"data.scenes": None})
+
+
+def test_one_file_under_two_names_is_on_one_side(tmp_path: Path) -> None:
+    named = write_table(tmp_path, [(f"{n}.png", "ab"[n % 2]) for n in range(6)])
+    folder = Path(named["data__images_dir"] if "data__images_dir" in named else named["data.images_dir"])
+    rows = [f"{n}.png,{'ab'[n % 2]},train\n{folder / f'{n}.png'},{'ab'[n % 2]},val\n" for n in range(6)]
+    (tmp_path / "labels.csv").write_text("image,label,split\n" + "".join(rows))
+    with pytest.raises(DataError, match=r"0\.png is in val, but in train before"):
+        check_data(tiny_classification(tmp_path / "run", **{k.replace(".", "__"): v for k, v in named.items()}))

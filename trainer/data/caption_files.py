@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from trainer.data.image_folders import SUFFIXES, existing, image_name
 from trainer.data.split_names import SIDES, TEST, side_of, split_column
 from trainer.errors import DataError
 from trainer.store.csv_tables import EXCEL_HINT, cells_by_line, swallowed
-from trainer.store.json_files import json_content
+from trainer.store.json_files import json_of
 from trainer.store.text import half_a_character, read_text
 
 # Usual names of columns and keys, the surest first.
@@ -49,18 +49,20 @@ class NoCaptionsError(DataError):
 class CaptionsFound:
     """What a file says: captions by the name of their image, and a line on each unusable row or entry, a `noun`.
 
-    `splits` has the split of each image where the file gives it; `form` is what the file was recognised as.
+    `splits` has the split of each image where the file gives it; `form` is what the file was recognised as. Images are
+    named by their files in `folder`, however they are written.
     """
 
     form: str = ""
     noun: str = "row"
+    folder: Path | None = None
     captions: dict[str, list[str]] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
     def add(self, where: str, written: Any, texts: Any, split: Any = None) -> None:
         """An image's captions, one or a list, from a place in the file; `split` is None where the file has none."""
-        name = image_name(written) if isinstance(written, str) else ""
+        name = image_name(written, self.folder) if isinstance(written, str) else ""
         side = (side_of(split) or None) if isinstance(split, str) else None
         listed = texts if isinstance(texts, list) else _list_in(texts)
         captions = [" ".join(text.split()) if isinstance(text, str) else "" for text in map(_raw, listed)]
@@ -86,14 +88,6 @@ class CaptionsFound:
             return
         self.wrong.append(f"{where}: {problem}")
 
-    def named_in(self, folder: Path) -> CaptionsFound:
-        """The same by the names of files in a folder; a name with backslashes may be of a file below it."""
-        names = {written: image_name(written, folder) for written in self.captions}
-        captions: dict[str, list[str]] = {}
-        for written, texts in self.captions.items():
-            captions.setdefault(names[written], []).extend(texts)
-        return replace(self, captions=captions, splits={names[name]: side for name, side in self.splits.items()})
-
     def used(self) -> dict[str, list[str]]:
         """The captions of images that are trained or validated on."""
         return {name: texts for name, texts in self.captions.items() if self.splits.get(name) != TEST}
@@ -117,10 +111,10 @@ def _raw(text: Any) -> Any:
 def captions_in(path: Path, images_dir: Path) -> CaptionsFound:
     """The captions in a file. `NoCaptionsError` where it has no known form, `DataError` where it is damaged."""
     text = read_text(path, "row")
-    content = json_content(path) if text.lstrip()[:1] in ("{", "[") else None
+    content = json_of(path, text)
     if content is None:
         return _of_text(path, text, images_dir)
-    found = CaptionsFound(noun="entry")
+    found = CaptionsFound(noun="entry", folder=images_dir)
     if isinstance(content, dict) and _is_list_of(content.get("images"), "sentences"):
         _karpathy(found, content["images"], images_dir)
     elif isinstance(content, dict) and all(isinstance(content.get(name), list) for name in ("images", "annotations")):
@@ -165,7 +159,7 @@ def _coco(found: CaptionsFound, content: Mapping[str, Any]) -> None:
             found.wrong.append(f"image at position {position} has {of}")
         else:
             names[image["id"]] = name
-    found.captions = {image_name(name): [] for name in names.values()}
+    found.captions = {image_name(name, found.folder): [] for name in names.values()}
     for position, entry in enumerate(content["annotations"]):
         what = _unusable(entry, names)
         if what:
@@ -220,7 +214,7 @@ def _of_text(path: Path, text: str, images_dir: Path) -> CaptionsFound:
     text = EXCEL_HINT.sub("", text)
     first = next((line for line in _lines(text) if line.strip()), "")
     if _FLICKR_TOKENS.match(first):
-        found = CaptionsFound("Flickr8k's tokens")
+        found = CaptionsFound("Flickr8k's tokens", folder=images_dir)
         for row, cells in _split_lines(text, "\t", 1):
             if len(cells) == 2:
                 found.add(f"row {row}", cells[0].rpartition("#")[0], cells[1])
@@ -231,11 +225,12 @@ def _of_text(path: Path, text: str, images_dir: Path) -> CaptionsFound:
     for delimiter, cells in headers.items():
         names = [cell.lower() for cell in cells]
         if (columns := _columns(names)) is not None:
-            return _table(path, text, delimiter, names, columns)
+            return _table(path, text, images_dir, delimiter, names, columns)
     for delimiter, cells in headers.items():
         if len(cells) > 1 and len(cells[0]) <= _LONGEST_NAME and existing([image_name(cells[0])], images_dir)[0]:
             numbered = len(cells) > 2 and cells[1].isdigit()
-            return _table(path, text, delimiter, ["image", "number", "caption"] if numbered else ["image", "caption"])
+            names = ["image", "number", "caption"] if numbered else ["image", "caption"]
+            return _table(path, text, images_dir, delimiter, names)
     found_first = first.strip()[:80] or "nothing"
     others = "or columns such as file_name,text; semicolons, tabs and bars will do, and JSON"
     raise NoCaptionsError(f"{path}: the header must be image,caption; found {found_first} ({others})")
@@ -250,13 +245,18 @@ def _first_cells(path: Path, line: str, delimiter: str) -> list[str]:
 
 
 def _table(
-    path: Path, text: str, delimiter: str, names: Sequence[str], columns: tuple[str, str] | None = None
+    path: Path,
+    text: str,
+    images_dir: Path,
+    delimiter: str,
+    names: Sequence[str],
+    columns: tuple[str, str] | None = None,
 ) -> CaptionsFound:
     """The captions in a table with these columns; without `columns` it has no header."""
     kind = _DELIMITERS[delimiter]
     image, caption = columns or ("image", "caption")
     what = f"({image}, {caption})" if columns else "without a header"
-    found = CaptionsFound(f"CSV {what}" if delimiter == "," else f"{kind}-separated {what}")
+    found = CaptionsFound(f"CSV {what}" if delimiter == "," else f"{kind}-separated {what}", folder=images_dir)
     # Beside commas and semicolons quotes mean what they say, and a last cell may hold bars.
     splits = len(names) - 1 if delimiter == "|" else -1
     rows = list(cells_by_line(path, text, delimiter) if delimiter in ",;" else _split_lines(text, delimiter, splits))

@@ -65,7 +65,6 @@ def usable_captions(found: CaptionsFound, stamp: Stamp) -> CaptionTable:
     not decode are left out too.
     """
     skip = stamp.policy == "skip"
-    found = found.named_in(stamp.images_dir)
     by_image = found.used()
     names, missing = existing(by_image, stamp.images_dir)
     faults = [f"{stamp.caption_file}: {listed(found.wrong, f'unusable {found.noun}')}"] if found.wrong else []

@@ -28,16 +28,11 @@ def doubtful_classes(images: Mapping[str, int]) -> list[str]:
 
 def absent_classes(noun: str, sides: Mapping[str, Sequence[str]]) -> list[str]:
     """A warning for each use of the data, such as `train on`, that has no `noun` of some classes."""
-    return [
-        f"no {noun} to {use} for class {', '.join(names[:_SHOWN])}"
-        + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-        for use, names in sides.items()
-        if names
-    ]
+    return [f"no {noun} to {use} for class {_some(names, ', ')}" for use, names in sides.items() if names]
 
 
-def _some(items: Sequence[str]) -> str:
-    return "; ".join(items[:_SHOWN]) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
+def _some(items: Sequence[str], between: str = "; ") -> str:
+    return between.join(items[:_SHOWN]) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
 
 
 def _counted(name: str, images: Mapping[str, int]) -> str:

@@ -87,7 +87,7 @@ def table_fingerprint(folder: Path, table: Path, named: Callable[[], Iterable[st
     digest = hashlib.sha256(table.read_bytes()).hexdigest()
     key = hashlib.sha256(f"{digest} {folder}".encode()).hexdigest()[:32]
     names = remembered("names", key, lambda: list(dict.fromkeys(named())))
-    return fingerprint(stats_of(folder, (image_name(name, folder) for name in names)), digest)
+    return fingerprint(stats_of(folder, names), digest)
 
 
 def fingerprint(images: Iterable[FileStat], annotated: str = "") -> str:

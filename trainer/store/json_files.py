@@ -15,7 +15,11 @@ def json_content(path: Path) -> Any:
 
     `DataError` names the line of a mistake. A file of one line is the value in it. Source: RFC 8259; jsonlines.org.
     """
-    text = read_text(path)
+    return json_of(path, read_text(path))
+
+
+def json_of(path: Path, text: str) -> Any:
+    """The same of a text that was read from a file."""
     if text.lstrip()[:1] not in ("{", "["):
         return None
     try:

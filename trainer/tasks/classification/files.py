@@ -116,7 +116,9 @@ def read_table(config: ClassificationConfig, progress: OnProgress | None = None)
 def _fingerprint(source: Source) -> str:
     if source.labels_file is None:
         return fingerprint(stats_below(source.images_dir, SUFFIXES))
-    return table_fingerprint(source.images_dir, source.labels_file, partial(named_images, source.labels_file))
+    return table_fingerprint(
+        source.images_dir, source.labels_file, partial(named_images, source.labels_file, source.images_dir)
+    )
 
 
 @lru_cache(maxsize=4)

@@ -50,21 +50,22 @@ class _Columns(NamedTuple):
     split: Any
 
 
-def entries_of(labels_file: Path) -> Sequence[Entry]:
-    """All entries of a file, usable or not; `DataError` where it is damaged or has no known form."""
-    return _entries(labels_file, file_stamp(labels_file))
+def entries_of(labels_file: Path, images_dir: Path) -> Sequence[Entry]:
+    """All entries of a file, usable or not, with the names of files in a folder; `DataError` where it is damaged or has
+    no known form."""
+    return _entries(labels_file, images_dir, file_stamp(labels_file))
 
 
-def sides_of(labels_file: Path) -> frozenset[str]:
+def sides_of(labels_file: Path, images_dir: Path) -> frozenset[str]:
     """The sides of the split that a file gives to its images; the empty one where it has no split."""
-    return frozenset(entry.side for entry in entries_of(labels_file) if not entry.problem)
+    return frozenset(entry.side for entry in entries_of(labels_file, images_dir) if not entry.problem)
 
 
 @lru_cache(maxsize=4)
-def _entries(labels_file: Path, _state: tuple[str, int, int]) -> tuple[Entry, ...]:
+def _entries(labels_file: Path, images_dir: Path, _state: tuple[str, int, int]) -> tuple[Entry, ...]:
     content = json_content(labels_file)
     read = _of_table(labels_file) if content is None else _of_json(labels_file, content)
-    return tuple(_consistent(read))
+    return tuple(_consistent(entry._replace(image=image_name(entry.image, images_dir)) for entry in read))
 
 
 def _consistent(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -13,7 +13,6 @@ from trainer.data.image_folders import (
     SUFFIXES,
     existing,
     files_below,
-    image_name,
     unreadable,
     with_nearest,
 )
@@ -80,7 +79,7 @@ def split_folders(images_dir: Path) -> tuple[Path | None, Path | None, Sequence[
 
 def split_sources(key: str, images_dir: Path, labels_file: Path) -> tuple[Source, ...]:
     """The source in a file of labels; two where its own split says what is validated on."""
-    sides = sides_of(labels_file) if labels_file.is_file() else frozenset()
+    sides = sides_of(labels_file, images_dir) if labels_file.is_file() else frozenset()
     if not sides & {TRAIN, VALIDATION, TEST}:
         return (Source(key, images_dir, labels_file),)
     if TRAIN not in sides:
@@ -102,8 +101,8 @@ def aside(images_dir: Path | None, labels_file: Path | None) -> list[str]:
     if labels_file is None and images_dir is not None and recognised(images_dir):
         test = unpacked(images_dir).left_out
         kept = [f"{counted(test, 'image')} of the split test"] if test else []
-    elif labels_file is not None:
-        test = sum(entry.side == TEST for entry in entries_of(labels_file) if not entry.problem)
+    elif labels_file is not None and images_dir is not None:
+        test = sum(entry.side == TEST for entry in entries_of(labels_file, images_dir) if not entry.problem)
         kept = [f"{counted(test, 'image')} of the split test"] if test else []
     else:
         kept = [f"the folder {path.name}" for path in split_folders(images_dir)[2]] if images_dir is not None else []
@@ -152,18 +151,17 @@ def _in_folders(source: Source, reading: Reading) -> LabelledImages:
     return LabelledImages(labels, len(empty) + len(strays), files_below(folder, OTHER_SUFFIXES))
 
 
-def named_images(labels_file: Path) -> Iterator[str]:
+def named_images(labels_file: Path, images_dir: Path) -> Iterator[str]:
     """The images that a file of labels names, usable or not."""
-    return (entry.image for entry in entries_of(labels_file) if entry.image)
+    return (entry.image for entry in entries_of(labels_file, images_dir) if entry.image)
 
 
 def _in_table(source: Source, labels_file: Path, reading: Reading) -> LabelledImages:
     wrong: list[str] = []
     labels: dict[str, Labels] = {}
-    for entry in entries_of(labels_file):
+    for entry in entries_of(labels_file, source.images_dir):
         if source.side and (TRAIN if entry.problem else entry.side) != source.side:
             continue
-        entry = entry._replace(image=image_name(entry.image, source.images_dir))
         problem = entry.problem or _problem(entry, labels, reading)
         if problem:
             wrong.append(f"{entry.where}: {problem}")
